@@ -1,0 +1,168 @@
+//! An execution's row: what is known of one run as a whole. Nothing in it grows with the number of its steps.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    history::{Chain, Record},
+    ids::{Digest, Epoch, ExecutionId, StepId},
+    output::Outputs,
+    status::ExecutionStatus,
+    transition::{Ending, ExecutionTransition},
+};
+
+/// W3C trace context, as it travels in every event and in the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TraceParent(pub String);
+
+/// Which definition a run follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionRef {
+    /// The workflow's name.
+    pub name: String,
+    /// The workflow's version.
+    pub version: String,
+    /// The SHA-256 of the definition's text, which is in the blob store.
+    pub digest: Digest,
+    /// Where the text came from, for people.
+    pub origin: String,
+}
+
+/// Which steps of the file a run is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// All of them.
+    #[default]
+    All,
+    /// This one and what it needs.
+    Until(StepId),
+    /// This one alone.
+    Only(StepId),
+}
+
+/// What the caller chose for a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunOptions {
+    /// Which steps run.
+    #[serde(default)]
+    pub selection: Selection,
+    /// How many children of a fan-out may run at once where its step does not say.
+    pub max_parallel: u32,
+    /// What the adapters of this place need to find the run again (the workspace, the agent), as they wrote it.
+    #[serde(default)]
+    pub place: Value,
+}
+
+/// The row of an execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionRow {
+    /// Which run.
+    pub id: ExecutionId,
+    /// What it follows.
+    pub definition: DefinitionRef,
+    /// The current generation. Rows of older ones are fenced.
+    pub epoch: Epoch,
+    /// Where it stands.
+    pub status: ExecutionStatus,
+    /// Why it ends before its work is done, while `finally` runs and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Why it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_reason: Option<String>,
+    /// The values of the workflow's inputs, defaults included, each of its type.
+    pub inputs: Outputs,
+    /// Variables that the caller passed.
+    pub environment: BTreeMap<String, String>,
+    /// The event that started it.
+    pub trigger: Value,
+    /// What the caller chose.
+    pub options: RunOptions,
+    /// The trace that all of the run's spans belong to.
+    pub trace: TraceParent,
+    /// When it was asked for: also what `now()` gives.
+    pub created_at: Timestamp,
+    /// When the row changed last.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// When the run's `timeout` passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// When the planner looks at the run again; `None` once it has ended or is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Timestamp>,
+    /// How often in a row the wake-up found nothing to do: its backoff grows with it.
+    #[serde(default)]
+    pub idle_wakes: u32,
+    /// What it gave.
+    #[serde(default)]
+    pub outputs: Outputs,
+    /// Whether it completed with a step that failed and was told to let the run go on.
+    #[serde(default)]
+    pub continued: bool,
+    /// How often the row was written: what a conditional write compares.
+    pub revision: u64,
+    /// The chain of its records.
+    pub chain: Chain,
+    /// Its records, oldest first: they grow with what people do to the run, not with its steps.
+    pub records: Vec<Record<ExecutionTransition>>,
+}
+
+impl ExecutionRow {
+    /// Whether a step of this epoch may be claimed now.
+    pub fn accepts_claims(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch && self.status == ExecutionStatus::Running
+    }
+
+    /// Changes the row as a record says.
+    pub fn apply(&mut self, record: Record<ExecutionTransition>) {
+        match &record.transition {
+            ExecutionTransition::Created { .. } => self.status = ExecutionStatus::Running,
+            ExecutionTransition::EndingBegan { ending } => {
+                self.epoch = self.epoch.next();
+                self.status = ExecutionStatus::Running;
+                self.ending = Some(ending.clone());
+                self.pause_reason = None;
+            }
+            ExecutionTransition::Paused { reason, .. } => {
+                self.status = ExecutionStatus::Paused;
+                self.pause_reason = Some(reason.clone());
+            }
+            ExecutionTransition::Resumed { .. } => {
+                self.epoch = self.epoch.next();
+                self.status = ExecutionStatus::Running;
+                self.ending = None;
+                self.pause_reason = None;
+                self.ended_at = None;
+                self.outputs.clear();
+                self.continued = false;
+            }
+            ExecutionTransition::Ended { status, outputs, continued } => {
+                self.status = *status;
+                self.outputs.clone_from(outputs);
+                self.continued = *continued;
+                self.ended_at = Some(record.at);
+                self.wake_at = None;
+            }
+        }
+        self.updated_at = record.at;
+        self.chain = Chain { length: record.number, head: record.hash.clone() };
+        self.records.push(record);
+    }
+}
+
+/// One resume of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// The epoch that it began.
+    pub epoch: Epoch,
+    /// Steps that run again with all that depend on them.
+    pub reset_from: Vec<StepId>,
+}

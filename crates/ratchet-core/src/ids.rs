@@ -1,0 +1,131 @@
+//! The names of things. Each has its own type, so that none is taken for another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a name that its maker has already checked.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// One run of a workflow. Sorts by its time of creation.
+    ExecutionId
+}
+text_id! {
+    /// A step of a workflow, as its author named it (`[a-z][a-z0-9_]*`), or one of the engine's own, which begin with `$`.
+    StepId
+}
+text_id! {
+    /// The SHA-256 of an attempt's secret token, in lower-case hexadecimal. The token itself is never stored.
+    TokenHash
+}
+text_id! {
+    /// A SHA-256 in lower-case hexadecimal.
+    Digest
+}
+
+impl StepId {
+    /// The step that runs after all of the work, whatever came of it: what stands under `finally` needs it.
+    pub const FINALLY: &'static str = "$finally";
+    /// The step that needs every leaf: claiming it ends the run.
+    pub const END: &'static str = "$end";
+
+    /// Whether the engine, not an author, made this step.
+    pub fn is_internal(&self) -> bool {
+        self.as_str().starts_with('$')
+    }
+}
+
+/// A generation of an execution. Cancel and resume begin a new one; rows of older ones are fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// The epoch that an execution is created in.
+    pub const FIRST: Self = Self(1);
+
+    /// The generation after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A step, or one child of a step that fans out (`generate[3]`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepPath {
+    /// The step as the workflow names it.
+    pub step: StepId,
+    /// The position of the item that this child works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<u32>,
+}
+
+impl StepPath {
+    /// The step itself.
+    pub fn step(step: StepId) -> Self {
+        Self { step, child: None }
+    }
+
+    /// A child of the step.
+    pub fn child(step: StepId, index: u32) -> Self {
+        Self { step, child: Some(index) }
+    }
+}
+
+impl fmt::Display for StepPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.child {
+            None => self.step.fmt(f),
+            Some(index) => write!(f, "{}[{index}]", self.step),
+        }
+    }
+}
+
+/// The key of a step's row: which execution, which generation of it, which step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepKey {
+    /// The run.
+    pub execution: ExecutionId,
+    /// The generation that the row belongs to.
+    pub epoch: Epoch,
+    /// The step, or the child of a fan-out.
+    pub path: StepPath,
+}
+
+impl fmt::Display for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.execution, self.epoch, self.path)
+    }
+}

@@ -1,0 +1,20 @@
+//! The pure decision core of Ratchet.
+//!
+//! From what is known of a run, an event and a time, this crate says what changes and what to do about it.
+//! It never awaits, reads a clock, makes an identifier, and knows nothing of AWS, files or YAML: time, identifiers and
+//! what an expression gave come to it as data, so that a replay decides the same.
+//!
+//! Start at [`decide`]: the state machine of a step and that of an execution, each as one table.
+
+pub mod execution;
+pub mod graph;
+pub mod history;
+pub mod ids;
+pub mod join;
+pub mod output;
+pub mod rejection;
+pub mod retry;
+pub mod status;
+pub mod step;
+pub mod transition;
+pub mod workflow;

@@ -1,0 +1,344 @@
+//! A step's row: what is known of one step in one epoch.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    history::{Chain, Record},
+    ids::{StepKey, TokenHash},
+    join::NeedOutcome,
+    output::Outputs,
+    status::StepStatus,
+    transition::{SkipReason, StepTransition},
+};
+
+/// What kind of failure it was: what decides about another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The process ended with this exit code (128 + n for signal n).
+    Exit(i32),
+    /// The attempt took longer than its `timeout`.
+    Timeout,
+    /// The agent's API was busy.
+    RateLimited,
+    /// The agent failed otherwise.
+    AgentError,
+    /// A condition was false.
+    Assertion,
+    /// A declared output was not there, or not of its type.
+    Output,
+    /// The process could not be started.
+    Launch,
+    /// An expression or template of the step could not be evaluated.
+    Definition,
+}
+
+/// Why an attempt failed. It is data: stored, and read by people and by the retry policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// What kind of failure it was.
+    pub class: FailureClass,
+    /// The stable code of the error's page in `docs/errors`, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What happened, in one line or few.
+    pub message: String,
+    /// The last lines that the process wrote, or the values that a condition read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl StepFailure {
+    /// A failure with nothing more to say than its message.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { class, code: None, message: message.into(), detail: None, hint: None }
+    }
+
+    /// With the stable code of its page.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// With the last lines of output, or the values that were read.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for StepFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What an attempt gave when it succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// By name.
+    #[serde(default)]
+    pub outputs: Outputs,
+    /// Of the process, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Times and costs.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What the step had to say although it succeeded (an assertion that only warns).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// What an attempt took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Milliseconds from the launch order to the process's start.
+    #[serde(default)]
+    pub start_ms: u64,
+    /// Milliseconds that the process ran.
+    #[serde(default)]
+    pub process_ms: u64,
+    /// Milliseconds from the process's end until its outputs were kept.
+    #[serde(default)]
+    pub capture_ms: u64,
+    /// US dollars that an agent cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Tokens that an agent read and wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Turns that an agent took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+}
+
+/// Why a step waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// For the time of its next attempt.
+    Retry {
+        /// When that is.
+        due: Timestamp,
+    },
+    /// For a person: its attempt was lost and its effect is unknown.
+    Lost,
+}
+
+/// The state of a step that has a row. A step without one is pending.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// An attempt was claimed: whoever holds its token may report its end.
+    Running {
+        /// The hash of that token.
+        token_hash: TokenHash,
+    },
+    /// Its children run.
+    FannedOut {
+        /// How many children it has.
+        count: u32,
+        /// How many of them may run at once.
+        lanes: u32,
+    },
+    /// For a time, or for a person.
+    Waiting(Waiting),
+    /// It ended well.
+    Completed,
+    /// Its last attempt failed.
+    Failed {
+        /// Why.
+        failure: StepFailure,
+        /// Whether the run goes on all the same (`on_failure: continue`).
+        continued: bool,
+    },
+    /// It did not have to run.
+    Skipped(SkipReason),
+    /// A need failed or is blocked.
+    Blocked,
+    /// The run was cancelled before it ended.
+    Cancelled,
+}
+
+impl StepState {
+    /// The word for it.
+    pub fn status(&self) -> StepStatus {
+        match self {
+            Self::Running { .. } | Self::FannedOut { .. } => StepStatus::Running,
+            Self::Waiting(_) => StepStatus::Waiting,
+            Self::Completed => StepStatus::Completed,
+            Self::Failed { .. } => StepStatus::Failed,
+            Self::Skipped(_) => StepStatus::Skipped,
+            Self::Blocked => StepStatus::Blocked,
+            Self::Cancelled => StepStatus::Cancelled,
+        }
+    }
+}
+
+/// The row of a step in one epoch. It is what its records say, folded: [`StepRow::apply`] is the only thing that changes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// Which step.
+    pub key: StepKey,
+    /// Where it stands.
+    pub state: StepState,
+    /// The number of the current attempt, from 1; 0 where none was made.
+    pub attempt: u32,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// Attempts that were lost: they have a count of their own.
+    pub losses: u32,
+    /// What the step's needs said when it became ready.
+    pub needs: NeedOutcome,
+    /// When the first attempt was claimed, or the step settled without one.
+    pub started_at: Timestamp,
+    /// When the step settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Timestamp>,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<StepResult>,
+    /// Of a child: the child whose lane it took over. Children without one began a lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<u32>,
+    /// Of a settled child: the child that takes over its lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successor: Option<u32>,
+    /// The chain of its records, those of earlier attempts included.
+    pub chain: Chain,
+    /// The records of the current attempt, oldest first; those of earlier attempts moved into items of their own.
+    pub records: Vec<Record<StepTransition>>,
+}
+
+impl StepRow {
+    /// The number of changes that the row has seen: what a conditional write compares.
+    pub fn revision(&self) -> u64 {
+        self.chain.length
+    }
+
+    /// The word for where the step stands.
+    pub fn status(&self) -> StepStatus {
+        self.state.status()
+    }
+
+    /// What the step tells those that need it, once it is settled.
+    pub fn outcome(&self) -> Option<NeedOutcome> {
+        let above = self.needs;
+        let fine = NeedOutcome { satisfied: true, ..above };
+        let broken = NeedOutcome { satisfied: false, failed_above: true, ..above };
+        match &self.state {
+            StepState::Running { .. } | StepState::FannedOut { .. } | StepState::Waiting(_) => None,
+            StepState::Completed | StepState::Skipped(_) => Some(fine),
+            StepState::Failed { continued: true, .. } => Some(NeedOutcome { continued_above: true, ..fine }),
+            StepState::Failed { continued: false, .. } | StepState::Blocked | StepState::Cancelled => Some(broken),
+        }
+    }
+
+    /// The row that a first transition makes.
+    pub fn first(key: StepKey, record: Record<StepTransition>, needs: NeedOutcome) -> Self {
+        let mut row = Self {
+            key,
+            state: StepState::Blocked,
+            attempt: 0,
+            failures: 0,
+            losses: 0,
+            needs,
+            started_at: record.at,
+            settled_at: None,
+            result: None,
+            predecessor: None,
+            successor: None,
+            chain: Chain::EMPTY,
+            records: Vec::new(),
+        };
+        row.apply(record);
+        row
+    }
+
+    /// Changes the row as a record says.
+    pub fn apply(&mut self, record: Record<StepTransition>) {
+        match &record.transition {
+            StepTransition::Claimed { token_hash, predecessor } => {
+                self.attempt += 1;
+                self.predecessor = *predecessor;
+                self.state = StepState::Running { token_hash: token_hash.clone() };
+            }
+            StepTransition::FannedOut { count, lanes } => {
+                self.attempt += 1;
+                self.state = StepState::FannedOut { count: *count, lanes: *lanes };
+            }
+            StepTransition::Succeeded { result, successor } => {
+                self.state = StepState::Completed;
+                self.result = Some(result.clone());
+                self.successor = *successor;
+                self.attempt = self.attempt.max(1);
+            }
+            StepTransition::Failed { failure, continued, usage, successor } => {
+                self.failures += 1;
+                self.attempt = self.attempt.max(1);
+                self.state = StepState::Failed { failure: failure.clone(), continued: *continued };
+                self.result = Some(StepResult { usage: *usage, ..StepResult::default() });
+                self.successor = *successor;
+            }
+            StepTransition::RetryScheduled { due, .. } => {
+                self.failures += 1;
+                self.state = StepState::Waiting(Waiting::Retry { due: *due });
+            }
+            StepTransition::Reclaimed { token_hash } => {
+                self.attempt += 1;
+                self.records.clear();
+                self.state = StepState::Running { token_hash: token_hash.clone() };
+            }
+            StepTransition::LostAndReclaimed { token_hash } => {
+                self.attempt += 1;
+                self.losses += 1;
+                self.records.clear();
+                self.state = StepState::Running { token_hash: token_hash.clone() };
+            }
+            StepTransition::LostAndSuspended => {
+                self.losses += 1;
+                self.state = StepState::Waiting(Waiting::Lost);
+            }
+            StepTransition::Skipped { reason, predecessor, successor } => {
+                self.state = StepState::Skipped(reason.clone());
+                self.predecessor = *predecessor;
+                self.successor = *successor;
+            }
+            StepTransition::Blocked => self.state = StepState::Blocked,
+            StepTransition::Cancelled => self.state = StepState::Cancelled,
+            StepTransition::LanePassed { successor } => self.successor = *successor,
+        }
+        if self.settled_at.is_none() && self.status().is_settled() {
+            self.settled_at = Some(record.at);
+        }
+        self.chain = Chain { length: record.number, head: record.hash.clone() };
+        self.records.push(record);
+    }
+}
+
+/// An earlier attempt of a step, moved out of its row so that the row stays small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// Which step.
+    pub key: StepKey,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// Its records, oldest first.
+    pub records: Vec<Record<StepTransition>>,
+}

@@ -1,0 +1,156 @@
+//! What changes in the state.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{Digest, StepId, TokenHash},
+    output::Outputs,
+    status::ExecutionStatus,
+    step::{StepFailure, StepResult, Usage},
+};
+
+/// Why a step did not have to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Its `when` was false.
+    WhenFalse,
+    /// The call asked for other steps only (`--until`, `--only`).
+    NotSelected,
+    /// Its list belongs to a failed run, and the run did not fail.
+    NothingFailed,
+    /// Its `foreach` gave an empty list.
+    NoItems,
+}
+
+/// A change of a step's row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum StepTransition {
+    /// The first attempt was claimed.
+    Claimed {
+        /// The hash of the attempt's token.
+        token_hash: TokenHash,
+        /// Of a child: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
+    },
+    /// The step's list was evaluated; its children start.
+    FannedOut {
+        /// How many children.
+        count: u32,
+        /// How many at once.
+        lanes: u32,
+    },
+    /// It ended well.
+    Succeeded {
+        /// What it gave.
+        result: StepResult,
+        /// Of a child: who takes over its lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u32>,
+    },
+    /// Its last attempt failed.
+    Failed {
+        /// Why.
+        failure: StepFailure,
+        /// Whether the run goes on all the same.
+        continued: bool,
+        /// What the attempt took.
+        usage: Usage,
+        /// Of a child: who takes over its lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u32>,
+    },
+    /// An attempt failed and there will be another.
+    RetryScheduled {
+        /// Why it failed.
+        failure: StepFailure,
+        /// When the next may start.
+        due: Timestamp,
+        /// What the attempt took.
+        usage: Usage,
+    },
+    /// The next attempt was claimed.
+    Reclaimed {
+        /// The hash of its token.
+        token_hash: TokenHash,
+    },
+    /// The attempt's task was lost and another attempt was claimed.
+    LostAndReclaimed {
+        /// The hash of its token.
+        token_hash: TokenHash,
+    },
+    /// The attempt's task was lost and a person must decide.
+    LostAndSuspended,
+    /// It did not have to run.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+        /// Of a child: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
+        /// Of a child: who takes over its lane.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u32>,
+    },
+    /// A need failed or is blocked.
+    Blocked,
+    /// The run was cancelled before the step ended.
+    Cancelled,
+    /// Of a settled child: the one that was to take over its lane was taken already, so another does.
+    LanePassed {
+        /// Who.
+        successor: Option<u32>,
+    },
+}
+
+/// Why a run ends before its work is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// A person ended it.
+    Cancelled,
+    /// The run's `timeout` has passed.
+    TimedOut,
+}
+
+/// A change of an execution's row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum ExecutionTransition {
+    /// It was asked for.
+    Created {
+        /// Of the definition's text.
+        definition: Digest,
+    },
+    /// What runs is stopped, `finally` runs in a new epoch, then the run ends.
+    EndingBegan {
+        /// Why.
+        ending: Ending,
+    },
+    /// It waits for a person.
+    Paused {
+        /// Why, for people.
+        reason: String,
+        /// The step that it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+    },
+    /// A new epoch began: it goes on.
+    Resumed {
+        /// Steps that run again, with all that depend on them, though they were done.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reset_from: Vec<StepId>,
+    },
+    /// It ended.
+    Ended {
+        /// How.
+        status: ExecutionStatus,
+        /// What it gave.
+        outputs: Outputs,
+        /// Whether a step failed that was told to let the run go on.
+        continued: bool,
+    },
+}

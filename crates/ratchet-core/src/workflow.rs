@@ -1,0 +1,420 @@
+//! A valid workflow, as `ratchet-definition` makes it. Nobody downstream checks it again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{graph::Graph, ids::StepId, retry::RetryPolicy};
+
+/// A definition: what runs, in which order, with what.
+#[derive(Debug, Clone)]
+pub struct Workflow {
+    /// Kebab-case; the workflow's identity.
+    pub name: String,
+    /// With the name, one immutable published definition.
+    pub version: String,
+    /// For people.
+    pub description: Option<String>,
+    /// The inputs in the order of the file.
+    pub inputs: Vec<InputDeclaration>,
+    /// The outputs in the order of the file.
+    pub outputs: Vec<OutputDeclaration>,
+    /// Variables of every step's process.
+    pub environment: BTreeMap<String, Template>,
+    /// How long the whole run may take.
+    pub timeout: Option<Duration>,
+    /// How long the steps of `finally` may take together.
+    pub finally_timeout: Duration,
+    /// Every step, in the order of the file: the work, then `on_failure`, then `finally`. A graph's node names its step by the position here.
+    pub steps: Vec<Step>,
+    /// Who needs whom.
+    pub graph: Graph,
+}
+
+impl Workflow {
+    /// The step of this name.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.graph.node_of(id).and_then(|node| node.step).map(|position| &self.steps[position])
+    }
+}
+
+/// The type of an input or output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueType {
+    /// Text.
+    String,
+    /// Any number.
+    Number,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Boolean,
+    /// A list.
+    Array,
+    /// A map.
+    Object,
+    /// A file of the workspace.
+    File,
+    /// A file that is kept as a versioned artifact.
+    Artifact,
+}
+
+/// One declared input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Whether a run must be given it.
+    pub required: bool,
+    /// Its value where a run gives none.
+    pub default: Option<Value>,
+    /// For people.
+    pub description: Option<String>,
+    /// What its value must satisfy.
+    pub validation: InputValidation,
+    /// Whether its value is masked wherever it would show.
+    pub sensitive: bool,
+}
+
+/// What an input's value must satisfy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InputValidation {
+    /// A regular expression that a string must match.
+    pub pattern: Option<String>,
+    /// The least number, or a string's least length in characters.
+    pub min: Option<f64>,
+    /// The greatest number, or a string's greatest length in characters.
+    pub max: Option<f64>,
+    /// The values that are allowed; empty allows all.
+    pub allowed: Vec<Value>,
+}
+
+/// One declared output of the workflow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub value_type: ValueType,
+    /// For people.
+    pub description: Option<String>,
+    /// Where its value comes from; `None` for an output that nothing sets, which is null.
+    pub from: Option<Expression>,
+}
+
+/// What a template or expression reads, found when the file was checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Steps whose outputs or state it reads.
+    pub steps: BTreeSet<StepId>,
+    /// Whether it reads files, by a function or as a file value.
+    pub files: bool,
+    /// Whether it calls `failure()` or `always()`, so that a failure above does not block its step.
+    pub handles_failure: bool,
+}
+
+/// Text with `{{ … }}` in it. One `{{ … }}` and nothing else keeps its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// As the author wrote it.
+    pub source: String,
+    /// What it reads.
+    pub uses: Uses,
+}
+
+/// An expression, with or without braces around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expression {
+    /// As the author wrote it.
+    pub source: String,
+    /// The code that is evaluated: braces inside it became parentheses or concatenations.
+    pub code: String,
+    /// What it reads.
+    pub uses: Uses,
+}
+
+/// Which list of the file a step stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// `steps`.
+    Work,
+    /// `on_failure`: after the work, where it failed.
+    OnFailure,
+    /// `finally`: after all, also after a cancel.
+    Finally,
+}
+
+/// What is done with an attempt whose task was lost and whose effect is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLost {
+    /// Another attempt.
+    Rerun,
+    /// The run pauses and a person decides.
+    Pause,
+}
+
+/// What a step's failure means for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// What needs it is blocked and the run fails.
+    Fail,
+    /// What needs it goes on; the run completes with a failed step.
+    Continue,
+    /// For an assertion: told, and no more.
+    Warn,
+}
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Unique in the workflow.
+    pub id: StepId,
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// The list it stands in.
+    pub place: Place,
+    /// Skips the step where false.
+    pub when: Option<Expression>,
+    /// One child for each value of a list.
+    pub foreach: Option<ForEach>,
+    /// Variables of its process.
+    pub environment: BTreeMap<String, Template>,
+    /// Where its process starts, relative to the workspace.
+    pub working_directory: Option<Template>,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// When it is tried again.
+    pub retry: RetryPolicy,
+    /// What is done with a lost attempt.
+    pub on_lost: OnLost,
+    /// What its failure means.
+    pub on_failure: OnFailure,
+    /// Whether and by which key its result may be reused.
+    pub cache: CachePolicy,
+    /// What it reads.
+    pub inputs: StepInputs,
+    /// What it gives, in the order of the file: a later one may read an earlier one.
+    pub outputs: Vec<StepOutput>,
+    /// What it does.
+    pub action: Action,
+}
+
+/// One child for each value of a list.
+#[derive(Debug, Clone)]
+pub struct ForEach {
+    /// Gives the list.
+    pub items: Expression,
+    /// How many children may run at once.
+    pub max_parallel: Option<NonZeroU32>,
+    /// Whether the first failure beyond the tolerated ones stops the rest.
+    pub fail_fast: bool,
+    /// How many children may fail without the step failing.
+    pub tolerated_failures: u32,
+}
+
+/// Whether and by which key a step's result may be reused.
+#[derive(Debug, Clone, Default)]
+pub struct CachePolicy {
+    /// Whether the author asked for it.
+    pub enabled: bool,
+    /// The author's part of the key.
+    pub key: Option<Template>,
+    /// How long an entry holds.
+    pub ttl: Option<Duration>,
+    /// Changed by the author to leave old entries behind.
+    pub version: Option<String>,
+}
+
+/// What a step reads.
+#[derive(Debug, Clone)]
+pub enum StepInputs {
+    /// Files or globs.
+    Files(Vec<Template>),
+    /// Values by name.
+    Named(BTreeMap<String, Template>),
+}
+
+/// One output of a step.
+#[derive(Debug, Clone)]
+pub struct StepOutput {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub source: OutputSource,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it is kept as a versioned artifact.
+    pub artifact: bool,
+}
+
+/// Where an output of a step comes from.
+#[derive(Debug, Clone)]
+pub enum OutputSource {
+    /// A file of the workspace, by path.
+    File(Template),
+    /// An expression over what the process gave, turned into the type.
+    From {
+        /// Over `stdout`, `stderr`, `exit_code`, `response`, `json` and earlier outputs.
+        expression: Expression,
+        /// The declared type.
+        value_type: ValueType,
+    },
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Runs a command.
+    Shell(Shell),
+    /// Asks an agent.
+    ClaudeCode(Box<ClaudeCode>),
+    /// Checks conditions.
+    Assert(Assert),
+    /// Fills in a text.
+    Template(TextTemplate),
+}
+
+impl Action {
+    /// The word for it in a workflow file.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Shell(_) => "shell",
+            Self::ClaudeCode(_) => "claude_code",
+            Self::Assert(_) => "assert",
+            Self::Template(_) => "template",
+        }
+    }
+
+    /// Whether it needs a process of its own: the rest is done by the engine at once.
+    pub fn needs_task(&self) -> bool {
+        match self {
+            Self::Shell(_) | Self::ClaudeCode(_) => true,
+            Self::Assert(_) | Self::Template(_) => false,
+        }
+    }
+}
+
+/// A command.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    /// As the author wrote it.
+    pub source: String,
+    /// How it is run.
+    pub program: Program,
+    /// Exit codes besides 0 that are not failures.
+    pub allow_exit_codes: BTreeSet<i32>,
+}
+
+/// How a command is run.
+#[derive(Debug, Clone)]
+pub enum Program {
+    /// Words that need no shell: a program and its arguments.
+    Words(Vec<Template>),
+    /// A script, cut where the author's values stand.
+    Script {
+        /// The shell and its options; the script comes after them.
+        interpreter: Vec<String>,
+        /// The script's parts in order.
+        parts: Vec<ScriptPart>,
+        /// What the script's values read.
+        uses: Uses,
+    },
+}
+
+/// A part of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScriptPart {
+    /// Shell code that the author wrote.
+    Code(String),
+    /// A value, which reaches the script as data.
+    Value {
+        /// What gives the value.
+        expression: Expression,
+        /// How it stands there.
+        quoting: Quoting,
+    },
+}
+
+/// How a value stands in a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quoting {
+    /// As a whole argument or part of one: quotes are put around it, and a list is one word each.
+    Bare,
+    /// Inside the author's double quotes.
+    Double,
+}
+
+/// A step that asks an agent.
+#[derive(Debug, Clone)]
+pub struct ClaudeCode {
+    /// What is asked.
+    pub prompt: Template,
+    /// What its process may do.
+    pub security_profile: SecurityProfile,
+    /// The model, or the command's own default.
+    pub model: Option<Template>,
+    /// The most turns.
+    pub max_turns: Option<NonZeroU32>,
+    /// The most money, in US dollars.
+    pub max_cost_usd: Option<f64>,
+    /// The tools it may use, within its profile; `None` for all of the profile's.
+    pub allowed_tools: Option<Vec<String>>,
+    /// What its reply must look like, as a JSON Schema.
+    pub output_schema: Option<Value>,
+    /// Added to the system prompt.
+    pub append_system_prompt: Option<Template>,
+}
+
+/// What a process of a step may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProfile {
+    /// Reads the workspace; its reply is the plan.
+    PlanOnly,
+    /// File tools in the workspace, and nothing that runs.
+    Restricted,
+    /// And the commands that were allowed.
+    Standard,
+    /// Anything that the deployment grants.
+    Elevated,
+}
+
+/// A step that checks.
+#[derive(Debug, Clone)]
+pub struct Assert {
+    /// All must be true.
+    pub conditions: Vec<Condition>,
+    /// What is said when one is false and has no message of its own.
+    pub message: Option<Template>,
+}
+
+/// One condition.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// True where all is well.
+    pub expression: Expression,
+    /// What is said when it is false.
+    pub message: Option<Template>,
+}
+
+/// A step that fills in a text.
+#[derive(Debug, Clone)]
+pub struct TextTemplate {
+    /// The text.
+    pub template: Template,
+    /// The file it is written to; without one the text is the output `text`.
+    pub output: Option<Template>,
+}

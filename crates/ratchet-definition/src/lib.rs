@@ -1,0 +1,5 @@
+//! Text becomes a valid workflow, or errors with their places.
+//!
+//! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
+
+pub mod files;

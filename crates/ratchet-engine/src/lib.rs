@@ -1,0 +1,8 @@
+//! The engine: the ports that it stands on, with their contracts in prose, and the handlers that load, decide, commit and perform.
+//!
+//! Every handler follows one creed: what changes is decided by `ratchet-core` from what was loaded, it is committed by conditional
+//! writes, and only then is the world acted upon. Whatever follows from a committed change can be derived again from the state, so a
+//! handler may die at any await: the execution's wake-up finds what it left undone.
+
+pub mod order;
+pub mod ports;

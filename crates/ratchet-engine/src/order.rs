@@ -1,0 +1,155 @@
+//! What a runner is told to do, and what it reports.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use ratchet_core::{
+    execution::TraceParent,
+    history::sha256_hex,
+    ids::{StepKey, TokenHash},
+    step::{StepFailure, StepResult, Usage},
+    workflow::{Expression, SecurityProfile, ValueType},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The secret of an attempt. Whoever reports with it is the attempt; the state holds only its hash.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(String);
+
+impl Token {
+    /// A token of these random bytes.
+    pub fn new(entropy: [u8; 16]) -> Self {
+        Self(ratchet_core::history::hex(&entropy))
+    }
+
+    /// What the state holds of it.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::new(sha256_hex(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// One attempt of one step, every template in it filled in.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Which step.
+    pub key: StepKey,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Proves the attempt's report.
+    pub token: Token,
+    /// The span that the attempt's own spans belong to.
+    pub trace: TraceParent,
+    /// What is done.
+    pub work: Work,
+    /// Variables that the workflow and the step declare.
+    pub environment: BTreeMap<String, String>,
+    /// Where the process starts, relative to the workspace; empty for its root.
+    pub working_directory: String,
+    /// How long the attempt may take.
+    pub timeout: Option<Duration>,
+    /// What is captured at its end, in order.
+    pub outputs: Vec<OutputOrder>,
+    /// The files that it reads, relative to the workspace or, for captured files of other steps, absolute.
+    pub inputs: Vec<String>,
+    /// The same over all attempts of the step: for what the process does to the outside world.
+    pub idempotency_key: String,
+    /// What the adapters of this place need to find the run's workspace.
+    pub place: Value,
+}
+
+/// What an attempt does.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Runs a program.
+    Command {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// Values that the script reads, as variables of its own.
+        values: BTreeMap<String, String>,
+        /// Exit codes besides 0 that are not failures.
+        allow_exit_codes: Vec<i32>,
+    },
+    /// Asks an agent.
+    Agent(Box<AgentOrder>),
+}
+
+/// What an agent is asked.
+#[derive(Debug, Clone)]
+pub struct AgentOrder {
+    /// What is asked.
+    pub prompt: String,
+    /// What its process may do.
+    pub profile: SecurityProfile,
+    /// The model.
+    pub model: Option<String>,
+    /// The most turns.
+    pub max_turns: Option<u32>,
+    /// The most money, in US dollars.
+    pub max_cost_usd: Option<f64>,
+    /// The tools it may use.
+    pub allowed_tools: Option<Vec<String>>,
+    /// What its reply must look like.
+    pub output_schema: Option<Value>,
+    /// Added to the system prompt.
+    pub append_system_prompt: Option<String>,
+}
+
+/// An output to capture.
+#[derive(Debug, Clone)]
+pub struct OutputOrder {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub source: OutputOrderSource,
+}
+
+/// Where an output comes from.
+#[derive(Debug, Clone)]
+pub enum OutputOrderSource {
+    /// A file, relative to the workspace.
+    File(String),
+    /// An expression over `stdout`, `stderr`, `exit_code`, `response`, `json` and earlier outputs.
+    From {
+        /// The expression.
+        expression: Expression,
+        /// The type that its value is turned into.
+        value_type: ValueType,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Which step.
+    pub key: StepKey,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Proves the report.
+    pub token: Token,
+    /// What came of it.
+    pub outcome: AttemptOutcome,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// It ended well.
+    Succeeded(StepResult),
+    /// It did not.
+    Failed {
+        /// Why.
+        failure: StepFailure,
+        /// What it took.
+        usage: Usage,
+    },
+    /// It was told to stop, and did.
+    Stopped,
+}

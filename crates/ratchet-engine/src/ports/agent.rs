@@ -1,0 +1,119 @@
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use ratchet_core::{execution::TraceParent, workflow::SecurityProfile};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::StopSignal;
+
+/// An agent that works on the files of a workspace.
+///
+/// Contract: nothing that it says or does is trusted. It sees the workspace and what the request names, within the profile, and reaches nothing else. When
+/// `perform` returns, no process of it is left. It writes each event of the session as one line of JSON to `transcript` while it works.
+#[async_trait]
+pub trait Agent: Send + Sync {
+    /// Which agent it is, for the cache key: `claude-code`, or a recording's digest.
+    fn identity(&self) -> String;
+
+    /// Works until done, stopped or failed.
+    async fn perform(&self, request: AgentRequest, stop: StopSignal) -> Result<AgentReply, AgentError>;
+}
+
+/// What an agent is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentRequest {
+    /// The step that asks: what a recording finds its session by.
+    pub step: String,
+    /// What is asked.
+    pub prompt: String,
+    /// What its process may do.
+    pub profile: SecurityProfile,
+    /// The model, or the agent's own default.
+    pub model: Option<String>,
+    /// The most turns.
+    pub max_turns: Option<u32>,
+    /// The most money, in US dollars.
+    pub max_cost_usd: Option<f64>,
+    /// The tools it may use; `None` for all of the profile's.
+    pub allowed_tools: Option<Vec<String>>,
+    /// What its reply must look like.
+    pub output_schema: Option<Value>,
+    /// Added to the system prompt.
+    pub append_system_prompt: Option<String>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// The root of the files that it works on.
+    pub workspace: PathBuf,
+    /// Files outside the workspace that it may read.
+    pub readable: Vec<PathBuf>,
+    /// A folder of the attempt's own, for its home and temporary files.
+    pub directory: PathBuf,
+    /// Where the session's events are written, a line of JSON each.
+    pub transcript: PathBuf,
+    /// Variables that its step declares.
+    pub environment: BTreeMap<String, String>,
+    /// The trace that its own spans belong to.
+    pub trace: TraceParent,
+}
+
+/// What an agent gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentReply {
+    /// Its last words.
+    pub response: String,
+    /// Its reply as data, where a schema was given.
+    pub json: Option<Value>,
+    /// US dollars.
+    pub cost_usd: f64,
+    /// Tokens read and written.
+    pub tokens: u64,
+    /// Turns taken.
+    pub turns: u32,
+    /// The session that a later step can continue.
+    pub session_id: String,
+    /// What it tried and was not allowed to do.
+    pub permission_denials: Vec<Value>,
+}
+
+/// Why an agent failed, and what it cost all the same.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct AgentError {
+    /// What kind of failure it was.
+    pub fault: AgentFault,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What was spent until then.
+    pub spent: AgentReply,
+}
+
+/// The kinds of an agent's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentFault {
+    /// Its program is missing or could not be started, or it refused its arguments.
+    Unavailable,
+    /// There is no key, or the API refuses it.
+    Unauthorised,
+    /// The API is busy.
+    RateLimited,
+    /// The API failed, or could not be reached.
+    Api,
+    /// A limit was reached: turns or money.
+    Limit,
+    /// The reply is not what the schema asks for.
+    Schema,
+    /// It took too long.
+    Timeout,
+    /// It was told to stop.
+    Stopped,
+    /// The profile cannot be enforced on this machine.
+    Profile,
+    /// A recording has no session for the step, or one that does not fit.
+    Recording,
+    /// It ended in a way that is none of these.
+    Broken,
+}

@@ -1,0 +1,24 @@
+//! What the engine needs of the world. Each port is a trait whose contract stands in prose on it; `ratchet-testkit` has one suite per port, which
+//! every adapter passes.
+
+mod agent;
+mod blob_store;
+mod clock;
+mod event_bus;
+mod observer;
+mod secrets;
+mod state_store;
+mod task_launcher;
+mod workspace;
+
+pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest};
+pub use blob_store::{BlobError, BlobStore};
+pub use clock::Clock;
+pub use event_bus::{BusError, Envelope, Event, EventBus};
+pub use observer::{Observer, Silent};
+pub use secrets::{SecretError, Secrets};
+pub use state_store::{
+    Committed, Conflict, Current, ExecutionFilter, Expectation, Page, StateStore, StoreError, Write, WriteOutcome,
+};
+pub use task_launcher::{AttemptPlace, AttemptRunner, LaunchError, Slot, Stop, StopSignal, TaskLauncher, TaskState};
+pub use workspace::{WorkspaceError, Workspaces};

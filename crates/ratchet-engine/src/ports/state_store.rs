@@ -1,0 +1,212 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
+    join::{JoinKey, JoinRow, NeedOutcome},
+    status::ExecutionStatus,
+    step::{AttemptRow, StepRow},
+};
+use thiserror::Error;
+
+/// The durable state of executions, row by row.
+///
+/// Contract of [`commit`](Self::commit): the writes are applied in their order, each as one conditional write of one row. The first whose expectation
+/// does not hold ends the sequence: it and what follows it are not applied, what stands before it is. A crash leaves a prefix: a later
+/// write is never there without the ones before it. When `commit` returns, what it applied survives a power loss. Two commits that
+/// race for a row are put in an order: exactly one of two writes that expect the same revision is applied.
+///
+/// Contract of the reads: every read sees all that was committed before it began, but for [`due`](Self::due) and
+/// [`executions`](Self::executions), which read an index that may lag and are only hints.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// Applies writes in order, up to the first that conflicts.
+    async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError>;
+
+    /// The row of an execution.
+    async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
+
+    /// The resumes of an execution, in the order of their epochs.
+    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError>;
+
+    /// The row of one step in one epoch.
+    async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError>;
+
+    /// For each of some steps (never children) its row of the newest epoch up to `epoch`, where it has one. In the order asked.
+    async fn newest_steps(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        steps: &[StepId],
+    ) -> Result<Vec<Option<StepRow>>, StoreError>;
+
+    /// Every step's row of every epoch, without children, by page: `after` is the last key of the page before.
+    async fn steps(&self, id: &ExecutionId, after: Option<&StepKey>, limit: usize)
+    -> Result<Page<StepRow>, StoreError>;
+
+    /// The rows of a fan-out's children in one epoch, in the order of their items, from item `from` on.
+    async fn children(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        step: &StepId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<StepRow>, StoreError>;
+
+    /// The highest item of a fan-out whose child has a row.
+    async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError>;
+
+    /// A bucket of a join.
+    async fn join(&self, key: &JoinKey) -> Result<Option<JoinRow>, StoreError>;
+
+    /// The earlier attempts of a step, oldest first.
+    async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// Executions, newest first. `after` is the last identifier of the page before. May lag.
+    async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        after: Option<&ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<ExecutionRow>, StoreError>;
+
+    /// Executions whose `wake_at` is not after `now`, earliest first. May lag.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError>;
+}
+
+/// Which executions are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutionFilter {
+    /// Of this workflow only.
+    pub workflow: Option<String>,
+    /// That stand here only.
+    pub status: Option<ExecutionStatus>,
+}
+
+/// A part of a long answer.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+/// What a conditional write expects of the row that it replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expectation {
+    /// There is none.
+    Absent,
+    /// It is at this revision.
+    Revision(u64),
+}
+
+/// A conditional write of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Puts an execution's row.
+    Execution {
+        /// The row as it will be.
+        row: Box<ExecutionRow>,
+        /// What it replaces.
+        expect: Expectation,
+    },
+    /// Puts a step's row.
+    Step {
+        /// The row as it will be.
+        row: Box<StepRow>,
+        /// What it replaces.
+        expect: Expectation,
+    },
+    /// Puts an attempt's item. The same item again changes nothing and is no conflict.
+    Attempt(Box<AttemptRow>),
+    /// Adds a resume. The same epoch's again changes nothing and is no conflict.
+    Resume {
+        /// Of which execution.
+        execution: ExecutionId,
+        /// The resume.
+        resume: Resume,
+    },
+    /// Unites an arrival into a bucket, which is made where it is not there. Never conflicts.
+    Unite {
+        /// The bucket.
+        key: JoinKey,
+        /// The place in it.
+        place: u32,
+        /// What arrived.
+        outcome: NeedOutcome,
+    },
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Committed {
+    /// One entry for each write that was applied, in order.
+    pub applied: Vec<WriteOutcome>,
+    /// The write that ended the sequence, where one did.
+    pub conflict: Option<Conflict>,
+}
+
+/// What an applied write left.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteOutcome {
+    /// The row is as it was given.
+    Written,
+    /// The bucket after the union.
+    United(JoinRow),
+}
+
+/// A write whose expectation did not hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    /// Its position in the commit.
+    pub position: usize,
+    /// The row that is there instead.
+    pub current: Current,
+}
+
+/// The row that stood in the way.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Current {
+    /// None: it was expected to be there.
+    Absent,
+    /// An execution's.
+    Execution(Box<ExecutionRow>),
+    /// A step's.
+    Step(Box<StepRow>),
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// For now: the same call may succeed later.
+    #[error("the state store is not available: {0}")]
+    Unavailable(String),
+    /// The place where the state lives refuses (read only, full, no access).
+    #[error("the state store cannot {action}: {reason}")]
+    Refused {
+        /// What was tried: a fragment that reads after "cannot".
+        action: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The state was written by a newer version of the engine.
+    #[error("the state at {place} is of schema version {found}, and this version of ratchet knows up to {known}")]
+    Newer {
+        /// Where it is.
+        place: String,
+        /// Its version.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// What is stored is not what was written.
+    #[error("the state at {place} is damaged: {reason}")]
+    Damaged {
+        /// Where it is.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,93 @@
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use ratchet_core::ids::StepKey;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::order::{AttemptReport, Order};
+
+/// Starts the tasks that attempts run in.
+///
+/// Contract: an attempt that was launched reports its end once or more through the event bus, or its task is lost, which [`state`](Self::state) tells. Launching
+/// the same attempt twice starts it at most once. When [`stop`](Self::stop) returns, no process of the attempt is left.
+#[async_trait]
+pub trait TaskLauncher: Send + Sync {
+    /// Waits until another task may be started. A step is claimed only with a slot in hand, so that what waits for room is still pending.
+    async fn reserve(&self) -> Result<Slot, LaunchError>;
+
+    /// Starts an attempt in the slot.
+    async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError>;
+
+    /// Where an attempt's task stands.
+    async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError>;
+
+    /// Ends an attempt's task and waits for its end.
+    async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError>;
+}
+
+/// Room for one task. Dropping it gives the room back.
+#[derive(Debug, Default)]
+pub struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<tokio::sync::OwnedSemaphorePermit>);
+
+impl Slot {
+    /// Room that is not counted.
+    pub fn unlimited() -> Self {
+        Self(None)
+    }
+
+    /// Room that is counted by a semaphore.
+    pub fn counted(permit: tokio::sync::OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// It runs, or will.
+    Alive,
+    /// It is gone and will not report: no process of it is left.
+    Gone,
+}
+
+/// Why a task could not be started or asked about.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// For now: the same call may succeed later.
+    #[error("no task can be started now: {0}")]
+    NoCapacity(String),
+    /// It will not succeed later either.
+    #[error("the task cannot be started: {0}")]
+    Refused(String),
+}
+
+/// Runs one attempt of one step where it is called, for launchers whose tasks are in the same process or on the same machine.
+///
+/// Contract: it returns exactly once, with the attempt's report, and no process of the attempt is left then, whatever happened.
+#[async_trait]
+pub trait AttemptRunner: Send + Sync {
+    /// Runs the attempt to its end, or until it is told to stop.
+    async fn run(&self, order: Order, place: AttemptPlace, stop: StopSignal) -> AttemptReport;
+}
+
+/// Where an attempt runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptPlace {
+    /// The root of the files that the step works on.
+    pub workspace: PathBuf,
+    /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and the home and temporary folders of its processes.
+    pub directory: PathBuf,
+}
+
+/// Why an attempt is to end before it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Ask, wait a moment, then kill.
+    Gracefully,
+    /// Kill.
+    AtOnce,
+}
+
+/// Tells an attempt to end.
+pub type StopSignal = watch::Receiver<Option<Stop>>;
