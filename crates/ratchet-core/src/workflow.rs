@@ -117,6 +117,8 @@ pub struct Uses {
     pub steps: BTreeSet<StepId>,
     /// Whether it reads files, by a function or as a file value.
     pub files: bool,
+    /// Whether it reads `item` or `index`, so that only a child of a fan-out can evaluate it.
+    pub item: bool,
     /// Whether it calls `failure()` or `always()`, so that a failure above does not block its step.
     pub handles_failure: bool,
 }
@@ -285,6 +287,57 @@ pub enum Action {
     Assert(Assert),
     /// Fills in a text.
     Template(TextTemplate),
+}
+
+impl Step {
+    /// The steps that anything in this one reads.
+    pub fn steps_read(&self) -> BTreeSet<StepId> {
+        let mut steps = BTreeSet::new();
+        self.for_each_uses(&mut |uses| steps.extend(uses.steps.iter().cloned()));
+        steps
+    }
+
+    fn for_each_uses(&self, visit: &mut impl FnMut(&Uses)) {
+        let mut templates: Vec<&Template> = self.environment.values().collect();
+        templates.extend(&self.working_directory);
+        templates.extend(&self.cache.key);
+        let mut expressions: Vec<&Expression> = self.when.iter().collect();
+        expressions.extend(self.foreach.iter().map(|foreach| &foreach.items));
+        match &self.inputs {
+            StepInputs::Files(files) => templates.extend(files),
+            StepInputs::Named(values) => templates.extend(values.values()),
+        }
+        for output in &self.outputs {
+            match &output.source {
+                OutputSource::File(path) => templates.push(path),
+                OutputSource::From { expression, .. } => expressions.push(expression),
+            }
+        }
+        match &self.action {
+            Action::Shell(shell) => match &shell.program {
+                Program::Words(words) => templates.extend(words),
+                Program::Script { uses, .. } => visit(uses),
+            },
+            Action::ClaudeCode(agent) => {
+                templates.push(&agent.prompt);
+                templates.extend(&agent.model);
+                templates.extend(&agent.append_system_prompt);
+            }
+            Action::Assert(assert) => {
+                templates.extend(&assert.message);
+                for condition in &assert.conditions {
+                    expressions.push(&condition.expression);
+                    templates.extend(&condition.message);
+                }
+            }
+            Action::Template(text) => {
+                templates.push(&text.template);
+                templates.extend(&text.output);
+            }
+        }
+        templates.into_iter().for_each(|template| visit(&template.uses));
+        expressions.into_iter().for_each(|expression| visit(&expression.uses));
+    }
 }
 
 impl Action {
