@@ -3,3 +3,5 @@
 //! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
 
 pub mod files;
+pub mod mistake;
+pub mod parsed;
