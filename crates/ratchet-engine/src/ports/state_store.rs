@@ -40,7 +40,7 @@ pub trait StateStore: Send + Sync {
         steps: &[StepId],
     ) -> Result<Vec<Option<StepRow>>, StoreError>;
 
-    /// Every step's row of every epoch, without children, by page: `after` is the last key of the page before.
+    /// Every step's row of every epoch, without children, by page and in an order of the store's own: `after` is the last key of the page before.
     async fn steps(&self, id: &ExecutionId, after: Option<&StepKey>, limit: usize)
     -> Result<Page<StepRow>, StoreError>;
 
@@ -119,7 +119,8 @@ pub enum Write {
         /// What it replaces.
         expect: Expectation,
     },
-    /// Puts an attempt's item. The same item again changes nothing and is no conflict.
+    /// Puts an attempt's item. The same item again changes nothing and is no conflict; of two that differ, the one with more records stays (a handler
+    /// that lost a race may have seen fewer), and the first of two as long.
     Attempt(Box<AttemptRow>),
     /// Adds a resume. The same epoch's again changes nothing and is no conflict.
     Resume {
