@@ -1,0 +1,165 @@
+//! Rows as tests need them: valid, chained, and different only where the test says so.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use ratchet_core::{
+    execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    history::{Actor, Chain, Record, sha256_hex},
+    ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
+    join::{JoinKey, JoinKind, NeedOutcome},
+    status::ExecutionStatus,
+    step::{AttemptRow, StepResult, StepRow},
+    transition::{ExecutionTransition, StepTransition},
+};
+use ratchet_engine::ports::{Envelope, Event, Expectation, Write};
+use serde_json::Value;
+
+/// So many seconds after the beginning of 2026.
+pub fn time(seconds: i64) -> Timestamp {
+    Timestamp::constant(1_767_225_600, 0).saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// The trace that built rows belong to.
+pub fn trace() -> TraceParent {
+    TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())
+}
+
+/// A run that was just created, at revision 1.
+pub fn execution_row(id: &str) -> ExecutionRow {
+    let digest = Digest::new(sha256_hex(b"steps: []"));
+    let mut row = ExecutionRow {
+        id: ExecutionId::new(id),
+        definition: DefinitionRef {
+            name: "example".to_owned(),
+            version: "1".to_owned(),
+            digest: digest.clone(),
+            origin: "example/workflow.yaml".to_owned(),
+        },
+        epoch: Epoch::FIRST,
+        status: ExecutionStatus::Running,
+        ending: None,
+        pause_reason: None,
+        inputs: BTreeMap::new(),
+        environment: BTreeMap::new(),
+        trigger: Value::Null,
+        options: RunOptions { max_parallel: 4, ..RunOptions::default() },
+        trace: trace(),
+        created_at: time(0),
+        updated_at: time(0),
+        ended_at: None,
+        deadline: None,
+        wake_at: Some(time(120)),
+        idle_wakes: 0,
+        outputs: BTreeMap::new(),
+        continued: false,
+        revision: 1,
+        chain: Chain::EMPTY,
+        records: Vec::new(),
+    };
+    let created = ExecutionTransition::Created { definition: digest };
+    row.apply(row.chain.next(row.id.as_str(), time(0), Actor::Engine, "start".to_owned(), created));
+    row
+}
+
+/// The run after one more change, one revision on.
+pub fn changed_execution(row: &ExecutionRow, transition: ExecutionTransition) -> ExecutionRow {
+    let mut row = row.clone();
+    row.revision += 1;
+    let at = row.updated_at.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
+    row.apply(row.chain.next(row.id.as_str(), at, Actor::Engine, "test".to_owned(), transition));
+    row
+}
+
+/// The key of a step.
+pub fn step_key(execution: &str, epoch: u32, step: &str) -> StepKey {
+    let path = StepPath::step(StepId::new(step));
+    StepKey { execution: ExecutionId::new(execution), epoch: Epoch(epoch), path }
+}
+
+/// The key of a child of a fan-out.
+pub fn child_key(execution: &str, epoch: u32, step: &str, child: u32) -> StepKey {
+    let path = StepPath::child(StepId::new(step), child);
+    StepKey { execution: ExecutionId::new(execution), epoch: Epoch(epoch), path }
+}
+
+/// The key of a bucket of the join of a step's needs.
+pub fn join_key(execution: &str, epoch: u32, step: &str, level: u8, bucket: u32) -> JoinKey {
+    JoinKey {
+        execution: ExecutionId::new(execution),
+        epoch: Epoch(epoch),
+        step: StepId::new(step),
+        kind: JoinKind::Needs,
+        level,
+        bucket,
+    }
+}
+
+/// The hash of a token that a test knows by a word.
+pub fn token_hash(word: &str) -> TokenHash {
+    TokenHash::new(sha256_hex(word.as_bytes()))
+}
+
+/// A step whose first attempt was claimed with a token known by this word, at revision 1.
+pub fn claimed_step(key: StepKey, token: &str) -> StepRow {
+    let claimed = StepTransition::Claimed { token_hash: token_hash(token), predecessor: None };
+    let record = Chain::EMPTY.next(&key.to_string(), time(1), Actor::Engine, "step ready".to_owned(), claimed);
+    StepRow::first(key, record, NeedOutcome::FINE)
+}
+
+/// A step whose first attempt was claimed, at revision 1.
+pub fn step_row(key: StepKey) -> StepRow {
+    claimed_step(key, "token")
+}
+
+/// The step after one more change, one revision on.
+pub fn changed_step(row: &StepRow, transition: StepTransition) -> StepRow {
+    let mut row = row.clone();
+    let at = time(i64::try_from(row.revision()).unwrap_or(i64::MAX).saturating_add(1));
+    row.apply(row.chain.next(&row.key.to_string(), at, Actor::Runner, "test".to_owned(), transition));
+    row
+}
+
+/// The step after its attempt succeeded with these outputs, one revision on.
+pub fn succeeded_step(row: &StepRow, outputs: BTreeMap<String, Value>) -> StepRow {
+    let outputs = outputs.into_iter().map(|(name, value)| (name, ratchet_core::output::Output::Json(value))).collect();
+    let result = StepResult { outputs, exit_code: Some(0), ..StepResult::default() };
+    changed_step(row, StepTransition::Succeeded { result, successor: None })
+}
+
+/// The item of an earlier attempt, with this many records.
+pub fn attempt_row(key: StepKey, attempt: u32, records: usize) -> AttemptRow {
+    let mut chain = Chain::EMPTY;
+    let records = (0..records).map(|_| {
+        let record = chain.next(&key.to_string(), time(1), Actor::Engine, "test".to_owned(), StepTransition::Blocked);
+        chain = Chain { length: record.number, head: record.hash.clone() };
+        record
+    });
+    let records: Vec<Record<StepTransition>> = records.collect();
+    AttemptRow { key, attempt, records }
+}
+
+/// An event about a run.
+pub fn envelope(execution: &str, event: Event) -> Envelope {
+    Envelope { execution: ExecutionId::new(execution), trace: trace(), event }
+}
+
+/// The write that puts an execution's row where there is none.
+pub fn put_execution(row: &ExecutionRow) -> Write {
+    Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent }
+}
+
+/// The write that replaces an execution's row at a revision.
+pub fn replace_execution(row: &ExecutionRow, revision: u64) -> Write {
+    Write::Execution { row: Box::new(row.clone()), expect: Expectation::Revision(revision) }
+}
+
+/// The write that puts a step's row where there is none.
+pub fn put_step(row: &StepRow) -> Write {
+    Write::Step { row: Box::new(row.clone()), expect: Expectation::Absent }
+}
+
+/// The write that replaces a step's row at a revision.
+pub fn replace_step(row: &StepRow, revision: u64) -> Write {
+    Write::Step { row: Box::new(row.clone()), expect: Expectation::Revision(revision) }
+}

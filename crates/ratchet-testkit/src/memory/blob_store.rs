@@ -1,0 +1,61 @@
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Mutex};
+
+use async_trait::async_trait;
+use ratchet_core::{history::sha256_hex, ids::Digest, output::BlobRef};
+use ratchet_engine::ports::{BlobError, BlobStore};
+
+use super::lock;
+
+/// Content in a map.
+#[derive(Debug, Default)]
+pub struct MemoryBlobStore(Mutex<BTreeMap<Digest, Vec<u8>>>);
+
+impl MemoryBlobStore {
+    /// Keeps some bytes, without waiting.
+    pub fn keep(&self, bytes: &[u8]) -> BlobRef {
+        let digest = Digest::new(sha256_hex(bytes));
+        lock(&self.0).entry(digest.clone()).or_insert_with(|| bytes.to_vec());
+        BlobRef { digest, size: bytes.len() as u64 }
+    }
+
+    /// The bytes of a digest, without waiting.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        let bytes = lock(&self.0).get(digest).cloned().ok_or_else(|| BlobError::NotFound(digest.clone()))?;
+        if sha256_hex(&bytes) == digest.as_str() { Ok(bytes) } else { Err(BlobError::Damaged(digest.clone())) }
+    }
+
+    /// Changes stored content behind the store's back, as a failing disk does.
+    pub fn damage(&self, digest: &Digest) {
+        if let Some(bytes) = lock(&self.0).get_mut(digest) {
+            bytes.push(b'!');
+        }
+    }
+}
+
+#[async_trait]
+impl BlobStore for MemoryBlobStore {
+    async fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        Ok(self.keep(bytes))
+    }
+
+    async fn put_file(&self, path: &Path) -> Result<BlobRef, BlobError> {
+        let bytes =
+            fs::read(path).map_err(|source| BlobError::Io { action: format!("read {}", path.display()), source })?;
+        Ok(self.keep(&bytes))
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        self.read(digest)
+    }
+
+    async fn get_file(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
+        let bytes = self.read(digest)?;
+        fs::File::create_new(to)
+            .and_then(|mut file| io::Write::write_all(&mut file, &bytes))
+            .map_err(|source| BlobError::Io { action: format!("write {}", to.display()), source })
+    }
+
+    async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
+        Ok(lock(&self.0).contains_key(digest))
+    }
+}

@@ -1,0 +1,202 @@
+use std::{collections::BTreeMap, ops::Bound, sync::Mutex};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    join::{JoinKey, JoinRow},
+    step::{AttemptRow, StepRow},
+};
+use ratchet_engine::ports::{
+    Committed, Conflict, Current, ExecutionFilter, Expectation, Page, StateStore, StoreError, Write, WriteOutcome,
+};
+
+use super::lock;
+
+/// Rows in ordered maps.
+#[derive(Debug, Default)]
+pub struct MemoryStateStore(Mutex<Tables>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    executions: BTreeMap<ExecutionId, ExecutionRow>,
+    resumes: BTreeMap<(ExecutionId, Epoch), Resume>,
+    steps: BTreeMap<StepKey, StepRow>,
+    attempts: BTreeMap<(StepKey, u32), AttemptRow>,
+    joins: BTreeMap<JoinKey, JoinRow>,
+}
+
+impl Tables {
+    /// Applies one write, or says which row stands in its way.
+    fn apply(&mut self, write: Write) -> Result<WriteOutcome, Current> {
+        match write {
+            Write::Execution { row, expect } => {
+                let current = self.executions.get(&row.id);
+                if !holds(expect, current.map(|row| row.revision)) {
+                    return Err(current.map_or(Current::Absent, |row| Current::Execution(Box::new(row.clone()))));
+                }
+                self.executions.insert(row.id.clone(), *row);
+            }
+            Write::Step { row, expect } => {
+                let current = self.steps.get(&row.key);
+                if !holds(expect, current.map(StepRow::revision)) {
+                    return Err(current.map_or(Current::Absent, |row| Current::Step(Box::new(row.clone()))));
+                }
+                self.steps.insert(row.key.clone(), *row);
+            }
+            Write::Attempt(row) => {
+                let place = self.attempts.entry((row.key.clone(), row.attempt)).or_insert_with(|| (*row).clone());
+                if row.records.len() > place.records.len() {
+                    *place = *row;
+                }
+            }
+            Write::Resume { execution, resume } => {
+                self.resumes.entry((execution, resume.epoch)).or_insert(resume);
+            }
+            Write::Unite { key, place, outcome } => {
+                let bucket = self.joins.entry(key.clone()).or_insert_with(|| JoinRow::empty(key));
+                bucket.unite(place, outcome);
+                return Ok(WriteOutcome::United(bucket.clone()));
+            }
+        }
+        Ok(WriteOutcome::Written)
+    }
+
+    /// The rows of a fan-out's children from one item on, in order.
+    fn children(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        step: &StepId,
+        from: u32,
+    ) -> impl DoubleEndedIterator<Item = (u32, &StepRow)> {
+        let key = |child| StepKey { execution: id.clone(), epoch, path: StepPath::child(step.clone(), child) };
+        self.steps.range(key(from)..=key(u32::MAX)).filter_map(|(key, row)| Some((key.path.child?, row)))
+    }
+}
+
+fn holds(expect: Expectation, current: Option<u64>) -> bool {
+    match expect {
+        Expectation::Absent => current.is_none(),
+        Expectation::Revision(revision) => current == Some(revision),
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryStateStore {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError> {
+        let mut tables = lock(&self.0);
+        let mut applied = Vec::with_capacity(writes.len());
+        for (position, write) in writes.into_iter().enumerate() {
+            match tables.apply(write) {
+                Ok(outcome) => applied.push(outcome),
+                Err(current) => return Ok(Committed { applied, conflict: Some(Conflict { position, current }) }),
+            }
+        }
+        Ok(Committed { applied, conflict: None })
+    }
+
+    async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        Ok(lock(&self.0).executions.get(id).cloned())
+    }
+
+    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
+        let tables = lock(&self.0);
+        let range = (id.clone(), Epoch(0))..=(id.clone(), Epoch(u32::MAX));
+        Ok(tables.resumes.range(range).map(|(_, resume)| resume.clone()).collect())
+    }
+
+    async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
+        Ok(lock(&self.0).steps.get(key).cloned())
+    }
+
+    async fn newest_steps(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        steps: &[StepId],
+    ) -> Result<Vec<Option<StepRow>>, StoreError> {
+        let tables = lock(&self.0);
+        let newest = |step: &StepId| {
+            (0..=epoch.0).rev().find_map(|epoch| {
+                let path = StepPath::step(step.clone());
+                tables.steps.get(&StepKey { execution: id.clone(), epoch: Epoch(epoch), path }).cloned()
+            })
+        };
+        Ok(steps.iter().map(newest).collect())
+    }
+
+    async fn steps(
+        &self,
+        id: &ExecutionId,
+        after: Option<&StepKey>,
+        limit: usize,
+    ) -> Result<Page<StepRow>, StoreError> {
+        let tables = lock(&self.0);
+        let first = StepKey { execution: id.clone(), epoch: Epoch(0), path: StepPath::step(StepId::new("")) };
+        let from = after.map_or(Bound::Included(&first), Bound::Excluded);
+        let rows = tables
+            .steps
+            .range((from, Bound::Unbounded))
+            .take_while(|(key, _)| key.execution == *id)
+            .filter(|(key, _)| key.path.child.is_none());
+        Ok(page(rows.map(|(_, row)| row.clone()), limit))
+    }
+
+    async fn children(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        step: &StepId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<StepRow>, StoreError> {
+        Ok(lock(&self.0).children(id, epoch, step, from).take(limit).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError> {
+        Ok(lock(&self.0).children(id, epoch, step, 0).next_back().map(|(child, _)| child))
+    }
+
+    async fn join(&self, key: &JoinKey) -> Result<Option<JoinRow>, StoreError> {
+        Ok(lock(&self.0).joins.get(key).cloned())
+    }
+
+    async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError> {
+        let tables = lock(&self.0);
+        let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
+        Ok(tables.attempts.range(range).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        after: Option<&ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        let tables = lock(&self.0);
+        let rows = tables.executions.values().rev().filter(|row| {
+            after.is_none_or(|after| row.id < *after)
+                && filter.workflow.as_ref().is_none_or(|workflow| row.definition.name == *workflow)
+                && filter.status.is_none_or(|status| row.status == status)
+        });
+        Ok(page(rows.cloned(), limit))
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        let tables = lock(&self.0);
+        let mut due: Vec<_> = tables
+            .executions
+            .values()
+            .filter_map(|row| Some((row.wake_at.filter(|at| *at <= now)?, row.id.clone())))
+            .collect();
+        due.sort();
+        Ok(due.into_iter().take(limit).map(|(_, id)| id).collect())
+    }
+}
+
+fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+    let taken = rows.by_ref().take(limit).collect();
+    Page { rows: taken, more: rows.next().is_some() }
+}
