@@ -6,3 +6,4 @@
 
 pub mod order;
 pub mod ports;
+pub mod view;

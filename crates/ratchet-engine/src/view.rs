@@ -1,0 +1,384 @@
+//! What people and programs see of an execution: the one JSON object of `ratchet status --json`, built from the rows of its state.
+
+mod overhead;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ratchet_core::{
+    ids::{Digest, ExecutionId, StepId},
+    output::{Output, Outputs},
+    status::{ExecutionStatus, StepStatus},
+    step::{FailureClass, StepFailure, StepState, Waiting},
+    transition::SkipReason,
+    workflow::{ValueType, Workflow},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
+
+pub use self::{
+    overhead::Overhead,
+    rows::{ChildBrief, ExecutionRows, RowsError, StepRows},
+};
+
+/// What stands in the place of a sensitive value.
+pub const MASK: &str = "***";
+
+/// An execution as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExecutionView {
+    /// Which definition it follows: the SHA-256 of its text.
+    pub workflow_id: Digest,
+    /// The workflow's name.
+    pub workflow_name: String,
+    /// The workflow's version.
+    pub workflow_version: String,
+    /// Which run.
+    pub execution_id: ExecutionId,
+    /// Where it stands.
+    pub status: ExecutionStatus,
+    /// Why it waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_reason: Option<String>,
+    /// The steps that failed, in the order of the file.
+    pub failed_steps: Vec<StepId>,
+    /// The first running step in the order of the file.
+    pub current_step: Option<StepId>,
+    /// Every step, in the order of the file.
+    #[serde(serialize_with = "in_order")]
+    pub steps: Vec<(StepId, StepView)>,
+    /// The values of the inputs; sensitive ones are masked.
+    pub inputs: BTreeMap<String, Value>,
+    /// What it gave.
+    pub outputs: BTreeMap<String, Value>,
+    /// Files that are kept as versioned artifacts.
+    pub artifacts: Vec<ArtifactView>,
+    /// The generation: 1, and one more for each cancel and resume.
+    pub epoch: u32,
+    /// What its agents cost, in US dollars.
+    pub cost_usd: f64,
+    /// Tokens that its agents read and wrote.
+    pub tokens: u64,
+    /// What the engine added to the work.
+    pub overhead: Overhead,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When something in it changed last.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A step as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepView {
+    /// The word for what it does.
+    #[serde(rename = "type")]
+    pub step_type: &'static str,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// When its first attempt was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it settled.
+    pub completed_at: Option<Timestamp>,
+    /// What it gave.
+    pub outputs: BTreeMap<String, Value>,
+    /// What its result is found by in the cache.
+    pub cache_key: Option<String>,
+    /// Whether its result came from the cache.
+    pub cached: bool,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Of its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it was skipped, or what it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureView>,
+    /// What it had to say although it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+    /// Its children, counted, where it fans out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children: Option<ChildrenView>,
+    /// Milliseconds that its processes ran, in all attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_ms: Option<u64>,
+    /// What its agents cost, in US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// Tokens that its agents read and wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Turns that its agents took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+}
+
+/// Why a step failed, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailureView {
+    /// What kind of failure it was.
+    pub class: &'static str,
+    /// The code of its page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// The last lines of output, or the values that were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// The children of a fan-out, counted by where they stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChildrenView {
+    /// How many there are.
+    pub count: u32,
+    /// How many stand where; words without a child are left out.
+    #[serde(flatten)]
+    pub by_status: BTreeMap<StepStatus, u32>,
+    /// The items whose children failed, the first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_items: Vec<u32>,
+}
+
+/// A file that is kept as a versioned artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ArtifactView {
+    /// The output's name.
+    pub name: String,
+    /// The step that made it; none for an output of the workflow.
+    pub step: Option<StepId>,
+    /// Where it lies in the workspace.
+    pub path: String,
+    /// The SHA-256 of its content.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl ExecutionView {
+    /// Builds the view from rows whose large values were put back in their place ([`ExecutionRows::load`] does that).
+    pub fn new(workflow: &Workflow, rows: &ExecutionRows) -> Self {
+        let row = &rows.execution;
+        let steps: Vec<(StepId, StepView)> = workflow
+            .steps
+            .iter()
+            .map(|step| (step.id.clone(), step_view(step.action.type_name(), rows.step(&step.id))))
+            .collect();
+        let of_status = |status: StepStatus| steps.iter().filter(move |(_, step)| step.status == status);
+        let updated_at = rows.last_change();
+        Self {
+            workflow_id: row.definition.digest.clone(),
+            workflow_name: row.definition.name.clone(),
+            workflow_version: row.definition.version.clone(),
+            execution_id: row.id.clone(),
+            status: row.status,
+            pause_reason: row.pause_reason.clone(),
+            failed_steps: of_status(StepStatus::Failed).map(|(id, _)| id.clone()).collect(),
+            current_step: of_status(StepStatus::Running).next().map(|(id, _)| id.clone()),
+            inputs: inputs_view(workflow, &row.inputs),
+            outputs: outputs_view(&row.outputs),
+            artifacts: artifacts(workflow, rows),
+            epoch: row.epoch.0,
+            cost_usd: steps.iter().filter_map(|(_, step)| step.cost_usd).sum(),
+            tokens: steps.iter().filter_map(|(_, step)| step.tokens).sum(),
+            overhead: Overhead::of(workflow, rows, row.ended_at.unwrap_or(updated_at)),
+            created_at: row.created_at,
+            updated_at,
+            ended_at: row.ended_at,
+            steps,
+        }
+    }
+
+    /// The view of one step.
+    pub fn step(&self, id: &StepId) -> Option<&StepView> {
+        self.steps.iter().find(|(other, _)| other == id).map(|(_, step)| step)
+    }
+}
+
+/// A value as JSON: a file is its path, digest and size.
+pub fn output_view(output: &Output) -> Value {
+    match output {
+        Output::Json(value) => value.clone(),
+        Output::File(file) => json!({
+            "path": file.path,
+            "digest": file.content.digest,
+            "size": file.content.size,
+        }),
+        Output::Each(entries) => entries.iter().map(|entry| entry.as_ref().map_or(Value::Null, output_view)).collect(),
+        Output::Stored(blob) => json!({ "stored": blob.digest, "size": blob.size }),
+    }
+}
+
+/// The word for a failure's class.
+pub fn class_word(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Exit(_) => "exit",
+        FailureClass::Timeout => "timeout",
+        FailureClass::RateLimited => "rate_limited",
+        FailureClass::AgentError => "agent_error",
+        FailureClass::Assertion => "assertion",
+        FailureClass::Output => "output",
+        FailureClass::Launch => "launch",
+        FailureClass::Definition => "definition",
+    }
+}
+
+/// Why a step did not have to run, in words.
+pub fn skip_words(reason: &SkipReason) -> &'static str {
+    match reason {
+        SkipReason::WhenFalse => "its condition is false",
+        SkipReason::NotSelected => "not selected",
+        SkipReason::NothingFailed => "nothing failed",
+        SkipReason::NoItems => "its list is empty",
+    }
+}
+
+fn outputs_view(outputs: &Outputs) -> BTreeMap<String, Value> {
+    outputs.iter().map(|(name, output)| (name.clone(), output_view(output))).collect()
+}
+
+fn inputs_view(workflow: &Workflow, inputs: &Outputs) -> BTreeMap<String, Value> {
+    let sensitive = |name: &str| workflow.inputs.iter().any(|input| input.name == name && input.sensitive);
+    inputs
+        .iter()
+        .map(|(name, value)| (name.clone(), if sensitive(name) { json!(MASK) } else { output_view(value) }))
+        .collect()
+}
+
+fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
+    let Some(rows) = rows else {
+        return StepView {
+            step_type,
+            status: StepStatus::Pending,
+            started_at: None,
+            completed_at: None,
+            outputs: BTreeMap::new(),
+            cache_key: None,
+            cached: false,
+            attempts: 0,
+            exit_code: None,
+            reason: None,
+            error: None,
+            warning: None,
+            children: None,
+            process_ms: None,
+            cost_usd: None,
+            tokens: None,
+            turns: None,
+        };
+    };
+    let row = &rows.row;
+    let result = row.result.as_ref();
+    let spent = rows.spent();
+    let (reason, error) = match &row.state {
+        StepState::Skipped(reason) => (Some(skip_words(reason)), None),
+        StepState::Waiting(Waiting::Retry { .. }) => (Some("its next attempt"), None),
+        StepState::Waiting(Waiting::Lost) => (Some("a person: an attempt was lost and its effect is unknown"), None),
+        StepState::Failed { failure, .. } => (None, Some(failure_view(failure))),
+        StepState::Running { .. }
+        | StepState::FannedOut { .. }
+        | StepState::Completed
+        | StepState::Blocked
+        | StepState::Cancelled => (None, None),
+    };
+    StepView {
+        step_type,
+        status: row.status(),
+        started_at: (row.attempt > 0).then_some(row.started_at),
+        completed_at: row.settled_at,
+        outputs: result.map(|result| outputs_view(&result.outputs)).unwrap_or_default(),
+        cache_key: None,
+        cached: false,
+        attempts: row.attempt,
+        exit_code: result.and_then(|result| result.exit_code),
+        reason,
+        error,
+        warning: result.and_then(|result| result.warning.clone()),
+        children: rows.children.as_ref().map(|children| children_view(rows.children_expected, children)),
+        process_ms: (row.attempt > 0).then_some(spent.process_ms),
+        cost_usd: spent.cost_usd,
+        tokens: spent.tokens,
+        turns: spent.turns,
+    }
+}
+
+fn failure_view(failure: &StepFailure) -> FailureView {
+    FailureView {
+        class: class_word(failure.class),
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+        detail: failure.detail.clone(),
+        hint: failure.hint.clone(),
+    }
+}
+
+fn children_view(expected: u32, children: &[ChildBrief]) -> ChildrenView {
+    let mut by_status = BTreeMap::new();
+    for child in children {
+        *by_status.entry(child.status).or_insert(0) += 1;
+    }
+    let seen = u32::try_from(children.len()).unwrap_or(u32::MAX);
+    if expected > seen {
+        *by_status.entry(StepStatus::Pending).or_insert(0) += expected - seen;
+    }
+    let failed = children.iter().filter(|child| child.status == StepStatus::Failed);
+    ChildrenView {
+        count: expected.max(seen),
+        by_status,
+        failed_items: failed.map(|child| child.index).take(20).collect(),
+    }
+}
+
+fn artifacts(workflow: &Workflow, rows: &ExecutionRows) -> Vec<ArtifactView> {
+    let mut found = Vec::new();
+    for step in &workflow.steps {
+        let given = rows.step(&step.id).and_then(|rows| rows.row.result.as_ref());
+        for output in step.outputs.iter().filter(|output| output.artifact) {
+            let value = given.and_then(|result| result.outputs.get(&output.name));
+            collect_artifact(&output.name, Some(&step.id), value, &mut found);
+        }
+    }
+    for output in workflow.outputs.iter().filter(|output| output.value_type == ValueType::Artifact) {
+        collect_artifact(&output.name, None, rows.execution.outputs.get(&output.name), &mut found);
+    }
+    found
+}
+
+fn collect_artifact(name: &str, step: Option<&StepId>, value: Option<&Output>, into: &mut Vec<ArtifactView>) {
+    match value {
+        Some(Output::File(file)) => into.push(ArtifactView {
+            name: name.to_owned(),
+            step: step.cloned(),
+            path: file.path.clone(),
+            digest: file.content.digest.clone(),
+            size: file.content.size,
+        }),
+        Some(Output::Each(entries)) => {
+            for entry in entries {
+                collect_artifact(name, step, entry.as_ref(), into);
+            }
+        }
+        Some(Output::Json(_) | Output::Stored(_)) | None => {}
+    }
+}
+
+fn in_order<S: Serializer>(steps: &[(StepId, StepView)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(steps.len()))?;
+    for (id, step) in steps {
+        map.serialize_entry(id, step)?;
+    }
+    map.end()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The rows that a view is built from, read page by page and kept small.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{ExecutionId, StepId, StepKey},
+    output::{BlobRef, Output, Outputs},
+    status::StepStatus,
+    step::{AttemptRow, StepRow, StepState, Usage},
+    transition::StepTransition,
+    workflow::Workflow,
+};
+use thiserror::Error;
+
+use crate::ports::{BlobError, BlobStore, StateStore, StoreError};
+
+/// How many rows are read at once.
+const PAGE: usize = 500;
+
+/// Everything that is known of an execution, the children of fan-outs in brief.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionRows {
+    /// The execution's own row.
+    pub execution: ExecutionRow,
+    /// Of each step, the row that counts. A step without one is pending.
+    steps: HashMap<StepId, StepRows>,
+}
+
+/// What is known of one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRows {
+    /// The row that counts.
+    pub row: StepRow,
+    /// Its earlier attempts in the same epoch.
+    pub attempts: Vec<AttemptRow>,
+    /// How many children it has; 0 where it does not fan out.
+    pub children_expected: u32,
+    /// Its children that have a row, in the order of the items, where it fans out.
+    pub children: Option<Vec<ChildBrief>>,
+}
+
+/// What a view needs of a child.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ChildBrief {
+    /// The position of its item.
+    pub index: u32,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// The child whose lane it took over.
+    pub predecessor: Option<u32>,
+    /// When it settled.
+    pub settled_at: Option<Timestamp>,
+    /// What all of its attempts took.
+    pub spent: Usage,
+}
+
+/// Why the rows could not be read.
+#[derive(Debug, Error)]
+pub enum RowsError {
+    /// The state store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A large value could not be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A large value is not what was written.
+    #[error("the stored value {digest} cannot be read: {reason}")]
+    Value {
+        /// Which.
+        digest: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ExecutionRows {
+    /// Reads an execution's rows; `None` where there is no such execution. Large values are put back in their place.
+    pub async fn load(
+        store: &dyn StateStore,
+        blobs: &dyn BlobStore,
+        workflow: &Workflow,
+        id: &ExecutionId,
+    ) -> Result<Option<Self>, RowsError> {
+        let Some(mut execution) = store.execution(id).await? else { return Ok(None) };
+        let resumes = store.resumes(id).await?;
+        let mut newest: HashMap<StepId, StepRow> = HashMap::new();
+        let mut after: Option<StepKey> = None;
+        loop {
+            let page = store.steps(id, after.as_ref(), PAGE).await?;
+            after = page.rows.last().map(|row| row.key.clone());
+            for row in page.rows {
+                let step = &row.key.path.step;
+                if newest.get(step).is_none_or(|known| known.key.epoch < row.key.epoch) {
+                    newest.insert(step.clone(), row);
+                }
+            }
+            if !page.more {
+                break;
+            }
+        }
+        newest.retain(|_, row| counts(row, &execution, &resumes, workflow));
+        let mut steps = HashMap::with_capacity(newest.len());
+        for (step, mut row) in newest {
+            if let Some(result) = &mut row.result {
+                restore_outputs(&mut result.outputs, blobs).await?;
+            }
+            let attempts = earlier_attempts(store, &row).await?;
+            let children_expected = fan_out_count(&row, &attempts);
+            let children = match children_expected {
+                0 => None,
+                _ => Some(load_children(store, &row).await?),
+            };
+            steps.insert(step, StepRows { row, attempts, children_expected, children });
+        }
+        restore_outputs(&mut execution.inputs, blobs).await?;
+        restore_outputs(&mut execution.outputs, blobs).await?;
+        Ok(Some(Self { execution, steps }))
+    }
+
+    /// Of rows that are at hand already.
+    pub fn of(execution: ExecutionRow, steps: Vec<StepRows>) -> Self {
+        Self { execution, steps: steps.into_iter().map(|rows| (rows.row.key.path.step.clone(), rows)).collect() }
+    }
+
+    /// What is known of a step, if it has a row that counts.
+    pub fn step(&self, id: &StepId) -> Option<&StepRows> {
+        self.steps.get(id)
+    }
+
+    /// When anything in the execution changed last.
+    pub fn last_change(&self) -> Timestamp {
+        let steps = self.steps.values().filter_map(|rows| rows.row.records.last().map(|record| record.at));
+        let children = self.steps.values().flat_map(|rows| rows.children.iter().flatten());
+        steps.chain(children.filter_map(|child| child.settled_at)).fold(self.execution.updated_at, Timestamp::max)
+    }
+
+    /// When the work that is shown began: with the creation, or with the last resume.
+    pub fn began_at(&self) -> Timestamp {
+        use ratchet_core::transition::ExecutionTransition::Resumed;
+        let resumes = self.execution.records.iter().filter(|record| matches!(record.transition, Resumed { .. }));
+        resumes.map(|record| record.at).next_back().unwrap_or(self.execution.created_at)
+    }
+}
+
+impl StepRows {
+    /// What all attempts of the step, or of its children, took.
+    pub fn spent(&self) -> Usage {
+        let own = spent(&self.row, &self.attempts);
+        self.children.iter().flatten().fold(own, |sum, child| add(sum, child.spent))
+    }
+}
+
+/// Whether a step's row still says where the step stands: rows of older epochs do, unless a resume began the step again.
+fn counts(row: &StepRow, execution: &ExecutionRow, resumes: &[Resume], workflow: &Workflow) -> bool {
+    let later = |resume: &&Resume| resume.epoch > row.key.epoch && resume.epoch <= execution.epoch;
+    if row.key.epoch == execution.epoch {
+        return true;
+    }
+    let resumed = resumes.iter().any(|resume| later(&resume));
+    let done = matches!(row.status(), StepStatus::Completed | StepStatus::Skipped);
+    if resumed && !done {
+        return false;
+    }
+    let graph = &workflow.graph;
+    let Some(index) = graph.index_of(&row.key.path.step) else { return false };
+    let reset: Vec<_> = resumes
+        .iter()
+        .filter(later)
+        .flat_map(|resume| &resume.reset_from)
+        .filter_map(|step| graph.index_of(step))
+        .collect();
+    !graph.descendants(&reset).contains(&index)
+}
+
+async fn earlier_attempts(store: &dyn StateStore, row: &StepRow) -> Result<Vec<AttemptRow>, StoreError> {
+    if row.attempt > 1 { store.attempts(&row.key).await } else { Ok(Vec::new()) }
+}
+
+fn fan_out_count(row: &StepRow, attempts: &[AttemptRow]) -> u32 {
+    if let StepState::FannedOut { count, .. } = &row.state {
+        return *count;
+    }
+    let records = row.records.iter().chain(attempts.iter().flat_map(|attempt| &attempt.records));
+    records
+        .filter_map(|record| match record.transition {
+            StepTransition::FannedOut { count, .. } => Some(count),
+            _ => None,
+        })
+        .next_back()
+        .unwrap_or(0)
+}
+
+async fn load_children(store: &dyn StateStore, row: &StepRow) -> Result<Vec<ChildBrief>, StoreError> {
+    let (execution, epoch, step) = (&row.key.execution, row.key.epoch, &row.key.path.step);
+    let mut briefs = Vec::new();
+    let mut from = 0;
+    loop {
+        let page = store.children(execution, epoch, step, from, PAGE).await?;
+        let full = page.len() == PAGE;
+        for child in page {
+            let attempts = earlier_attempts(store, &child).await?;
+            let index = child.key.path.child.unwrap_or(0);
+            from = index + 1;
+            briefs.push(ChildBrief {
+                index,
+                status: child.status(),
+                predecessor: child.predecessor,
+                settled_at: child.settled_at,
+                spent: spent(&child, &attempts),
+            });
+        }
+        if !full {
+            return Ok(briefs);
+        }
+    }
+}
+
+/// What the attempts of a row took: a failed one says it in the record of its failure.
+fn spent(row: &StepRow, attempts: &[AttemptRow]) -> Usage {
+    let records = attempts.iter().flat_map(|attempt| &attempt.records).chain(&row.records);
+    let failed = records.filter_map(|record| match &record.transition {
+        StepTransition::RetryScheduled { usage, .. } => Some(*usage),
+        _ => None,
+    });
+    failed.fold(row.result.as_ref().map(|result| result.usage).unwrap_or_default(), add)
+}
+
+fn add(one: Usage, other: Usage) -> Usage {
+    fn sum<T: std::ops::Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        }
+    }
+    Usage {
+        start_ms: one.start_ms + other.start_ms,
+        process_ms: one.process_ms + other.process_ms,
+        capture_ms: one.capture_ms + other.capture_ms,
+        cost_usd: sum(one.cost_usd, other.cost_usd),
+        tokens: sum(one.tokens, other.tokens),
+        turns: sum(one.turns, other.turns),
+    }
+}
+
+async fn restore_outputs(outputs: &mut Outputs, blobs: &dyn BlobStore) -> Result<(), RowsError> {
+    for output in outputs.values_mut() {
+        if let Output::Stored(blob) = output {
+            *output = restored(blob, blobs).await?;
+        } else if let Output::Each(entries) = output {
+            for entry in entries.iter_mut().flatten() {
+                if let Output::Stored(blob) = entry {
+                    *entry = restored(blob, blobs).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn restored(blob: &BlobRef, blobs: &dyn BlobStore) -> Result<Output, RowsError> {
+    let bytes = blobs.get(&blob.digest).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| RowsError::Value { digest: blob.digest.to_string(), reason: error.to_string() })
+}
