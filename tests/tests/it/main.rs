@@ -1,0 +1,3 @@
+//! Black-box tests and repository checks: one binary, so that they link once.
+
+mod repository;
