@@ -1,0 +1,68 @@
+# The one door. `make help` says what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# All that is built or installed lies here; remove the folder and nothing is left.
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+TOOLS := $(TARGET)/tools
+VENV := $(TARGET)/venv
+export PATH := $(VENV)/bin:$(TOOLS)/bin:$(PATH)
+
+WORKFLOW := workflows/increase-test-coverage
+DEBUG_BINARY := $(TARGET)/debug/ratchet
+RELEASE_BINARY := $(TARGET)/release/ratchet
+
+# Who writes the tests in `make run`: the recorded session that ships with the workflow, or `claude` for Claude Code.
+AGENT ?= recorded:$(WORKFLOW)/recording
+# How many random runs `make simulate` drives.
+SEEDS ?= 20000
+# How often `make soak` kills the command.
+KILLS ?= 200
+
+.PHONY: help
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: run
+run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of its sample (AGENT=claude for the real one)
+	cargo build --quiet --locked --package ratchet-cli
+	@RATCHET=$(DEBUG_BINARY) SCRATCH=$(TARGET)/run AGENT=$(AGENT) $(WORKFLOW)/run-sample.sh
+
+.PHONY: test
+test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
+	cargo build --quiet --locked --package ratchet-cli
+	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace
+
+.PHONY: check
+check: ## Formatting, lints, licences and advisories, generated pages
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	tools/deny.sh
+
+.PHONY: build
+build: ## Builds the command for release
+	cargo build --release --locked --package ratchet-cli
+	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
+
+.PHONY: bench
+bench: build ## Measures the command beside GNU make, a shell loop and the physical limit
+	cargo build --release --quiet --locked --package ratchet-benches
+	$(TARGET)/release/ratchet-benches $(RELEASE_BINARY)
+
+.PHONY: simulate
+simulate: ## Drives SEEDS random runs over failing ports
+	RATCHET_SEEDS=$(SEEDS) tools/test.sh --package ratchet-testkit
+
+.PHONY: soak
+soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it
+	cargo build --quiet --locked --package ratchet-cli
+	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_KILLS=$(KILLS) tools/test.sh --package ratchet-tests crash
+
+# A Python of its own with pinned packages, so that a machine's own pytest has no say.
+$(VENV)/.installed: $(WORKFLOW)/sample/requirements.txt
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
