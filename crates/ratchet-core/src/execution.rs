@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    history::{Chain, Record},
-    ids::{Digest, Epoch, ExecutionId, StepId},
+    history::{Chain, Record, sha256_hex},
+    ids::{Digest, Epoch, ExecutionId, StepId, StepKey},
     output::Outputs,
     status::ExecutionStatus,
+    step::StepFailure,
     transition::{Ending, ExecutionTransition},
 };
 
@@ -18,6 +19,17 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TraceParent(pub String);
+
+impl TraceParent {
+    /// The context of one attempt's span in the same trace. The span's identifier follows from the attempt, so that whoever records the
+    /// span and whoever works under it agree without a word.
+    #[must_use]
+    pub fn of_attempt(&self, key: &StepKey, attempt: u32) -> Self {
+        let trace = self.0.split('-').nth(1).unwrap_or_default();
+        let span = sha256_hex(format!("{key}#{attempt}").as_bytes());
+        Self(format!("00-{trace}-{}-01", &span[..16]))
+    }
+}
 
 /// Which definition a run follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +81,12 @@ pub struct ExecutionRow {
     pub epoch: Epoch,
     /// Where it stands.
     pub status: ExecutionStatus,
-    /// Why it ends before its work is done, while `finally` runs and after.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
+    /// Why it ends before its work is done, oldest first: what ended the work, then what ended `finally`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endings: Vec<Ending>,
+    /// Whether the work is over and `finally` runs, or ran.
+    #[serde(default)]
+    pub in_finally: bool,
     /// Why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
@@ -92,7 +107,7 @@ pub struct ExecutionRow {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// When the run's `timeout` passes.
+    /// When the run's `timeout` passes, or while `finally` runs, that of `finally`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// When the planner looks at the run again; `None` once it has ended or is paused.
@@ -107,6 +122,9 @@ pub struct ExecutionRow {
     /// Whether it completed with a step that failed and was told to let the run go on.
     #[serde(default)]
     pub continued: bool,
+    /// Why the run failed although its steps did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<StepFailure>,
     /// How often the row was written: what a conditional write compares.
     pub revision: u64,
     /// The chain of its records.
@@ -124,30 +142,46 @@ impl ExecutionRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {
-            ExecutionTransition::Created { .. } => self.status = ExecutionStatus::Running,
-            ExecutionTransition::EndingBegan { ending } => {
+            ExecutionTransition::Created { deadline, .. } => {
+                self.status = ExecutionStatus::Running;
+                self.deadline = *deadline;
+            }
+            ExecutionTransition::EndingBegan { ending, deadline } => {
                 self.epoch = self.epoch.next();
                 self.status = ExecutionStatus::Running;
-                self.ending = Some(ending.clone());
+                self.endings.push(ending.clone());
+                self.in_finally = true;
                 self.pause_reason = None;
+                self.deadline = Some(*deadline);
+                self.wake_at = Some(record.at);
+            }
+            ExecutionTransition::FinallyBegan { deadline } => {
+                self.in_finally = true;
+                self.deadline = Some(*deadline);
             }
             ExecutionTransition::Paused { reason, .. } => {
                 self.status = ExecutionStatus::Paused;
                 self.pause_reason = Some(reason.clone());
+                self.wake_at = None;
             }
-            ExecutionTransition::Resumed { .. } => {
+            ExecutionTransition::Resumed { deadline, .. } => {
                 self.epoch = self.epoch.next();
                 self.status = ExecutionStatus::Running;
-                self.ending = None;
+                self.endings.clear();
+                self.in_finally = false;
                 self.pause_reason = None;
+                self.deadline = *deadline;
+                self.wake_at = Some(record.at);
                 self.ended_at = None;
                 self.outputs.clear();
+                self.failure = None;
                 self.continued = false;
             }
-            ExecutionTransition::Ended { status, outputs, continued } => {
+            ExecutionTransition::Ended { status, outputs, continued, failure } => {
                 self.status = *status;
                 self.outputs.clone_from(outputs);
                 self.continued = *continued;
+                self.failure.clone_from(failure);
                 self.ended_at = Some(record.at);
                 self.wake_at = None;
             }

@@ -23,7 +23,8 @@ impl NodeIndex {
         Self(u32::try_from(position).unwrap_or(u32::MAX))
     }
 
-    fn position(self) -> usize {
+    /// Where the node stands in [`Graph::nodes`].
+    pub fn position(self) -> usize {
         self.0 as usize
     }
 }

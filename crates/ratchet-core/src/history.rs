@@ -75,7 +75,7 @@ impl Chain {
         hasher.update(b"\n");
         // A record is plain data with text keys, which always has a JSON form.
         hasher.update(serde_json::to_vec(unsealed).unwrap_or_default());
-        crate::history::hex(&hasher.finalize())
+        hex(&hasher.finalize())
     }
 }
 

@@ -6,13 +6,19 @@
 //!
 //! Start at [`decide`]: the state machine of a step and that of an execution, each as one table.
 
+pub mod command;
+pub mod decide;
+pub mod event;
 pub mod execution;
+pub mod fan_out;
 pub mod graph;
 pub mod history;
 pub mod ids;
 pub mod join;
 pub mod output;
+pub mod reconcile;
 pub mod rejection;
+pub mod resume;
 pub mod retry;
 pub mod status;
 pub mod step;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     history::{Chain, Record},
-    ids::{StepKey, TokenHash},
+    ids::{Epoch, StepKey, TokenHash},
     join::NeedOutcome,
-    output::Outputs,
+    output::{BlobRef, Outputs},
     status::StepStatus,
     transition::{SkipReason, StepTransition},
 };
@@ -214,6 +214,12 @@ pub struct StepRow {
     /// What it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<StepResult>,
+    /// Of a step that fanned out: the list that its children work on, in the blob store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<BlobRef>,
+    /// Of a step that fanned out: the epoch whose settled children are taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<Epoch>,
     /// Of a child: the child whose lane it took over. Children without one began a lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<u32>,
@@ -262,6 +268,8 @@ impl StepRow {
             started_at: record.at,
             settled_at: None,
             result: None,
+            items: None,
+            adopts: None,
             predecessor: None,
             successor: None,
             chain: Chain::EMPTY,
@@ -279,22 +287,26 @@ impl StepRow {
                 self.predecessor = *predecessor;
                 self.state = StepState::Running { token_hash: token_hash.clone() };
             }
-            StepTransition::FannedOut { count, lanes } => {
+            StepTransition::FannedOut { count, lanes, items, adopts } => {
                 self.attempt += 1;
+                self.items = Some(items.clone());
+                self.adopts = *adopts;
                 self.state = StepState::FannedOut { count: *count, lanes: *lanes };
             }
-            StepTransition::Succeeded { result, successor } => {
+            StepTransition::Succeeded { result, predecessor, successor } => {
                 self.state = StepState::Completed;
                 self.result = Some(result.clone());
+                self.predecessor = self.predecessor.or(*predecessor);
                 self.successor = *successor;
                 self.attempt = self.attempt.max(1);
             }
-            StepTransition::Failed { failure, continued, usage, successor } => {
+            StepTransition::Failed { failure, continued, usage, predecessor, successor } => {
                 self.failures += 1;
                 self.attempt = self.attempt.max(1);
+                self.predecessor = self.predecessor.or(*predecessor);
+                self.successor = *successor;
                 self.state = StepState::Failed { failure: failure.clone(), continued: *continued };
                 self.result = Some(StepResult { usage: *usage, ..StepResult::default() });
-                self.successor = *successor;
             }
             StepTransition::RetryScheduled { due, .. } => {
                 self.failures += 1;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Digest, StepId, TokenHash},
-    output::Outputs,
+    ids::{Digest, Epoch, StepId, TokenHash},
+    output::{BlobRef, Outputs},
     status::ExecutionStatus,
     step::{StepFailure, StepResult, Usage},
 };
@@ -20,8 +20,8 @@ pub enum SkipReason {
     NotSelected,
     /// Its list belongs to a failed run, and the run did not fail.
     NothingFailed,
-    /// Its `foreach` gave an empty list.
-    NoItems,
+    /// The run ends early, and its list is only for runs that failed.
+    RunCancelled,
 }
 
 /// A change of a step's row.
@@ -42,11 +42,19 @@ pub enum StepTransition {
         count: u32,
         /// How many at once.
         lanes: u32,
+        /// The list, in the blob store.
+        items: BlobRef,
+        /// The epoch whose settled children are taken over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        adopts: Option<Epoch>,
     },
     /// It ended well.
     Succeeded {
         /// What it gave.
         result: StepResult,
+        /// Of a child that never was claimed: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
         /// Of a child: who takes over its lane.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<u32>,
@@ -59,6 +67,9 @@ pub enum StepTransition {
         continued: bool,
         /// What the attempt took.
         usage: Usage,
+        /// Of a child that never was claimed: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
         /// Of a child: who takes over its lane.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<u32>,
@@ -114,6 +125,8 @@ pub enum Ending {
     Cancelled,
     /// The run's `timeout` has passed.
     TimedOut,
+    /// What stands under `finally` took longer than it may: nothing more runs.
+    FinallyTimedOut,
 }
 
 /// A change of an execution's row.
@@ -124,11 +137,21 @@ pub enum ExecutionTransition {
     Created {
         /// Of the definition's text.
         definition: Digest,
+        /// When the run's `timeout` passes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
     },
     /// What runs is stopped, `finally` runs in a new epoch, then the run ends.
     EndingBegan {
         /// Why.
         ending: Ending,
+        /// When `finally` must be done.
+        deadline: Timestamp,
+    },
+    /// The work is over; what stands under `finally` began.
+    FinallyBegan {
+        /// When it must be done.
+        deadline: Timestamp,
     },
     /// It waits for a person.
     Paused {
@@ -143,6 +166,9 @@ pub enum ExecutionTransition {
         /// Steps that run again, with all that depend on them, though they were done.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         reset_from: Vec<StepId>,
+        /// When the run's `timeout` passes, which begins anew.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
     },
     /// It ended.
     Ended {
@@ -152,5 +178,8 @@ pub enum ExecutionTransition {
         outputs: Outputs,
         /// Whether a step failed that was told to let the run go on.
         continued: bool,
+        /// Why the run failed although its steps did not: its outputs could not be evaluated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<StepFailure>,
     },
 }

@@ -239,7 +239,7 @@ pub fn skip_words(reason: &SkipReason) -> &'static str {
         SkipReason::WhenFalse => "its condition is false",
         SkipReason::NotSelected => "not selected",
         SkipReason::NothingFailed => "nothing failed",
-        SkipReason::NoItems => "its list is empty",
+        SkipReason::RunCancelled => "the run was cancelled",
     }
 }
 

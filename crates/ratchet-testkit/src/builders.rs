@@ -38,7 +38,9 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         },
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
-        ending: None,
+        endings: Vec::new(),
+        in_finally: false,
+        failure: None,
         pause_reason: None,
         inputs: BTreeMap::new(),
         environment: BTreeMap::new(),
@@ -57,7 +59,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: digest };
+    let created = ExecutionTransition::Created { definition: digest, deadline: None };
     row.apply(row.chain.next(row.id.as_str(), time(0), Actor::Engine, "start".to_owned(), created));
     row
 }
@@ -124,7 +126,7 @@ pub fn changed_step(row: &StepRow, transition: StepTransition) -> StepRow {
 pub fn succeeded_step(row: &StepRow, outputs: BTreeMap<String, Value>) -> StepRow {
     let outputs = outputs.into_iter().map(|(name, value)| (name, ratchet_core::output::Output::Json(value))).collect();
     let result = StepResult { outputs, exit_code: Some(0), ..StepResult::default() };
-    changed_step(row, StepTransition::Succeeded { result, successor: None })
+    changed_step(row, StepTransition::Succeeded { result, predecessor: None, successor: None })
 }
 
 /// The item of an earlier attempt, with this many records.

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use ratchet_core::{
     execution::TraceParent,
     ids::{Epoch, ExecutionId, StepKey, StepPath},
+    join::NeedOutcome,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,6 +46,10 @@ pub enum Event {
         epoch: Epoch,
         /// The step, or a child of a fan-out.
         path: StepPath,
+        /// What they said.
+        needs: NeedOutcome,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
     },
     /// An attempt ended.
     StepFinished(Box<AttemptReport>),

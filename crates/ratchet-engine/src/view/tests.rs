@@ -101,7 +101,7 @@ fn execution() -> ExecutionRow {
         at(0),
         Actor::Person("me".to_owned()),
         "run".to_owned(),
-        ExecutionTransition::Created { definition: Digest::new("d1") },
+        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None },
     );
     let mut row = ExecutionRow {
         id,
@@ -113,7 +113,9 @@ fn execution() -> ExecutionRow {
         },
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
-        ending: None,
+        endings: Vec::new(),
+        in_finally: false,
+        failure: None,
         pause_reason: None,
         inputs: Outputs::from([("key".to_owned(), Output::Json(json!("hunter2")))]),
         environment: BTreeMap::new(),
@@ -151,7 +153,7 @@ fn succeeded(process_ms: u64) -> StepTransition {
         usage: Usage { start_ms: 100, process_ms, cost_usd: Some(0.25), ..Usage::default() },
         warning: None,
     };
-    StepTransition::Succeeded { result, successor: None }
+    StepTransition::Succeeded { result, predecessor: None, successor: None }
 }
 
 /// The rows of a step that saw these changes, one a second from `start` on.
@@ -223,7 +225,13 @@ fn the_overhead_follows_the_critical_path() {
 fn a_failure_is_named_with_its_reason() {
     let workflow = workflow(&["a:", "b: a"]);
     let failure = StepFailure::new(FailureClass::Exit(3), "exited with 3").with_detail("no such file");
-    let failed = StepTransition::Failed { failure, continued: false, usage: Usage::default(), successor: None };
+    let failed = StepTransition::Failed {
+        failure,
+        continued: false,
+        usage: Usage::default(),
+        predecessor: None,
+        successor: None,
+    };
     let steps = vec![rows("a", 1, 1, vec![claimed(), failed]), rows("b", 1, 3, vec![StepTransition::Blocked])];
     let view = ExecutionView::new(&workflow, &ExecutionRows::of(execution(), steps));
     assert_eq!(view.failed_steps, [StepId::new("a")]);

@@ -1,0 +1,31 @@
+//! The task of an attempt is gone and will not report. What its process did to the outside world cannot be known.
+
+use super::{LOSSES_MAX, StepDecision, StepPolicy, step_finished};
+use crate::{
+    command::Command,
+    event::Outcome,
+    ids::TokenHash,
+    step::{FailureClass, StepFailure, StepRow, Usage},
+    transition::StepTransition,
+    workflow::OnLost,
+};
+
+pub(super) fn relaunch_or_pause(row: &StepRow, token_hash: &TokenHash, policy: &StepPolicy) -> StepDecision {
+    match policy.on_lost {
+        OnLost::Pause => StepDecision::new(StepTransition::LostAndSuspended, [Command::PauseExecution]),
+        OnLost::Rerun if row.losses < LOSSES_MAX => StepDecision::new(
+            StepTransition::LostAndReclaimed { token_hash: token_hash.clone() },
+            [Command::LaunchStep],
+        ),
+        OnLost::Rerun => {
+            let failure = StepFailure::new(
+                FailureClass::Launch,
+                format!("the task of {} was lost {} times", row.key.path, row.losses + 1),
+            )
+            .with_hint("see what ends it: memory, a kill, or the machine itself; then resume the execution");
+            let outcome = Outcome::Failed { failure, usage: Usage::default() };
+            // A lost child passes its lane on at the next wake-up, which sees that it is settled.
+            StepDecision::new(step_finished::settled(&outcome, None, None, policy), [Command::TellDependents])
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What happened, as far as it concerns one row.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{Epoch, StepId, TokenHash},
+    output::{BlobRef, Outputs},
+    step::{StepFailure, StepResult, Usage},
+    transition::{Ending, SkipReason},
+};
+
+/// Something happened to a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepEvent {
+    /// All of its needs arrived, and its expressions were evaluated: this is what they say.
+    Ready(Verdict),
+    /// An attempt ended.
+    Finished {
+        /// The hash of the token that the report came with.
+        token_hash: TokenHash,
+        /// What came of it.
+        outcome: Outcome,
+        /// The randomness of the retry's jitter.
+        chance: u32,
+        /// Of a child: who would take over its lane.
+        successor: Option<u32>,
+    },
+    /// The task of an attempt is gone and will not report.
+    Lost {
+        /// Which attempt.
+        attempt: u32,
+        /// The hash of a fresh token, for another attempt.
+        token_hash: TokenHash,
+    },
+    /// The time of the next attempt has come.
+    RetryDue {
+        /// The attempt that failed.
+        attempt: u32,
+        /// The hash of a fresh token.
+        token_hash: TokenHash,
+    },
+    /// All of its children settled, or one failed for all.
+    ChildrenDone(Outcome),
+    /// Of a settled child: who was to take over its lane was taken by another.
+    LaneTaken {
+        /// Who may take it over instead.
+        successor: Option<u32>,
+    },
+    /// The run goes on without it: it was cancelled, resumed, or its siblings failed.
+    Cancelled,
+}
+
+impl StepEvent {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ready(_) => "StepReady",
+            Self::Finished { .. } => "StepFinished",
+            Self::Lost { .. } => "TaskLost",
+            Self::RetryDue { .. } => "RetryDue",
+            Self::ChildrenDone(_) => "ChildrenDone",
+            Self::LaneTaken { .. } => "LaneTaken",
+            Self::Cancelled => "StepCancelled",
+        }
+    }
+}
+
+/// What a step's expressions said when all of its needs were there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It runs in a task.
+    Run {
+        /// The hash of the first attempt's token.
+        token_hash: TokenHash,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
+    },
+    /// It runs once for each value of a list.
+    FanOut {
+        /// How many values.
+        count: u32,
+        /// How many children at once.
+        lanes: u32,
+        /// The values, in the blob store.
+        items: BlobRef,
+        /// The epoch whose settled children are taken over.
+        adopts: Option<Epoch>,
+    },
+    /// The engine did it at once.
+    Settle {
+        /// What came of it.
+        outcome: Outcome,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
+        /// Of a child: who takes over its lane.
+        successor: Option<u32>,
+    },
+    /// It does not have to run.
+    Skip {
+        /// Why.
+        reason: SkipReason,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
+        /// Of a child: who takes over its lane.
+        successor: Option<u32>,
+    },
+    /// A need failed or is blocked.
+    Block,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ended well.
+    Succeeded(StepResult),
+    /// It did not.
+    Failed {
+        /// Why.
+        failure: StepFailure,
+        /// What it took.
+        usage: Usage,
+    },
+    /// It was told to stop, and did.
+    Stopped,
+}
+
+/// Something happened to an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExecutionEvent {
+    /// It is to end before its work is done.
+    EndRequested {
+        /// Why.
+        ending: Ending,
+    },
+    /// The work is over, whatever came of it; what stands under `finally` begins.
+    WorkOver,
+    /// Something needs a person.
+    PauseRequested {
+        /// Why, for people.
+        reason: String,
+        /// The step that it is about.
+        step: Option<StepId>,
+    },
+    /// A person wants it to go on.
+    ResumeRequested {
+        /// Steps that run again, with all that depend on them.
+        reset_from: Vec<StepId>,
+    },
+    /// Every step is settled.
+    AllSettled {
+        /// Whether one of them failed.
+        failed: bool,
+        /// Whether one failed that was told to let the run go on.
+        continued: bool,
+        /// What the run gave, or why that could not be evaluated.
+        outputs: Result<Outputs, StepFailure>,
+    },
+}
+
+impl ExecutionEvent {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::EndRequested { ending: Ending::Cancelled } => "CancelRequested",
+            Self::EndRequested { ending: Ending::TimedOut } => "DeadlinePassed",
+            Self::EndRequested { ending: Ending::FinallyTimedOut } => "FinallyDeadlinePassed",
+            Self::WorkOver => "WorkOver",
+            Self::PauseRequested { .. } => "PauseRequested",
+            Self::ResumeRequested { .. } => "ResumeRequested",
+            Self::AllSettled { .. } => "AllSettled",
+        }
+    }
+}

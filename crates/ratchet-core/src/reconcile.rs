@@ -1,0 +1,202 @@
+//! What is left undone: derived from the whole state of a run, whatever was lost on the way.
+//!
+//! The planner asks this when an execution is created, resumed or cancelled, and whenever its wake-up is due. Everything in a [`Plan`] is
+//! idempotent: doing it although it was done already changes nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    execution::{ExecutionRow, Resume},
+    graph::{Graph, Node, NodeIndex},
+    ids::{StepId, StepKey, StepPath},
+    join::NeedOutcome,
+    resume::{children_survive, counting},
+    status::ExecutionStatus,
+    step::{StepRow, StepState, Waiting},
+    transition::Ending,
+    workflow::Place,
+};
+
+/// The first backoff of the wake-up, in seconds.
+pub const WAKE_SECONDS_MIN: i64 = 120;
+/// The longest backoff of the wake-up, in seconds.
+pub const WAKE_SECONDS_MAX: i64 = 3600;
+
+/// What is left undone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// Rows of older epochs that are to be fenced: their steps are not settled, and no result of theirs counts any more.
+    pub fence: Vec<StepKey>,
+    /// Arrivals that may be missing at a join: the waiting step, the ordinal among its needs, and what the need says.
+    pub unite: Vec<(StepId, u32, NeedOutcome)>,
+    /// Steps whose needs are all there and that have no row.
+    pub ready: Vec<ReadyStep>,
+    /// Attempts that should be running: is their task alive?
+    pub running: Vec<(StepKey, u32)>,
+    /// Steps whose next attempt is due.
+    pub retry_due: Vec<(StepKey, u32)>,
+    /// Fan-outs whose children may need a push.
+    pub fan_outs: Vec<StepKey>,
+    /// Steps of this epoch that wait for a person, while the execution does not know.
+    pub waiting_for_person: Vec<StepId>,
+    /// The run is to end early.
+    pub ending: Option<Ending>,
+    /// All is settled but the execution's own row: what `$end` was told.
+    pub end: Option<NeedOutcome>,
+    /// The work is over, and the execution's row does not say so yet.
+    pub work_over: bool,
+    /// When to look again.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// A step that can start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadyStep {
+    /// Which.
+    pub step: StepId,
+    /// What its needs say.
+    pub needs: NeedOutcome,
+    /// The row of an older epoch whose children may be taken over.
+    pub old_fan_out: Option<StepKey>,
+}
+
+/// Derives what is left undone. `newest` has for each node of the graph its row of the newest epoch, where it has one.
+pub fn reconcile(
+    graph: &Graph,
+    execution: &ExecutionRow,
+    newest: &[Option<&StepRow>],
+    resumes: &[Resume],
+    now: Timestamp,
+) -> Plan {
+    let mut plan = Plan::default();
+    if execution.status != ExecutionStatus::Running {
+        return plan;
+    }
+    plan.fence = newest
+        .iter()
+        .flatten()
+        .filter(|row| row.key.epoch < execution.epoch && !row.status().is_settled())
+        .map(|row| row.key.clone())
+        .collect();
+    let counts = counting(graph, newest, resumes, execution.epoch);
+    let outcomes = outcomes(graph, execution, &counts);
+    for node in graph.nodes() {
+        let index = graph.index_of(&node.id).unwrap_or_else(|| unreachable!("a node is in its own graph"));
+        match counts[index.position()] {
+            Some(row) => plan_started(&mut plan, execution, row, now),
+            None if may_start(execution, node) => {
+                plan_pending(&mut plan, graph, index, &outcomes, newest, &counts, resumes);
+            }
+            None => {}
+        }
+    }
+    plan.ending = overdue(execution, now);
+    plan.wake_at = Some(next_wake(execution, &counts, &plan, now));
+    plan
+}
+
+/// What each node tells those that need it, or `None` where it is not settled. A run that ends early tells it for all that it will not do.
+fn outcomes(graph: &Graph, execution: &ExecutionRow, counts: &[Option<&StepRow>]) -> Vec<Option<NeedOutcome>> {
+    const GIVEN_UP: NeedOutcome = NeedOutcome { satisfied: false, failed_above: true, continued_above: false };
+    graph
+        .nodes()
+        .iter()
+        .zip(counts)
+        .map(|(node, row)| {
+            let told = row.and_then(StepRow::outcome);
+            let given_up = !may_start(execution, node);
+            told.or(given_up.then_some(GIVEN_UP))
+        })
+        .collect()
+}
+
+/// Whether a node without a row may get one: a run that ends early starts nothing of its work, and nothing at all when `finally` took too long.
+fn may_start(execution: &ExecutionRow, node: &Node) -> bool {
+    let gives_up_all = execution.endings.contains(&Ending::FinallyTimedOut);
+    let gives_up_work = !execution.endings.is_empty();
+    let is_end = node.id.as_str() == StepId::END;
+    match node.place {
+        Place::Work => !gives_up_work,
+        Place::OnFailure => !gives_up_all,
+        Place::Finally => is_end || !gives_up_all,
+    }
+}
+
+fn plan_started(plan: &mut Plan, execution: &ExecutionRow, row: &StepRow, now: Timestamp) {
+    let key = || row.key.clone();
+    match &row.state {
+        StepState::Running { .. } => plan.running.push((key(), row.attempt)),
+        StepState::FannedOut { .. } => plan.fan_outs.push(key()),
+        StepState::Waiting(Waiting::Retry { due }) if *due <= now => plan.retry_due.push((key(), row.attempt)),
+        StepState::Waiting(Waiting::Retry { .. }) => {}
+        StepState::Waiting(Waiting::Lost) => plan.waiting_for_person.push(row.key.path.step.clone()),
+        StepState::Completed
+        | StepState::Failed { .. }
+        | StepState::Skipped(_)
+        | StepState::Blocked
+        | StepState::Cancelled => match row.key.path.step.as_str() {
+            StepId::END => plan.end = Some(row.needs),
+            StepId::FINALLY => plan.work_over = !execution.in_finally,
+            _ => {}
+        },
+    }
+}
+
+fn plan_pending(
+    plan: &mut Plan,
+    graph: &Graph,
+    index: NodeIndex,
+    outcomes: &[Option<NeedOutcome>],
+    newest: &[Option<&StepRow>],
+    counts: &[Option<&StepRow>],
+    resumes: &[Resume],
+) {
+    let node = graph.node(index);
+    let told: Vec<Option<NeedOutcome>> = node.needs.iter().map(|need| outcomes[need.position()]).collect();
+    if let Some(all) = told.iter().copied().collect::<Option<Vec<_>>>() {
+        let needs = all.into_iter().fold(NeedOutcome::FINE, NeedOutcome::and);
+        let old = newest[index.position()].filter(|row| row.items.is_some());
+        let old = old.filter(|row| children_survive(graph, index, row, counts, resumes));
+        plan.ready.push(ReadyStep { step: node.id.clone(), needs, old_fan_out: old.map(|row| row.key.clone()) });
+    } else if node.needs.len() > 1 {
+        let arrived = (0_u32..).zip(told).filter_map(|(ordinal, outcome)| Some((ordinal, outcome?)));
+        plan.unite.extend(arrived.map(|(ordinal, outcome)| (node.id.clone(), ordinal, outcome)));
+    }
+}
+
+fn overdue(execution: &ExecutionRow, now: Timestamp) -> Option<Ending> {
+    let passed = execution.deadline.is_some_and(|deadline| deadline <= now);
+    let ending = if execution.in_finally { Ending::FinallyTimedOut } else { Ending::TimedOut };
+    (passed && !execution.endings.contains(&ending)).then_some(ending)
+}
+
+/// The earliest thing that is due, else a backoff that grows while nothing was found undone.
+fn next_wake(execution: &ExecutionRow, counts: &[Option<&StepRow>], plan: &Plan, now: Timestamp) -> Timestamp {
+    let idle = if plan.found_work() { 0 } else { execution.idle_wakes };
+    let seconds = WAKE_SECONDS_MIN.checked_shl(idle.min(10)).unwrap_or(WAKE_SECONDS_MAX).min(WAKE_SECONDS_MAX);
+    let backoff = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+    let retries = counts.iter().flatten().filter_map(|row| match row.state {
+        StepState::Waiting(Waiting::Retry { due }) => Some(due),
+        _ => None,
+    });
+    let deadline = execution.deadline.filter(|deadline| *deadline > now);
+    retries.chain(deadline).chain([backoff]).min().unwrap_or(backoff).max(now)
+}
+
+impl Plan {
+    /// Whether anything was left undone, as far as the rows tell (whether tasks are alive is not in them).
+    pub fn found_work(&self) -> bool {
+        !self.fence.is_empty()
+            || !self.ready.is_empty()
+            || !self.retry_due.is_empty()
+            || !self.waiting_for_person.is_empty()
+            || self.ending.is_some()
+            || self.end.is_some()
+            || self.work_over
+    }
+}
+
+/// The path of a step that is no child.
+pub fn path_of(step: &StepId) -> StepPath {
+    StepPath::step(step.clone())
+}
