@@ -9,7 +9,7 @@ use ratchet_core::{
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
     join::{JoinKey, JoinKind, NeedOutcome},
     status::ExecutionStatus,
-    step::{AttemptRow, StepResult, StepRow},
+    step::{AttemptRow, StepFailure, StepResult, StepRow, Usage},
     transition::{ExecutionTransition, StepTransition},
 };
 use ratchet_engine::ports::{Envelope, Event, Expectation, Write};
@@ -73,6 +73,12 @@ pub fn changed_execution(row: &ExecutionRow, transition: ExecutionTransition) ->
     row
 }
 
+/// The run after it ended, one revision on.
+pub fn ended_execution(row: &ExecutionRow, status: ExecutionStatus) -> ExecutionRow {
+    let outputs = BTreeMap::new();
+    changed_execution(row, ExecutionTransition::Ended { status, outputs, continued: false, failure: None })
+}
+
 /// The key of a step.
 pub fn step_key(execution: &str, epoch: u32, step: &str) -> StepKey {
     let path = StepPath::step(StepId::new(step));
@@ -125,8 +131,18 @@ pub fn changed_step(row: &StepRow, transition: StepTransition) -> StepRow {
 /// The step after its attempt succeeded with these outputs, one revision on.
 pub fn succeeded_step(row: &StepRow, outputs: BTreeMap<String, Value>) -> StepRow {
     let outputs = outputs.into_iter().map(|(name, value)| (name, ratchet_core::output::Output::Json(value))).collect();
-    let result = StepResult { outputs, exit_code: Some(0), ..StepResult::default() };
+    step_with_result(row, StepResult { outputs, exit_code: Some(0), ..StepResult::default() })
+}
+
+/// The step after its attempt succeeded with this result, one revision on.
+pub fn step_with_result(row: &StepRow, result: StepResult) -> StepRow {
     changed_step(row, StepTransition::Succeeded { result, predecessor: None, successor: None })
+}
+
+/// The step after its last attempt failed, one revision on.
+pub fn failed_step(row: &StepRow, failure: StepFailure) -> StepRow {
+    let usage = Usage::default();
+    changed_step(row, StepTransition::Failed { failure, continued: false, usage, predecessor: None, successor: None })
 }
 
 /// The item of an earlier attempt, with this many records.

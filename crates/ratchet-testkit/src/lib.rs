@@ -4,4 +4,5 @@
 //! Nothing here reads the machine's clock or its randomness, so that a test which fails does so again.
 
 pub mod builders;
+pub mod contract;
 pub mod memory;

@@ -200,3 +200,16 @@ fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> Page<T> {
     let taken = rows.by_ref().take(limit).collect();
     Page { rows: taken, more: rows.next().is_some() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::state_store(async || Arc::new(MemoryStateStore::default()) as Arc<dyn StateStore>).await;
+    }
+}

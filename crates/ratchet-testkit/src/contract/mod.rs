@@ -1,0 +1,6 @@
+//! One suite per port. An adapter's tests call it with a function that makes a fresh adapter; a sentence of the port's contract that does not
+//! hold panics with what was expected.
+
+mod state_store;
+
+pub use state_store::state_store;
