@@ -26,6 +26,8 @@ pub trait Agent: Send + Sync {
 pub struct AgentRequest {
     /// The step that asks: what a recording finds its session by.
     pub step: String,
+    /// Which attempt of the step asks, from 1: a recording may hold a session for each.
+    pub attempt: u32,
     /// What is asked.
     pub prompt: String,
     /// What its process may do.
