@@ -2,6 +2,9 @@
 //!
 //! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
 
+pub mod diagnostic;
 pub mod files;
 pub mod mistake;
+mod nearest;
 pub mod parsed;
+pub mod yaml;
