@@ -1,1 +1,10 @@
-//! placeholder
+//! The ports in one process on one machine: SQLite, files and processes.
+
+pub mod bus;
+pub mod directory;
+pub mod error;
+pub mod launcher;
+pub mod lock;
+pub mod place;
+pub mod processes;
+pub mod supervise;

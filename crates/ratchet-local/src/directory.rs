@@ -1,0 +1,156 @@
+//! Where everything of the local engine lies.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use ratchet_core::ids::{Digest, ExecutionId, StepKey};
+
+use crate::error::LocalError;
+
+/// The state directory: the one place where every path in it is made.
+///
+/// ```text
+/// state.db                                     the rows
+/// blobs/sha256/ab/cdef…                        content by digest
+/// captured/<digest>/<file name>                read-only copies of file values
+/// executions/<id>/engine.lock                  held by the process that drives the run
+/// executions/<id>/workspace/                   the files that the run works on
+/// executions/<id>/manifest.json                what they were at the start
+/// executions/<id>/apply.json                   the changes on their way into the user's directory
+/// executions/<id>/applied.json                 what came of that
+/// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl, home/, tmp/
+/// unsupervised/<id>                            runs whose processes the kernel would not end with their engine
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDirectory {
+    root: PathBuf,
+}
+
+impl StateDirectory {
+    /// The state directory at an absolute path. Nothing is touched.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The state directory at a path, made where it is not there, for its owner alone.
+    pub fn open(root: &Path) -> Result<Self, LocalError> {
+        let refused = |source| LocalError::state_directory(root, "be created", source);
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(refused)?;
+        let directory = Self { root: root.canonicalize().map_err(refused)? };
+        create(&directory.executions()).map_err(refused)?;
+        Ok(directory)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database of all rows.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// The root of all blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// The file of a blob.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        let text = digest.as_str();
+        let (head, tail) = text.split_at_checked(2).unwrap_or((text, ""));
+        self.blobs().join("sha256").join(head).join(tail)
+    }
+
+    /// The folder of the read-only copy of a captured file.
+    pub fn captured(&self, digest: &Digest) -> PathBuf {
+        self.root.join("captured").join(digest.as_str())
+    }
+
+    /// The folder of all runs.
+    pub fn executions(&self) -> PathBuf {
+        self.root.join("executions")
+    }
+
+    /// The folder of a run.
+    pub fn execution(&self, id: &ExecutionId) -> PathBuf {
+        self.executions().join(id.as_str())
+    }
+
+    /// The file that the process which drives a run holds locked.
+    pub fn lock(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("engine.lock")
+    }
+
+    /// The copy of the directory that a run works in.
+    pub fn workspace(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("workspace")
+    }
+
+    /// What the files of a run were at its start.
+    pub fn manifest(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("manifest.json")
+    }
+
+    /// The changes of a run on their way into the user's directory.
+    pub fn journal(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("apply.json")
+    }
+
+    /// What came of applying the changes of a run.
+    pub fn applied(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("applied.json")
+    }
+
+    /// The folder of an attempt.
+    pub fn attempt(&self, key: &StepKey, attempt: u32) -> PathBuf {
+        self.execution(&key.execution)
+            .join("attempts")
+            .join(key.epoch.to_string())
+            .join(key.path.to_string())
+            .join(attempt.to_string())
+    }
+
+    /// The folder with a file for each run whose processes could outlive its engine.
+    pub fn unsupervised(&self) -> PathBuf {
+        self.root.join("unsupervised")
+    }
+
+    /// The names of the runs that have a folder here, whether or not they have a row.
+    pub fn execution_ids(&self) -> io::Result<Vec<ExecutionId>> {
+        let entries = match fs::read_dir(self.executions()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            if let Ok(name) = entry?.file_name().into_string() {
+                ids.push(ExecutionId::new(name));
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// Makes a folder and those above it, for their owner alone.
+pub(crate) fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Writes a file whole or not at all, also across a power loss.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,185 @@
+//! What can go wrong on one machine, each with a stable code and a page in `docs/errors`.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use ratchet_core::ids::ExecutionId;
+use thiserror::Error;
+
+/// An error of the local engine.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// The state directory is read only, or its owner is somebody else.
+    #[error("the state directory {} cannot {action}: {source}", path.display())]
+    StateDirectory {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What was tried: a fragment that reads after "cannot".
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The disk is full, or the owner's share of it.
+    #[error("there is no room left at {}: {source}", path.display())]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process drives the run.
+    #[error("the run {execution} is driven by another process{}", owner.map(|pid| format!(" ({pid})")).unwrap_or_default())]
+    Driven {
+        /// The run.
+        execution: ExecutionId,
+        /// The process, where it left its name.
+        owner: Option<u32>,
+    },
+    /// The directory that a run is to work on is not there, or is no directory.
+    #[error("the workspace {} cannot be used: {reason}", path.display())]
+    NoWorkspace {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of the directory cannot be copied.
+    #[error("the workspace cannot be copied: {}: {source}", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something in the directory works only at its own absolute path.
+    #[error("the workspace cannot be copied: {} names the directory by its absolute path", path.display())]
+    Bound {
+        /// The file that does.
+        path: PathBuf,
+    },
+    /// The directory is a linked worktree of git: what a copy of it did to git would happen to the user's repository.
+    #[error("the workspace cannot be copied: {} points to a git directory elsewhere", path.display())]
+    LinkedWorktree {
+        /// Its `.git`.
+        path: PathBuf,
+    },
+    /// The changes of a run could not be applied; the directory is as it was.
+    #[error("the changes cannot be applied: {}: {source}", path.display())]
+    Apply {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that the engine keeps about a run is not what it wrote.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A run's row does not say where its files are.
+    #[error("the run {execution} does not say where its files are: {reason}")]
+    Place {
+        /// The run.
+        execution: ExecutionId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Processes of an earlier engine are left and do not end.
+    #[error("processes of the run {execution} are left and cannot be ended: {}", pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))]
+    Leftovers {
+        /// The run.
+        execution: ExecutionId,
+        /// The processes.
+        pids: Vec<u32>,
+    },
+    /// The process that steps run under could not be set up.
+    #[error("steps cannot be supervised: cannot {action}: {source}")]
+    Supervision {
+        /// What was tried: a fragment that reads after "cannot".
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NotFound(ExecutionId),
+}
+
+impl LocalError {
+    /// The error of the state directory that an error of the system comes to.
+    pub(crate) fn state_directory(path: &Path, action: &str, source: io::Error) -> Self {
+        if is_full(&source) {
+            return Self::Full { path: path.to_owned(), source };
+        }
+        Self::StateDirectory { path: path.to_owned(), action: action.to_owned(), source }
+    }
+
+    /// The error of copying that an error of the system comes to.
+    pub(crate) fn copy(path: &Path, source: io::Error) -> Self {
+        if is_full(&source) {
+            return Self::Full { path: path.to_owned(), source };
+        }
+        Self::Copy { path: path.to_owned(), source }
+    }
+
+    /// The error of applying that an error of the system comes to.
+    pub(crate) fn apply(path: &Path, source: io::Error) -> Self {
+        if is_full(&source) {
+            return Self::Full { path: path.to_owned(), source };
+        }
+        Self::Apply { path: path.to_owned(), source }
+    }
+
+    /// The stable code of the error's page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::StateDirectory { .. } => "RT-0250",
+            Self::Full { .. } => "RT-0251",
+            Self::Driven { .. } => "RT-0252",
+            Self::NoWorkspace { .. } => "RT-0253",
+            Self::Copy { .. } => "RT-0254",
+            Self::Bound { .. } => "RT-0255",
+            Self::LinkedWorktree { .. } => "RT-0256",
+            Self::Apply { .. } => "RT-0257",
+            Self::Damaged { .. } | Self::Place { .. } => "RT-0258",
+            Self::Leftovers { .. } => "RT-0259",
+            Self::Supervision { .. } => "RT-0260",
+            Self::NotFound(_) => "RT-0261",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::StateDirectory { .. } => {
+                "choose a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
+            }
+            Self::Full { .. } => "free some space (`ratchet prune` removes old runs), then resume the run".to_owned(),
+            Self::Driven { execution, .. } => {
+                format!("wait for it, or end the run with `ratchet cancel {execution}`")
+            }
+            Self::NoWorkspace { .. } => "name a directory with --workspace".to_owned(),
+            Self::Copy { .. } => "make the file readable or remove it, or work without a copy: --in-place".to_owned(),
+            Self::Bound { .. } | Self::LinkedWorktree { .. } => {
+                "work in the directory itself with --in-place, or move what is bound to it elsewhere".to_owned()
+            }
+            Self::Apply { .. } => "make the directory writable, then resume the run: it applies them".to_owned(),
+            Self::Damaged { .. } | Self::Place { .. } => {
+                "the run cannot go on; start it again, and remove this one with `ratchet rm`".to_owned()
+            }
+            Self::Leftovers { .. } => "end them by hand, then resume the run".to_owned(),
+            Self::Supervision { .. } => "run with RATCHET_SUPERVISION=reaper".to_owned(),
+            Self::NotFound(_) => "`ratchet list` shows the runs of this state directory".to_owned(),
+        }
+    }
+}
+
+/// Whether the system said that there is no room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

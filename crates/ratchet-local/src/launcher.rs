@@ -1,0 +1,421 @@
+//! Attempts as tasks of this process.
+
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::available_parallelism,
+};
+
+use async_trait::async_trait;
+use ratchet_core::{
+    execution::TraceParent,
+    ids::{ExecutionId, StepKey},
+    step::{FailureClass, StepFailure, Usage},
+};
+use ratchet_engine::{
+    order::{AttemptOutcome, AttemptReport, Order},
+    ports::{AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, TaskLauncher, TaskState},
+};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    directory::{self, StateDirectory},
+    lock::EngineLock,
+    place::LocalPlace,
+    processes::{ProcessTable, end_leftovers},
+};
+
+/// A launcher whose tasks run in this process, and end with it.
+///
+/// It keeps the report of an attempt until [`acknowledge`](Self::acknowledge) says that it was handled, and gives it again to whoever asks where the attempt
+/// stands, so that no report is lost on its way.
+#[derive(Clone)]
+pub struct LocalLauncher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runner: Arc<dyn AttemptRunner>,
+    bus: Arc<dyn EventBus>,
+    state: StateDirectory,
+    table: ProcessTable,
+    slots: Arc<Semaphore>,
+    tasks: Mutex<HashMap<(StepKey, u32), Task>>,
+    adopted: Mutex<HashSet<ExecutionId>>,
+}
+
+/// Where an attempt that was launched here stands.
+enum Task {
+    Running { stop: watch::Sender<Option<Stop>>, ended: watch::Receiver<bool> },
+    Reported { trace: TraceParent, report: Box<AttemptReport> },
+    Acknowledged,
+}
+
+impl LocalLauncher {
+    /// A launcher that runs at most so many attempts at once; `None` for one a CPU, at least two.
+    pub fn new(
+        runner: Arc<dyn AttemptRunner>,
+        bus: Arc<dyn EventBus>,
+        state: StateDirectory,
+        table: ProcessTable,
+        max_parallel: Option<NonZeroUsize>,
+    ) -> Self {
+        let slots = max_parallel.map_or_else(default_parallel, NonZeroUsize::get);
+        Self {
+            inner: Arc::new(Inner {
+                runner,
+                bus,
+                state,
+                table,
+                slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+                tasks: Mutex::default(),
+                adopted: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Says that this process drives the run and that no process of an earlier engine is left of it.
+    pub fn adopt(&self, execution: &ExecutionId) {
+        lock(&self.inner.adopted).insert(execution.clone());
+    }
+
+    /// Says that this process no longer drives the run.
+    pub fn release(&self, execution: &ExecutionId) {
+        lock(&self.inner.adopted).remove(execution);
+        lock(&self.inner.tasks).retain(|(key, _), _| key.execution != *execution);
+    }
+
+    /// Says that the report of an attempt was handled.
+    pub fn acknowledge(&self, key: &StepKey, attempt: u32) {
+        if let Some(task @ Task::Reported { .. }) = lock(&self.inner.tasks).get_mut(&(key.clone(), attempt)) {
+            *task = Task::Acknowledged;
+        }
+    }
+
+    /// How many attempts of a run are running here.
+    pub fn running(&self, execution: &ExecutionId) -> usize {
+        let tasks = lock(&self.inner.tasks);
+        tasks
+            .iter()
+            .filter(|((key, _), task)| key.execution == *execution && matches!(task, Task::Running { .. }))
+            .count()
+    }
+
+    /// Tells every running attempt of a run to end, and does not wait for it.
+    pub fn stop_all(&self, execution: &ExecutionId, stop: Stop) {
+        for ((key, _), task) in lock(&self.inner.tasks).iter() {
+            if let Task::Running { stop: sender, .. } = task
+                && key.execution == *execution
+            {
+                sender.send_replace(Some(stop));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TaskLauncher for LocalLauncher {
+    async fn reserve(&self) -> Result<Slot, LaunchError> {
+        let permit = self.inner.slots.clone().acquire_owned().await;
+        permit.map(Slot::counted).map_err(|closed| LaunchError::Refused(closed.to_string()))
+    }
+
+    async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError> {
+        let name = (order.key.clone(), order.attempt);
+        let place = LocalPlace::parse(&order.key.execution, &order.place)
+            .map_err(|error| LaunchError::Refused(error.to_string()))?;
+        let place = AttemptPlace {
+            workspace: place.root(&self.inner.state, &order.key.execution),
+            directory: self.inner.state.attempt(&order.key, order.attempt),
+        };
+        let (stop, stop_signal) = watch::channel(None);
+        let (end, ended) = watch::channel(false);
+        {
+            let mut tasks = lock(&self.inner.tasks);
+            if tasks.contains_key(&name) {
+                return Ok(());
+            }
+            if let Err(source) = directory::create(&place.directory) {
+                let reason = format!("cannot create {}: {source}", place.directory.display());
+                return Err(LaunchError::NoCapacity(reason));
+            }
+            tasks.insert(name.clone(), Task::Running { stop, ended });
+        }
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            let trace = order.trace.clone();
+            let lost = report_of_panic(&order);
+            let run = tokio::spawn({
+                let runner = inner.runner.clone();
+                async move { runner.run(order, place, stop_signal).await }
+            });
+            let report = run.await.unwrap_or(lost);
+            // The room is free before the report is out: what it sets in motion finds it.
+            drop(slot);
+            let task = Task::Reported { trace: trace.clone(), report: Box::new(report.clone()) };
+            lock(&inner.tasks).insert(name.clone(), task);
+            end.send_replace(true);
+            inner.publish(name.0.execution, trace, report).await;
+        });
+        Ok(())
+    }
+
+    async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
+        let unhandled = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
+            Some(Task::Running { .. }) => return Ok(TaskState::Alive),
+            Some(Task::Acknowledged) => return Ok(TaskState::Gone),
+            Some(Task::Reported { trace, report }) => Some((trace.clone(), (**report).clone())),
+            None => None,
+        };
+        if let Some((trace, report)) = unhandled {
+            self.inner.publish(key.execution.clone(), trace, report).await;
+            return Ok(TaskState::Alive);
+        }
+        self.inner.state_elsewhere(&key.execution).await
+    }
+
+    async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError> {
+        let ended = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
+            Some(Task::Running { stop, ended }) => {
+                stop.send_if_modified(|signal| signal.is_none() && signal.replace(Stop::Gracefully).is_none());
+                Some(ended.clone())
+            }
+            Some(Task::Reported { .. } | Task::Acknowledged) => return Ok(()),
+            None => None,
+        };
+        let Some(mut ended) = ended else {
+            return match self.inner.state_elsewhere(&key.execution).await? {
+                TaskState::Gone => Ok(()),
+                TaskState::Alive => Err(LaunchError::Refused("another process drives the run".to_owned())),
+            };
+        };
+        // The sender goes only after it has said so, or with the whole process.
+        let _ = ended.wait_for(|ended| *ended).await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    async fn publish(&self, execution: ExecutionId, trace: TraceParent, report: AttemptReport) {
+        let event = Event::StepFinished(Box::new(report));
+        if let Err(error) = self.bus.publish(Envelope { execution, trace, event }).await {
+            // The report is kept, and the run's wake-up asks for it.
+            tracing::warn!(%error, "a report waits for the run's wake-up");
+        }
+    }
+
+    /// Where an attempt stands that was not launched here: its engine ended with its processes, or another process drives the run.
+    async fn state_elsewhere(&self, execution: &ExecutionId) -> Result<TaskState, LaunchError> {
+        if lock(&self.adopted).contains(execution) {
+            return Ok(TaskState::Gone);
+        }
+        if EngineLock::is_held(&self.state, execution) {
+            return Ok(TaskState::Alive);
+        }
+        let (table, state, id) = (self.table.clone(), self.state.clone(), execution.clone());
+        let ended = tokio::task::spawn_blocking(move || end_leftovers(&table, &state, &id)).await;
+        match ended {
+            Ok(Ok(_)) => Ok(TaskState::Gone),
+            Ok(Err(error)) => Err(LaunchError::NoCapacity(error.to_string())),
+            Err(error) => Err(LaunchError::NoCapacity(error.to_string())),
+        }
+    }
+}
+
+/// What is reported where the runner broke its contract.
+fn report_of_panic(order: &Order) -> AttemptReport {
+    let failure = StepFailure::new(FailureClass::Launch, "the runner ended without a report")
+        .with_code("RT-0262")
+        .with_hint("this is a mistake in ratchet: please report it with the log of the attempt");
+    AttemptReport {
+        key: order.key.clone(),
+        attempt: order.attempt,
+        token: order.token.clone(),
+        outcome: AttemptOutcome::Failed { failure, usage: Usage::default() },
+    }
+}
+
+/// One attempt a CPU, and at least two: steps wait for disks, networks and agents.
+fn default_parallel() -> usize {
+    available_parallelism().map_or(2, NonZeroUsize::get).max(2)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use ratchet_core::ids::{Epoch, StepId, StepPath};
+    use ratchet_core::step::StepResult;
+    use ratchet_engine::{
+        order::{Token, Work},
+        ports::{Clock, StopSignal},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::bus::{LocalBus, Subscription};
+
+    struct StoppedClock;
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> jiff::Timestamp {
+            jiff::Timestamp::UNIX_EPOCH
+        }
+
+        fn entropy(&self) -> [u8; 16] {
+            [0; 16]
+        }
+    }
+
+    /// Runs by the step's name: `waits` until it is stopped, `breaks` the contract, anything else succeeds at once.
+    #[derive(Default)]
+    struct NamedRunner {
+        started: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl AttemptRunner for NamedRunner {
+        async fn run(&self, order: Order, place: AttemptPlace, mut stop: StopSignal) -> AttemptReport {
+            self.started.fetch_add(1, Ordering::SeqCst);
+            assert!(place.directory.is_dir() && place.workspace.ends_with("workspace"));
+            let outcome = match order.key.path.step.as_str() {
+                "waits" => {
+                    stop.wait_for(Option::is_some).await.unwrap();
+                    AttemptOutcome::Stopped
+                }
+                "breaks" => panic!("on purpose"),
+                _ => AttemptOutcome::Succeeded(StepResult::default()),
+            };
+            AttemptReport { key: order.key, attempt: order.attempt, token: order.token, outcome }
+        }
+    }
+
+    struct Bench {
+        launcher: LocalLauncher,
+        runner: Arc<NamedRunner>,
+        events: Subscription,
+        _folder: tempfile::TempDir,
+    }
+
+    fn run_id() -> ExecutionId {
+        ExecutionId::new("run")
+    }
+
+    fn key(step: &str) -> StepKey {
+        StepKey { execution: run_id(), epoch: Epoch::FIRST, path: StepPath::step(StepId::new(step)) }
+    }
+
+    impl Bench {
+        fn new(max_parallel: usize) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let state = StateDirectory::open(folder.path()).unwrap();
+            let bus = LocalBus::new(Arc::new(StoppedClock));
+            let events = bus.subscribe(&run_id());
+            let runner = Arc::new(NamedRunner::default());
+            let launcher = LocalLauncher::new(
+                runner.clone(),
+                Arc::new(bus),
+                state,
+                ProcessTable::default(),
+                NonZeroUsize::new(max_parallel),
+            );
+            Self { launcher, runner, events, _folder: folder }
+        }
+
+        async fn launch(&self, step: &str) {
+            let order = Order {
+                key: key(step),
+                attempt: 1,
+                token: Token::new([7; 16]),
+                trace: TraceParent(String::new()),
+                work: Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] },
+                environment: BTreeMap::new(),
+                working_directory: String::new(),
+                timeout: None,
+                outputs: vec![],
+                inputs: vec![],
+                idempotency_key: String::new(),
+                place: json!({"workspace": "/somewhere"}),
+            };
+            let slot = self.launcher.reserve().await.unwrap();
+            self.launcher.launch(slot, order).await.unwrap();
+        }
+
+        async fn report(&self) -> AttemptReport {
+            match self.events.next().await.event {
+                Event::StepFinished(report) => *report,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn state(&self, step: &str) -> TaskState {
+            self.launcher.state(&key(step), 1).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_runs_once_and_its_report_is_kept_until_it_was_handled() {
+        let bench = Bench::new(2);
+        bench.launch("quick").await;
+        let first = bench.report().await;
+        bench.launch("quick").await;
+        assert_eq!(bench.runner.started.load(Ordering::SeqCst), 1);
+
+        assert_eq!(bench.state("quick").await, TaskState::Alive);
+        assert_eq!(bench.report().await, first, "who asks gets the report again");
+        bench.launcher.acknowledge(&key("quick"), 1);
+        assert_eq!(bench.state("quick").await, TaskState::Gone);
+        assert!(bench.events.try_next().is_none());
+        bench.launch("quick").await;
+        assert_eq!(bench.runner.started.load(Ordering::SeqCst), 1, "not even then");
+    }
+
+    #[tokio::test]
+    async fn a_slot_is_free_when_the_report_is_out() {
+        let bench = Bench::new(1);
+        for step in ["a", "b", "c"] {
+            bench.launch(step).await;
+            bench.report().await;
+        }
+        bench.launch("waits").await;
+        let reserved = tokio::time::timeout(std::time::Duration::ZERO, bench.launcher.reserve()).await;
+        assert!(reserved.is_err(), "one slot, and it is taken");
+        assert_eq!((bench.state("waits").await, bench.launcher.running(&run_id())), (TaskState::Alive, 1));
+        bench.launcher.stop(&key("waits"), 1).await.unwrap();
+        assert_eq!((bench.report().await.outcome, bench.launcher.running(&run_id())), (AttemptOutcome::Stopped, 0));
+        bench.launcher.reserve().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_runner_that_breaks_its_contract_is_a_failed_attempt() {
+        let bench = Bench::new(1);
+        bench.launch("breaks").await;
+        let report = bench.report().await;
+        let AttemptOutcome::Failed { failure, .. } = report.outcome else { panic!("{report:?}") };
+        assert_eq!(failure.code.as_deref(), Some("RT-0262"));
+        assert_eq!(report.token, Token::new([7; 16]));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_of_an_engine_that_died_is_gone_and_one_of_another_engine_is_alive() {
+        let bench = Bench::new(1);
+        assert_eq!(bench.state("never").await, TaskState::Gone);
+        let table = ProcessTable::default();
+        let me = crate::supervise::Supervision::None.owner(&table);
+        let held = EngineLock::acquire(&bench.launcher.inner.state, &run_id(), &table, &me).unwrap();
+        assert_eq!(bench.state("never").await, TaskState::Alive, "another holds the run");
+        bench.launcher.stop(&key("never"), 1).await.unwrap_err();
+        bench.launcher.adopt(&run_id());
+        assert_eq!(bench.state("never").await, TaskState::Gone, "it is ours");
+        bench.launcher.stop(&key("never"), 1).await.unwrap();
+        drop(held);
+    }
+}

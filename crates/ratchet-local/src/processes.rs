@@ -1,0 +1,244 @@
+//! The processes of this machine, as `/proc` shows them: to find and end what an engine left behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use ratchet_core::ids::ExecutionId;
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+
+use crate::{directory::StateDirectory, error::LocalError};
+
+/// The variable that marks every process of a run.
+pub const EXECUTION_VARIABLE: &str = "RATCHET_EXECUTION_ID";
+
+/// How long a killed process may take to be gone. A process in the middle of a disk access is not gone at once.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Clock ticks from the machine's start to its own: with the number, a name that is never used again.
+    pub started: u64,
+    /// Whether it has ended and only waits to be noticed.
+    pub zombie: bool,
+}
+
+/// A view of `/proc`.
+#[derive(Debug, Clone)]
+pub struct ProcessTable {
+    root: PathBuf,
+}
+
+impl Default for ProcessTable {
+    fn default() -> Self {
+        Self::new("/proc")
+    }
+}
+
+impl ProcessTable {
+    /// The view that is mounted there.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// A process by its number.
+    pub fn process(&self, pid: u32) -> Option<Process> {
+        let text = fs::read(self.root.join(pid.to_string()).join("stat")).ok()?;
+        // The name stands in parentheses and may hold anything, so the fields are counted from its end.
+        let after_name = text.iter().rposition(|byte| *byte == b')')? + 1;
+        let mut fields = std::str::from_utf8(&text[after_name..]).ok()?.split_ascii_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let started = fields.nth(17)?.parse().ok()?;
+        Some(Process { pid, parent, started, zombie: matches!(state, "Z" | "X") })
+    }
+
+    /// All processes that are shown.
+    pub fn all(&self) -> io::Result<Vec<Process>> {
+        let mut processes = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            if let Some(process) = name.to_str().and_then(|name| name.parse().ok()).and_then(|pid| self.process(pid)) {
+                processes.push(process);
+            }
+        }
+        Ok(processes)
+    }
+
+    /// The living descendants of a process, not itself.
+    pub fn descendants(&self, of: u32) -> io::Result<Vec<Process>> {
+        let mut children: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
+        for process in self.all()? {
+            children.entry(process.parent).or_default().push(process);
+        }
+        let (mut found, mut open) = (Vec::new(), vec![of]);
+        while let Some(pid) = open.pop() {
+            for process in children.remove(&pid).unwrap_or_default() {
+                open.push(process.pid);
+                found.push(process);
+            }
+        }
+        found.retain(|process| !process.zombie);
+        Ok(found)
+    }
+
+    /// The living processes of a run: those that carry its mark, and those that work in its folder. This process and those above it are not among
+    /// them.
+    pub fn of_execution(&self, state: &StateDirectory, id: &ExecutionId) -> io::Result<Vec<Process>> {
+        let mark = format!("{EXECUTION_VARIABLE}={id}").into_bytes();
+        let folder = state.execution(id);
+        let above = self.above(getpid().as_raw_pid().unsigned_abs());
+        let mut found = self.all()?;
+        found.retain(|process| {
+            !process.zombie
+                && !above.contains(&process.pid)
+                && (self.carries(process.pid, &mark) || self.works_in(process.pid, &folder))
+        });
+        Ok(found)
+    }
+
+    fn above(&self, pid: u32) -> BTreeSet<u32> {
+        let mut above = BTreeSet::new();
+        let mut next = Some(pid);
+        while let Some(pid) = next.filter(|pid| *pid != 0) {
+            if !above.insert(pid) {
+                break;
+            }
+            next = self.process(pid).map(|process| process.parent);
+        }
+        above
+    }
+
+    fn carries(&self, pid: u32, mark: &[u8]) -> bool {
+        // Another user's process cannot be read, and is none of ours.
+        fs::read(self.root.join(pid.to_string()).join("environ"))
+            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == mark))
+    }
+
+    fn works_in(&self, pid: u32, folder: &Path) -> bool {
+        fs::read_link(self.root.join(pid.to_string()).join("cwd")).is_ok_and(|path| {
+            // The kernel adds " (deleted)" where the folder is gone.
+            let path = path.as_os_str().as_bytes();
+            Path::new(OsStr::from_bytes(path.strip_suffix(b" (deleted)").unwrap_or(path))).starts_with(folder)
+        })
+    }
+}
+
+/// Ends every process of a run that an earlier engine left, and returns when none is there any more.
+pub fn end_leftovers(table: &ProcessTable, state: &StateDirectory, id: &ExecutionId) -> Result<usize, LocalError> {
+    let list = || {
+        table
+            .of_execution(state, id)
+            .map_err(|source| LocalError::Supervision { action: format!("list the processes of the run {id}"), source })
+    };
+    end_all(list, KILL_PATIENCE)?.map_err(|left| LocalError::Leftovers {
+        execution: id.clone(),
+        pids: left.iter().map(|process| process.pid).collect(),
+    })
+}
+
+/// Kills what a list shows until it shows nothing, and says how many that were; the inner error is what is left when patience ends.
+pub(crate) fn end_all<E>(
+    list: impl Fn() -> Result<Vec<Process>, E>,
+    patience: Duration,
+) -> Result<Result<usize, Vec<Process>>, E> {
+    let begin = Instant::now();
+    let mut seen = BTreeSet::new();
+    loop {
+        let found = list()?;
+        if found.is_empty() {
+            return Ok(Ok(seen.len()));
+        }
+        if begin.elapsed() > patience {
+            return Ok(Err(found));
+        }
+        // Stopped first, all of them, so that none makes another while the rest is killed.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for process in &found {
+                send(process, signal);
+            }
+        }
+        seen.extend(found.iter().map(|process| (process.pid, process.started)));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn send(process: &Process, signal: Signal) {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return };
+    // The descriptor names this very process, so that a number used again is never hit.
+    if let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty())
+        && ProcessTable::default().process(process.pid).is_none_or(|now| now.started == process.started)
+    {
+        // It may have ended meanwhile, which is what is wanted.
+        let _ = pidfd_send_signal(&descriptor, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_though_its_name_is_odd() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("7")).unwrap();
+        let tail = "S 3 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
+        fs::write(folder.path().join("7/stat"), format!("7 (a) Z 9 (b) {tail}")).unwrap();
+        let table = ProcessTable::new(folder.path());
+        assert_eq!(table.process(7), Some(Process { pid: 7, parent: 3, started: 4242, zombie: false }));
+        assert_eq!(table.all().unwrap().len(), 1);
+    }
+
+    /// Starts a shell that leaves processes of its own session behind, and returns when they run.
+    fn leave(script: &str, id: &str, folder: &Path) {
+        let mut child = Command::new("bash")
+            .args(["-c", script])
+            .env(EXECUTION_VARIABLE, id)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn processes_left_by_an_engine_are_found_and_ended_whatever_they_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&folder.path().join("state")).unwrap();
+        let elsewhere = folder.path().to_owned();
+        let id = ExecutionId::new(format!("left-{}", uuid::Uuid::new_v4()));
+        let other = ExecutionId::new(format!("other-{}", uuid::Uuid::new_v4()));
+        let inside = state.workspace(&id);
+        fs::create_dir_all(&inside).unwrap();
+        let own_session = "setsid bash -c 'trap \"\" TERM HUP; echo ready; exec >&-; while :; do sleep 5; done' &";
+        let forgets_its_mark = "(env -i setsid bash -c 'echo ready; exec >&-; while :; do /bin/sleep 5; done' &)";
+        leave(own_session, id.as_str(), &elsewhere);
+        leave(forgets_its_mark, id.as_str(), &inside);
+        leave(own_session, other.as_str(), &elsewhere);
+
+        let table = ProcessTable::default();
+        let ended = end_leftovers(&table, &state, &id).unwrap();
+        assert!(ended >= 2, "{ended}");
+        assert_eq!(table.of_execution(&state, &id).unwrap(), []);
+        assert!(!table.of_execution(&state, &other).unwrap().is_empty(), "another run's are left alone");
+        end_leftovers(&table, &state, &other).unwrap();
+    }
+}
