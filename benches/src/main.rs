@@ -1,3 +1,82 @@
 //! `make bench`: what a step costs, beside GNU make, a shell loop and the physical limit.
+//!
+//! All contenders of a workload run in turn, round after round, in one process of the benchmark, so that a noisy machine is noisy for each of them.
+//! Only figures of one report are compared with each other.
 
-fn main() {}
+mod contender;
+mod cost;
+mod limit;
+mod process;
+mod report;
+mod workload;
+
+use std::{env, error::Error, path::PathBuf, process::ExitCode};
+
+use crate::{
+    contender::{Contender, GnuMake, Limit, Place, Ratchet, ShellLoop},
+    report::Report,
+    workload::Workload,
+};
+
+/// What can go wrong in a benchmark ends it, with its words.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How many processes of steps run at once, for every contender alike.
+const PARALLEL: u32 = 8;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["limit", database, chains, steps, joined] => limit::run(database, chains, steps, *joined == "joined"),
+        ["stamp", file] => cost::stamp(file),
+        [binary] => measure(PathBuf::from(binary)),
+        _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(ratchet: PathBuf) -> Outcome<()> {
+    let place = Place::new(&ratchet)?;
+    let rounds: usize = env::var("ROUNDS").ok().map_or(Ok(9), |text| text.parse())?;
+    let mut report = Report::new(rounds);
+    let ratchet = Ratchet { binary: ratchet };
+    let contenders: [&dyn Contender; 4] = [&ratchet, &GnuMake, &ShellLoop, &Limit];
+
+    for workload in Workload::COMPARED {
+        let mut runs = Vec::new();
+        for contender in contenders {
+            let folder = place.folder(contender.name(), &workload)?;
+            let commands = contender.prepare(&workload, &folder)?;
+            // The first run makes the state's files and warms the disk's cache; it is not counted.
+            process::together(&commands)?;
+            runs.push((contender.name(), commands, Vec::new()));
+        }
+        for _ in 0..rounds {
+            for (_, commands, times) in &mut runs {
+                times.push(process::together(commands)?.elapsed);
+            }
+        }
+        let times: Vec<_> = runs.into_iter().map(|(name, _, times)| (name, times)).collect();
+        report.compare(&workload, &times);
+    }
+
+    for workload in Workload::GROWING {
+        let folder = place.folder(ratchet.name(), &workload)?;
+        let commands = ratchet.prepare(&workload, &folder)?;
+        let runs = [process::together(&commands)?, process::together(&commands)?, process::together(&commands)?];
+        report.grow(&workload, &runs);
+    }
+
+    report.syncs(cost::syncs(&place, &[&ratchet, &Limit])?);
+    report.first_step(&cost::first_step(&place, &ratchet, rounds)?);
+    report.binary(cost::size(&ratchet.binary)?);
+    report.overhead(cost::overhead(&place, &ratchet)?);
+    report.print(&place.root.join("report.json"))
+}

@@ -1,0 +1,227 @@
+//! The figures as a table for people and as JSON for programs.
+
+use std::{fmt::Write as _, fs, io::Write as _, path::Path, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Outcome, PARALLEL,
+    cost::{FirstStep, to_f64},
+    process::Measured,
+    workload::Workload,
+};
+
+/// How much slower than the physical limit a workload may be.
+const RATIO_MAX: f64 = 1.5;
+/// The most memory at 10,000 children, in bytes.
+const PEAK_BYTES_MAX: f64 = 60e6;
+/// The largest release binary, in bytes.
+const BINARY_BYTES_MAX: f64 = 25e6;
+/// The longest time to a first step, in milliseconds.
+const FIRST_STEP_MS_MAX: f64 = 30.0;
+/// The most that the engine may add to a reference workflow, in milliseconds.
+const OVERHEAD_MS_MAX: f64 = 200.0;
+/// How much more a step may cost in the longest run than in the shortest: a time that is flat but for noise.
+const GROWTH_MAX: f64 = 1.25;
+
+/// Collects figures and prints them.
+pub(crate) struct Report {
+    text: String,
+    json: Map<String, Value>,
+    growth: Vec<(Workload, f64)>,
+    missed: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(rounds: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let text = format!(
+            "Medians of {rounds} rounds, interleaved, on {cores} cores; up to {PARALLEL} processes of steps at once.\n\n\
+             {:<40}{:>10}{:>10}{:>12}{:>10}{:>12}{:>12}\n",
+            "", "ratchet", "limit", "shell loop", "make", "x limit", "x make"
+        );
+        let json = Map::from_iter([
+            ("rounds".to_owned(), json!(rounds)),
+            ("cores".to_owned(), json!(cores)),
+            ("parallel".to_owned(), json!(PARALLEL)),
+        ]);
+        Self { text, json, growth: Vec::new(), missed: Vec::new() }
+    }
+
+    /// A workload that all contenders ran.
+    pub(crate) fn compare(&mut self, workload: &Workload, times: &[(&'static str, Vec<Duration>)]) {
+        let of =
+            |name: &str| times.iter().find(|(other, _)| *other == name).map_or(f64::NAN, |(_, times)| median_ms(times));
+        let (ratchet, limit, make) = (of("ratchet"), of("limit"), of("make"));
+        let (to_limit, to_make) = (ratchet / limit, ratchet / make);
+        let _ = writeln!(
+            self.text,
+            "{:<40}{:>8.1}ms{limit:>8.1}ms{:>10.1}ms{make:>8.1}ms{to_limit:>12.2}{to_make:>12.2}",
+            workload.to_string(),
+            ratchet,
+            of("shell loop"),
+        );
+        self.target(&format!("{workload}: within {RATIO_MAX} times the limit"), to_limit, RATIO_MAX);
+        if !matches!(workload, Workload::Chain(_)) {
+            self.target(&format!("{workload}: ahead of make"), to_make, 1.0);
+        }
+        let medians: Map<String, Value> =
+            times.iter().map(|(name, times)| ((*name).to_owned(), json!(median_ms(times)))).collect();
+        let all: Map<String, Value> = times
+            .iter()
+            .map(|(name, times)| ((*name).to_owned(), times.iter().map(|time| ms(*time)).collect::<Vec<_>>().into()))
+            .collect();
+        self.json.insert(workload.key(), json!({"medians_ms": medians, "all_ms": all, "steps": workload.steps()}));
+    }
+
+    /// A workload that shows how cost grows: the best of some runs, because noise only ever adds.
+    pub(crate) fn grow(&mut self, workload: &Workload, runs: &[Measured]) {
+        if self.growth.is_empty() {
+            let _ = writeln!(self.text, "\n{:<40}{:>12}{:>14}{:>14}", "", "total", "a step", "peak memory");
+        }
+        let best = runs.iter().map(|run| ms(run.elapsed)).fold(f64::INFINITY, f64::min);
+        let peak = runs.iter().map(|run| run.peak_bytes).max().unwrap_or_default();
+        let step = best / f64::from(workload.steps());
+        let peak = to_f64(usize::try_from(peak).unwrap_or(usize::MAX));
+        let _ = writeln!(self.text, "{:<40}{best:>10.1}ms{step:>12.3}ms{:>12.1}MB", workload.to_string(), peak / 1e6);
+        self.json.insert(
+            format!("growth-{}", workload.key()),
+            json!({"best_ms": best, "step_ms": step, "peak_bytes": peak}),
+        );
+        self.growth.push((*workload, step));
+        if *workload == Workload::FanOut(10_000) {
+            self.target("peak memory at 10,000 children, in MB", peak / 1e6, PEAK_BYTES_MAX / 1e6);
+        }
+    }
+
+    pub(crate) fn syncs(&mut self, counts: Option<Vec<(&'static str, f64)>>) {
+        let text = match &counts {
+            None => "not counted: strace is not installed, or may not trace here".to_owned(),
+            Some(counts) => {
+                counts.iter().map(|(name, count)| format!("{name} {count:.2}")).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let _ = writeln!(self.text, "\nsyncs to disk a step, 40 in a row: {text}");
+        self.json.insert(
+            "syncs_a_step".to_owned(),
+            counts.into_iter().flatten().map(|(name, count)| (name.to_owned(), json!(count))).collect(),
+        );
+    }
+
+    pub(crate) fn first_step(&mut self, times: &FirstStep) {
+        let (ratchet, bare) = (median_ms(&times.ratchet), median_ms(&times.bare));
+        let _ = writeln!(
+            self.text,
+            "from the command's start to its first step: {ratchet:.1} ms (the step's program alone: {bare:.1} ms)"
+        );
+        self.json.insert("first_step_ms".to_owned(), json!({"ratchet": ratchet, "bare": bare}));
+        self.target("from the command's start to its first step, in ms", ratchet, FIRST_STEP_MS_MAX);
+    }
+
+    pub(crate) fn binary(&mut self, bytes: u64) {
+        let bytes = to_f64(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let _ = writeln!(self.text, "the release binary: {:.1} MB", bytes / 1e6);
+        self.json.insert("binary_bytes".to_owned(), json!(bytes));
+        self.target("the release binary, in MB", bytes / 1e6, BINARY_BYTES_MAX / 1e6);
+    }
+
+    pub(crate) fn overhead(&mut self, measured: Option<Vec<f64>>) {
+        let Some(mut measured) = measured else {
+            let _ = writeln!(
+                self.text,
+                "overhead on the reference workflow: not measured, its Python packages are not installed (make run does)"
+            );
+            return;
+        };
+        measured.sort_by(f64::total_cmp);
+        let middle = measured[measured.len() / 2];
+        let _ = writeln!(self.text, "overhead on the reference workflow: {middle:.0} ms");
+        self.json.insert("overhead_ms".to_owned(), json!(measured));
+        self.target("overhead on the reference workflow, in ms", middle, OVERHEAD_MS_MAX);
+    }
+
+    /// Prints the table and the targets, and writes the JSON.
+    pub(crate) fn print(mut self, file: &Path) -> Outcome<()> {
+        for is_chain in [true, false] {
+            let steps: Vec<(Workload, f64)> = self
+                .growth
+                .iter()
+                .copied()
+                .filter(|(workload, _)| matches!(workload, Workload::Chain(_)) == is_chain)
+                .collect();
+            if let (Some((first, least)), Some((last, most))) = (steps.first(), steps.last()) {
+                let name = format!("time a step, {last} beside {first}");
+                self.target(&name, most / least, GROWTH_MAX);
+            }
+        }
+        let targets = self.json.remove("targets").unwrap_or_default();
+        let _ = writeln!(self.text, "\n{:<72}{:>10}{:>10}", "targets", "measured", "at most");
+        for target in targets.as_array().into_iter().flatten() {
+            let mark = if target["met"] == true { "" } else { "  missed" };
+            let _ = writeln!(
+                self.text,
+                "{:<72}{:>10.2}{:>10.2}{mark}",
+                target["name"].as_str().unwrap_or_default(),
+                target["measured"].as_f64().unwrap_or_default(),
+                target["at_most"].as_f64().unwrap_or_default(),
+            );
+        }
+        self.json.insert("targets".to_owned(), targets);
+        fs::write(file, serde_json::to_string_pretty(&self.json)?)?;
+        let _ = writeln!(self.text, "\nall figures: {}", file.display());
+        std::io::stdout().write_all(self.text.as_bytes())?;
+        if self.missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", self.missed.join("; ")).into()) }
+    }
+
+    fn target(&mut self, name: &str, measured: f64, at_most: f64) {
+        let met = measured <= at_most;
+        if !met {
+            self.missed.push(name.to_owned());
+        }
+        let targets = self.json.entry("targets").or_insert_with(|| json!([]));
+        if let Some(targets) = targets.as_array_mut() {
+            targets.push(json!({"name": name, "measured": measured, "at_most": at_most, "met": met}));
+        }
+    }
+}
+
+/// Says on standard error what went wrong.
+pub(crate) fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "ratchet-benches: {message}");
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn median_ms(times: &[Duration]) -> f64 {
+    let mut sorted: Vec<f64> = times.iter().map(|time| ms(*time)).collect();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => sorted[odd / 2],
+        even => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        let times = |all: &[u64]| all.iter().map(|n| Duration::from_millis(*n)).collect::<Vec<_>>();
+        assert!((median_ms(&times(&[9, 1, 2])) - 2.0).abs() < 1e-9);
+        assert!((median_ms(&times(&[4, 1, 2, 9])) - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_missed_target_is_an_error() {
+        let mut report = Report::new(1);
+        report.binary(30_000_000);
+        assert_eq!(report.missed, ["the release binary, in MB"]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(report.print(file.path()).is_err());
+        assert!(fs::read_to_string(file.path()).unwrap().contains("\"met\": false"));
+    }
+}
