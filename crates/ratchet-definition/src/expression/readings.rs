@@ -1,0 +1,362 @@
+//! What an expression or a template reads and calls, found in its syntax tree.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use minijinja::machinery::{
+    Span,
+    ast::{BinOp, Call, CallArg, CallType, Expr, Macro, Stmt},
+};
+use ratchet_core::{ids::StepId, workflow::Uses};
+
+use super::vocabulary::{FILTERS, FUNCTIONS, TESTS, function};
+use crate::{
+    mistake::Mistake,
+    nearest::Nearest,
+    parsed::{Name, Reference, SCOPE_NAMES},
+};
+
+/// A path in the text, as far as it is one: `inputs.a`, `f(x).b[0]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Where it stands.
+    pub(crate) span: Range<usize>,
+    /// What it is called to people: the text, with the arguments of a call left out.
+    pub(crate) label: String,
+    /// Whether it may be undefined: under `default` and `is defined`.
+    pub(crate) may_be_undefined: bool,
+    /// Whether it begins with a name that the text itself sets.
+    pub(crate) local: bool,
+}
+
+/// What the syntax tree told.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Paths that begin with a name of the scope.
+    pub(crate) references: Vec<Reference>,
+    /// Every path, local ones and calls included.
+    pub(crate) readings: Vec<Reading>,
+    /// Whether a function that reads files is called.
+    pub(crate) files: bool,
+    /// Whether `failure()` or `always()` is called.
+    pub(crate) handles_failure: bool,
+    /// Names that nobody knows.
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+impl Findings {
+    /// What the text uses, as far as the text alone tells.
+    pub(crate) fn uses(&self) -> Uses {
+        let roots: BTreeSet<&str> = self.references.iter().map(|reference| reference.names[0].text.as_str()).collect();
+        Uses {
+            steps: roots.iter().filter(|root| !SCOPE_NAMES.contains(root)).map(|root| StepId::new(*root)).collect(),
+            files: self.files,
+            item: roots.contains("item") || roots.contains("index"),
+            handles_failure: self.handles_failure,
+        }
+    }
+}
+
+/// What an expression reads.
+pub(crate) fn of_expression(source: &str, expression: &Expr<'_>) -> Findings {
+    let mut walk = Walk::new(source);
+    walk.expression(expression);
+    walk.finish()
+}
+
+/// What a template reads.
+pub(crate) fn of_template(source: &str, template: &Stmt<'_>) -> Findings {
+    let mut walk = Walk::new(source);
+    walk.statement(template);
+    walk.finish()
+}
+
+struct Walk<'text> {
+    source: &'text str,
+    locals: Vec<BTreeSet<String>>,
+    found: Findings,
+    nearest: Nearest,
+}
+
+fn range(span: Span) -> Range<usize> {
+    span.start_offset as usize..span.end_offset as usize
+}
+
+impl<'text> Walk<'text> {
+    fn new(source: &'text str) -> Self {
+        Self { source, locals: vec![BTreeSet::new()], found: Findings::default(), nearest: Nearest::default() }
+    }
+
+    fn finish(mut self) -> Findings {
+        self.found.references.sort_by_key(|reference| reference.names[0].span.start);
+        self.found.readings.sort_by_key(|reading| reading.span.start);
+        self.found.mistakes.sort_by_key(|mistake| mistake.span.start);
+        self.found
+    }
+
+    fn is_local(&self, name: &str) -> bool {
+        self.locals.iter().any(|names| names.contains(name))
+    }
+
+    /// Names that a statement sets: they are no references from here on.
+    fn set(&mut self, target: &Expr<'_>) {
+        match target {
+            Expr::Var(name) => {
+                if let Some(names) = self.locals.last_mut() {
+                    names.insert(name.id.to_owned());
+                }
+            }
+            Expr::List(list) => list.items.iter().for_each(|item| self.set(item)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.set(item)),
+            _ => {}
+        }
+    }
+
+    fn scoped(&mut self, work: impl FnOnce(&mut Self)) {
+        self.locals.push(BTreeSet::new());
+        work(self);
+        self.locals.pop();
+    }
+
+    fn statements(&mut self, statements: &[Stmt<'_>]) {
+        for statement in statements {
+            self.statement(statement);
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt<'_>) {
+        match statement {
+            Stmt::Template(template) => self.statements(&template.children),
+            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::EmitRaw(_) | Stmt::Continue(_) | Stmt::Break(_) => {}
+            Stmt::ForLoop(each) => {
+                self.expression(&each.iter);
+                self.scoped(|walk| {
+                    walk.set(&each.target);
+                    walk.locals.last_mut().map(|names| names.insert("loop".to_owned()));
+                    each.filter_expr.iter().for_each(|filter| walk.expression(filter));
+                    walk.statements(&each.body);
+                });
+                self.scoped(|walk| walk.statements(&each.else_body));
+            }
+            Stmt::IfCond(condition) => {
+                self.expression(&condition.expr);
+                self.statements(&condition.true_body);
+                self.statements(&condition.false_body);
+            }
+            Stmt::WithBlock(with) => self.scoped(|walk| {
+                for (target, value) in &with.assignments {
+                    walk.expression(value);
+                    walk.set(target);
+                }
+                walk.statements(&with.body);
+            }),
+            Stmt::Set(set) => {
+                self.expression(&set.expr);
+                self.set(&set.target);
+            }
+            Stmt::SetBlock(set) => {
+                self.scoped(|walk| walk.statements(&set.body));
+                set.filter.iter().for_each(|filter| self.expression(filter));
+                self.set(&set.target);
+            }
+            Stmt::AutoEscape(escape) => {
+                self.expression(&escape.enabled);
+                self.statements(&escape.body);
+            }
+            Stmt::FilterBlock(block) => {
+                self.expression(&block.filter);
+                self.scoped(|walk| walk.statements(&block.body));
+            }
+            Stmt::Macro(declared) => self.declared(declared),
+            Stmt::CallBlock(block) => {
+                self.call(&block.call);
+                self.declared(&block.macro_decl);
+            }
+            Stmt::Do(statement) => self.call(&statement.call),
+        }
+    }
+
+    fn declared(&mut self, declared: &Macro<'_>) {
+        declared.defaults.iter().for_each(|default| self.expression(default));
+        self.locals.last_mut().map(|names| names.insert(declared.name.to_owned()));
+        self.scoped(|walk| {
+            declared.args.iter().for_each(|argument| walk.set(argument));
+            walk.locals.last_mut().map(|names| names.insert("caller".to_owned()));
+            walk.statements(&declared.body);
+        });
+    }
+
+    fn expressions<'a, 'tree: 'a>(&mut self, expressions: impl IntoIterator<Item = &'a Expr<'tree>>) {
+        for expression in expressions {
+            self.expression(expression);
+        }
+    }
+
+    fn expression(&mut self, expression: &Expr<'_>) {
+        match expression {
+            Expr::Const(_) => {}
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(expression, false),
+            Expr::Slice(slice) => {
+                self.expression(&slice.expr);
+                self.expressions(slice.start.iter().chain(&slice.stop).chain(&slice.step));
+            }
+            Expr::UnaryOp(operation) => self.expression(&operation.expr),
+            Expr::BinOp(operation) => {
+                let BinOp { left, right, .. } = &**operation;
+                self.expressions([left, right]);
+            }
+            Expr::Compare(comparison) => {
+                self.expression(&comparison.expr);
+                self.expressions(comparison.ops.iter().map(|operation| &operation.expr));
+            }
+            Expr::IfExpr(choice) => {
+                self.expressions([&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr));
+            }
+            Expr::Filter(filter) => {
+                if !FILTERS.contains(&filter.name) {
+                    self.unknown("RT-0104", "filter", filter.name, range(filter.span()), FILTERS);
+                }
+                if let Some(operand) = &filter.expr {
+                    self.operand(operand, matches!(filter.name, "default" | "d"));
+                }
+                self.arguments(&filter.args);
+            }
+            Expr::Test(test) => {
+                if !TESTS.contains(&test.name) && test.name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                    self.unknown("RT-0105", "test", test.name, range(test.span()), TESTS);
+                }
+                self.operand(&test.expr, matches!(test.name, "defined" | "undefined"));
+                self.arguments(&test.args);
+            }
+            Expr::List(list) => self.expressions(&list.items),
+            Expr::Tuple(tuple) => self.expressions(&tuple.items),
+            Expr::Map(map) => self.expressions(map.keys.iter().chain(&map.values)),
+        }
+    }
+
+    /// An operand that may be undefined where `tolerant`.
+    fn operand(&mut self, operand: &Expr<'_>, tolerant: bool) {
+        match operand {
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(operand, tolerant),
+            _ => self.expression(operand),
+        }
+    }
+
+    fn arguments(&mut self, arguments: &[CallArg<'_>]) {
+        for argument in arguments {
+            match argument {
+                CallArg::Pos(value)
+                | CallArg::Kwarg(_, value)
+                | CallArg::PosSplat(value)
+                | CallArg::KwargSplat(value) => self.expression(value),
+            }
+        }
+    }
+
+    /// A name, attribute, subscript or call: one reading as a whole, with more of them in its subscripts and arguments.
+    fn path(&mut self, whole: &Expr<'_>, may_be_undefined: bool) {
+        let mut names = Vec::new();
+        let mut constant = true;
+        let mut label_from = None;
+        let mut at = whole;
+        let (start, root, called) = loop {
+            match at {
+                Expr::GetAttr(attribute) => {
+                    let end = attribute.span().end_offset as usize;
+                    names.push(Some((attribute.name.to_owned(), end - attribute.name.len()..end)));
+                    at = &attribute.expr;
+                }
+                Expr::GetItem(item) => {
+                    let text = match &item.subscript_expr {
+                        Expr::Const(key) => key.value.as_str().map(str::to_owned),
+                        _ => None,
+                    };
+                    names.push(text.map(|text| (text, range(item.subscript_expr.span()))));
+                    self.expression(&item.subscript_expr);
+                    at = &item.expr;
+                }
+                Expr::Call(call) => {
+                    let CallType::Function(name) = call.identify_call() else {
+                        self.call(call);
+                        return;
+                    };
+                    self.call(call);
+                    label_from = Some((call.span().end_offset as usize, !call.args.is_empty()));
+                    names.clear();
+                    constant = false;
+                    break (call.expr.span().start_offset as usize, name.to_owned(), true);
+                }
+                Expr::Var(name) => {
+                    break (name.span().start_offset as usize, name.id.to_owned(), false);
+                }
+                other => {
+                    self.expression(other);
+                    return;
+                }
+            }
+        };
+        let local = self.is_local(&root) || (called && function(&root).is_none());
+        let span = start..whole.span().end_offset as usize;
+        let label = match label_from {
+            Some((end, arguments)) => {
+                let mark = if arguments { "(…)" } else { "()" };
+                format!("{root}{mark}{}", &self.source[end.min(span.end)..span.end])
+            }
+            None => self.source[span.clone()].to_owned(),
+        };
+        self.found.readings.push(Reading { span, label, may_be_undefined, local });
+        if !constant || local {
+            return;
+        }
+        let root_span = start..start + root.len();
+        let rest = names.into_iter().rev().map_while(|name| name).map(|(text, span)| Name { text, span });
+        let names = std::iter::once(Name { text: root, span: root_span }).chain(rest).collect();
+        self.found.references.push(Reference { names });
+    }
+
+    fn call(&mut self, call: &Call<'_>) {
+        match call.identify_call() {
+            CallType::Function(name) if self.is_local(name) => {}
+            CallType::Function(name) => match function(name) {
+                Some(function) => {
+                    self.found.files |= function.reads_files;
+                    self.found.handles_failure |= function.handles_failure;
+                }
+                None => {
+                    let start = call.expr.span().start_offset as usize;
+                    let known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+                    self.unknown("RT-0103", "function", name, start..start + name.len(), &known);
+                }
+            },
+            CallType::Method(object, name) => {
+                if !matches!(object, Expr::Var(variable) if variable.id == "loop") {
+                    let end = call.expr.span().end_offset as usize;
+                    let span = end - name.len()..end;
+                    let help = if FILTERS.contains(&name) {
+                        format!("write `… | {name}`")
+                    } else {
+                        "values have no methods: use a filter, as in `value | replace('a', 'b')`".to_owned()
+                    };
+                    let mistake = Mistake::error("RT-0106", format!("`.{name}()` is a method call"), span);
+                    self.found.mistakes.push(mistake.with_help(help));
+                }
+                self.expression(object);
+            }
+            CallType::Object(object) => self.expression(object),
+        }
+        self.arguments(&call.args);
+    }
+
+    fn unknown(&mut self, code: &'static str, kind: &str, name: &str, span: Range<usize>, known: &[&str]) {
+        let mut mistake = Mistake::error(code, format!("there is no {kind} `{name}`"), span);
+        mistake.help = match self.nearest.find(name, known.iter().copied()) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => Some(format!("known: {}", known.join(", "))),
+        };
+        if name == "raw" {
+            mistake = Mistake::error("RT-0108", "`raw` is not supported: a value never becomes code", mistake.span)
+                .with_help("remove `| raw`; the value arrives as data, whatever it holds");
+        }
+        self.found.mistakes.push(mistake);
+    }
+}
