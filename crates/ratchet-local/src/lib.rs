@@ -8,3 +8,4 @@ pub mod lock;
 pub mod place;
 pub mod processes;
 pub mod supervise;
+pub mod state_store;

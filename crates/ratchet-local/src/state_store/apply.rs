@@ -1,0 +1,161 @@
+use ratchet_core::{ids::StepKey, join::JoinRow};
+use ratchet_engine::ports::{Expectation, WriteOutcome};
+use rusqlite::{Connection, OptionalExtension, Params, ToSql, params};
+
+use super::row::{Obstacle, RowWrite, Written, integer, item, kind};
+
+/// Applies a commit's writes in order inside the open transaction, up to the first whose expectation does not hold. Such a write has changed nothing,
+/// so the transaction goes on: with what stood before it, and with other commits.
+pub(super) fn apply(connection: &Connection, writes: &[RowWrite]) -> rusqlite::Result<Written> {
+    let mut written = Written { applied: Vec::with_capacity(writes.len()), conflict: None };
+    for (position, write) in writes.iter().enumerate() {
+        match apply_one(connection, write)? {
+            Ok(outcome) => written.applied.push(outcome),
+            Err(obstacle) => {
+                written.conflict = Some((position, obstacle));
+                break;
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Result<WriteOutcome, Obstacle>> {
+    match write {
+        RowWrite::Execution { id, revision, workflow, status, wake_at, body, expect } => {
+            let values: [&dyn ToSql; 6] = [&id.as_str(), revision, workflow, status, wake_at, body];
+            let put = EXECUTION.put(connection, *expect, values, params![id.as_str()])?;
+            Ok(put.outcome(Obstacle::Execution))
+        }
+        RowWrite::Step { key, revision, body, expect } => {
+            let table = if key.path.child.is_some() { &CHILD } else { &STEP };
+            let StepColumns(execution, step, epoch, item) = StepColumns::of(key);
+            let values: [&dyn ToSql; 6] = [&execution, &step, &epoch, &item, revision, body];
+            let put = table.put(connection, *expect, values, params![execution, step, epoch, item])?;
+            Ok(put.outcome(Obstacle::Step))
+        }
+        RowWrite::Attempt { key, attempt, records, body } => {
+            let StepColumns(execution, step, epoch, item) = StepColumns::of(key);
+            let records = i64::try_from(*records).unwrap_or(i64::MAX);
+            let values = params![execution, step, epoch, item, attempt, records, body];
+            connection.prepare_cached(PUT_ATTEMPT)?.execute(values)?;
+            Ok(Ok(WriteOutcome::Written))
+        }
+        RowWrite::Resume { execution, epoch, body } => {
+            connection.prepare_cached(PUT_RESUME)?.execute(params![execution.as_str(), epoch.0, body])?;
+            Ok(Ok(WriteOutcome::Written))
+        }
+        RowWrite::Unite { key, arrival } => {
+            let mut statement = connection.prepare_cached(UNITE)?;
+            let values = params![
+                key.execution.as_str(),
+                key.step.as_str(),
+                key.epoch.0,
+                kind(key.kind),
+                key.level,
+                key.bucket,
+                arrival.ok,
+                arrival.failed,
+                arrival.continued
+            ];
+            let united = statement.query_row(values, |row| {
+                Ok(JoinRow { key: key.clone(), ok: row.get(0)?, failed: row.get(1)?, continued: row.get(2)? })
+            })?;
+            Ok(Ok(WriteOutcome::United(united)))
+        }
+    }
+}
+
+/// The columns of a step's key.
+struct StepColumns<'a>(&'a str, &'a str, u32, i64);
+
+impl<'a> StepColumns<'a> {
+    fn of(key: &'a StepKey) -> Self {
+        Self(key.execution.as_str(), key.path.step.as_str(), key.epoch.0, item(key))
+    }
+}
+
+/// The statements that put a row where its expectation holds. All take the same six columns; a replacing one takes the expected revision as the seventh.
+struct ConditionalPut {
+    insert: &'static str,
+    replace: &'static str,
+    current: &'static str,
+}
+
+const EXECUTION: ConditionalPut = ConditionalPut {
+    insert: "INSERT INTO execution (id, revision, workflow, status, wake_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT DO NOTHING",
+    replace: "UPDATE execution SET revision = ?2, workflow = ?3, status = ?4, wake_at = ?5, body = ?6
+        WHERE id = ?1 AND revision = ?7",
+    current: "SELECT body FROM execution WHERE id = ?1",
+};
+
+/// Leaves the item (`?4`) out, which a step does not have.
+const STEP: ConditionalPut = ConditionalPut {
+    insert: "INSERT INTO step (execution, step, epoch, revision, body) VALUES (?1, ?2, ?3, ?5, ?6)
+        ON CONFLICT DO NOTHING",
+    replace: "UPDATE step SET revision = ?5, body = ?6
+        WHERE execution = ?1 AND step = ?2 AND epoch = ?3 AND revision = ?7",
+    current: "SELECT body FROM step WHERE execution = ?1 AND step = ?2 AND epoch = ?3 AND ?4 = -1",
+};
+
+const CHILD: ConditionalPut = ConditionalPut {
+    insert: "INSERT INTO child (execution, step, epoch, item, revision, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT DO NOTHING",
+    replace: "UPDATE child SET revision = ?5, body = ?6
+        WHERE execution = ?1 AND step = ?2 AND epoch = ?3 AND item = ?4 AND revision = ?7",
+    current: "SELECT body FROM child WHERE execution = ?1 AND step = ?2 AND epoch = ?3 AND item = ?4",
+};
+
+const PUT_ATTEMPT: &str = "INSERT INTO attempt (execution, step, epoch, item, attempt, records, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    ON CONFLICT DO UPDATE SET records = excluded.records, body = excluded.body WHERE excluded.records > records";
+
+const PUT_RESUME: &str = "INSERT INTO resume (execution, epoch, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+
+const UNITE: &str = "INSERT INTO bucket (execution, step, epoch, kind, level, bucket, ok, failed, continued)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT DO UPDATE SET
+        ok = ok | excluded.ok, failed = failed | excluded.failed, continued = continued | excluded.continued
+    RETURNING ok, failed, continued";
+
+/// What came of a conditional put.
+enum Put {
+    Done,
+    /// Nothing was changed. This row is there instead, or none.
+    Prevented(Option<String>),
+}
+
+impl Put {
+    fn outcome(self, obstacle: fn(String) -> Obstacle) -> Result<WriteOutcome, Obstacle> {
+        match self {
+            Self::Done => Ok(WriteOutcome::Written),
+            Self::Prevented(current) => Err(current.map_or(Obstacle::Absent, obstacle)),
+        }
+    }
+}
+
+impl ConditionalPut {
+    /// Puts a row where the expectation holds.
+    fn put(
+        &self,
+        connection: &Connection,
+        expect: Expectation,
+        values: [&dyn ToSql; 6],
+        key: impl Params,
+    ) -> rusqlite::Result<Put> {
+        let changed = match expect {
+            Expectation::Absent => connection.prepare_cached(self.insert)?.execute(values)?,
+            Expectation::Revision(revision) => {
+                let revision = integer(revision);
+                let values: Vec<&dyn ToSql> = values.into_iter().chain([&revision as &dyn ToSql]).collect();
+                connection.prepare_cached(self.replace)?.execute(&*values)?
+            }
+        };
+        if changed == 1 {
+            return Ok(Put::Done);
+        }
+        let current = connection.prepare_cached(self.current)?.query_row(key, |row| row.get(0)).optional()?;
+        Ok(Put::Prevented(current))
+    }
+}

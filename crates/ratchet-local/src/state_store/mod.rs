@@ -1,0 +1,139 @@
+//! Durable state in one SQLite file.
+//!
+//! One thread writes: it drains what waits for it into one transaction, so that commits which come together share one sync to disk. Readers have
+//! connections of their own and never wait for the writer. Any number of processes may have the file open: transactions begin with the write
+//! lock, and whoever finds it taken waits its turn.
+
+mod apply;
+mod connection;
+mod error;
+mod maintenance;
+mod readers;
+mod reads;
+mod row;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
+    join::{JoinKey, JoinRow},
+    step::{AttemptRow, StepRow},
+};
+use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write};
+
+pub use maintenance::StoreSize;
+use readers::Readers;
+use writer::Writer;
+pub use writer::WriterCounts;
+
+/// The state store of one machine: a SQLite file.
+#[derive(Debug)]
+pub struct LocalStateStore {
+    path: PathBuf,
+    readers: Readers,
+    writer: Writer,
+}
+
+impl LocalStateStore {
+    /// Opens the state file at `path`. Makes it, and the folders above it, where it is not there; brings one of an older version up to date.
+    ///
+    /// It waits for the disk, and where another process holds the file, some seconds for that. A file of a newer version, one that is damaged and
+    /// one that cannot be written are left as they are.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = connection::open(path)?;
+        Ok(Self { path: path.to_owned(), readers: Readers::new(path), writer: Writer::start(connection, path)? })
+    }
+
+    /// Where the state is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How much this store has written since it was opened.
+    pub fn counts(&self) -> WriterCounts {
+        self.writer.counts()
+    }
+}
+
+#[async_trait]
+impl StateStore for LocalStateStore {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError> {
+        let rows = writes.into_iter().map(row::RowWrite::from_write).collect::<Result<Vec<_>, _>>()?;
+        let written = self.writer.commit(rows).await?;
+        written.decode(&self.path)
+    }
+
+    async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        self.readers.read(|connection| reads::execution(connection, id))
+    }
+
+    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
+        self.readers.read(|connection| reads::resumes(connection, id))
+    }
+
+    async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
+        self.readers.read(|connection| reads::step(connection, key))
+    }
+
+    async fn newest_steps(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        steps: &[StepId],
+    ) -> Result<Vec<Option<StepRow>>, StoreError> {
+        self.readers.read(|connection| reads::newest_steps(connection, id, epoch, steps))
+    }
+
+    async fn steps(
+        &self,
+        id: &ExecutionId,
+        after: Option<&StepKey>,
+        limit: usize,
+    ) -> Result<Page<StepRow>, StoreError> {
+        self.readers.read(|connection| reads::steps(connection, id, after, limit))
+    }
+
+    async fn children(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        step: &StepId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<StepRow>, StoreError> {
+        self.readers.read(|connection| reads::children(connection, id, epoch, step, from, limit))
+    }
+
+    async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError> {
+        self.readers.read(|connection| reads::last_child(connection, id, epoch, step))
+    }
+
+    async fn join(&self, key: &JoinKey) -> Result<Option<JoinRow>, StoreError> {
+        self.readers.read(|connection| reads::join(connection, key))
+    }
+
+    async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError> {
+        self.readers.read(|connection| reads::attempts(connection, key))
+    }
+
+    async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        after: Option<&ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        self.readers.read(|connection| reads::executions(connection, filter, after, limit))
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        self.readers.read(|connection| reads::due(connection, now, limit))
+    }
+}

@@ -1,0 +1,132 @@
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Marks the file as Ratchet's: "Rtch" in ASCII.
+const APPLICATION_ID: i32 = 0x5274_6368;
+
+/// What each version of the schema adds to the one before it. The file's `user_version` is the number of steps that were made; a step is never
+/// changed once it was released.
+///
+/// A row's body is its JSON; what the store compares or sorts by stands beside it in columns of its own. Steps and children are kept apart, so that
+/// no read of a run's steps walks over a fan-out.
+const STEPS: &[&str] = &["
+    CREATE TABLE execution (
+        id TEXT PRIMARY KEY,
+        revision INTEGER NOT NULL,
+        workflow TEXT NOT NULL,
+        status TEXT NOT NULL,
+        wake_at INTEGER,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX execution_by_workflow ON execution (workflow, id);
+    CREATE INDEX execution_by_status ON execution (status, id);
+    CREATE INDEX execution_by_wake ON execution (wake_at, id) WHERE wake_at IS NOT NULL;
+
+    CREATE TABLE resume (
+        execution TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (execution, epoch)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE step (
+        execution TEXT NOT NULL,
+        step TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (execution, step, epoch)
+    ) STRICT;
+
+    CREATE TABLE child (
+        execution TEXT NOT NULL,
+        step TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        item INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (execution, step, epoch, item)
+    ) STRICT;
+
+    CREATE TABLE attempt (
+        execution TEXT NOT NULL,
+        step TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        item INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (execution, step, epoch, item, attempt)
+    ) STRICT;
+
+    CREATE TABLE bucket (
+        execution TEXT NOT NULL,
+        step TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        level INTEGER NOT NULL,
+        bucket INTEGER NOT NULL,
+        ok INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        continued INTEGER NOT NULL,
+        PRIMARY KEY (execution, step, epoch, kind, level, bucket)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// The tables whose rows belong to one execution, with the column that names it. The execution's own comes last.
+pub(super) const TABLES: &[(&str, &str)] = &[
+    ("resume", "execution"),
+    ("step", "execution"),
+    ("child", "execution"),
+    ("attempt", "execution"),
+    ("bucket", "execution"),
+    ("execution", "id"),
+];
+
+/// Why a file was not brought up to date.
+#[derive(Debug)]
+pub(super) enum SchemaError {
+    /// It is of a version that this code does not know.
+    Newer { found: u32, known: u32 },
+    /// It is a database, but not one of Ratchet's.
+    Foreign,
+    /// The database said so.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for SchemaError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Brings a file up to this version, in one transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
+    if version(connection)? == STEPS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it while this one waited for its turn.
+    let from = version(&transaction)?;
+    for step in &STEPS[from..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", u32::try_from(STEPS.len()).unwrap_or(u32::MAX))?;
+    Ok(transaction.commit()?)
+}
+
+/// How many steps were made in the file. An empty file is ours to fill.
+fn version(connection: &Connection) -> Result<usize, SchemaError> {
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application_id != APPLICATION_ID {
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if found != 0 || tables != 0 || application_id != 0 {
+            return Err(SchemaError::Foreign);
+        }
+    }
+    match usize::try_from(found) {
+        Ok(version) if version <= STEPS.len() => Ok(version),
+        _ => Err(SchemaError::Newer { found, known: u32::try_from(STEPS.len()).unwrap_or(u32::MAX) }),
+    }
+}
