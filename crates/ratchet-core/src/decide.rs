@@ -13,7 +13,7 @@ mod task_lost;
 
 use jiff::Timestamp;
 
-pub use execution::decide_execution;
+pub use execution::{ExecutionPolicy, decide_execution};
 
 use crate::{
     command::Command,
@@ -88,7 +88,7 @@ pub fn decide_step(
         return match event {
             E::Ready(verdict) => Ok(step_ready::settle_or_start(path, verdict, policy)),
             E::Cancelled => Ok(StepDecision::new(StepTransition::Cancelled, [])),
-            E::Finished { .. } | E::Lost { .. } | E::RetryDue { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } => {
+            E::Finished { .. } | E::Lost { .. } | E::RetryDue { .. } | E::GivenUp { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } => {
                 not_applicable(path, StepStatus::Pending, event)
             }
         };
@@ -100,6 +100,8 @@ pub fn decide_step(
                                                          => Ok(task_lost::relaunch_or_pause(row, token_hash, policy)),
         (S::Waiting(Waiting::Retry { due }), E::RetryDue { attempt, token_hash }) if *attempt == row.attempt && *due <= now
                                                          => Ok(step_ready::start_again(token_hash)),
+        (S::Running { .. } | S::Waiting(Waiting::Retry { .. }), E::GivenUp { failure })
+                                                         => Ok(task_lost::give_up(row, failure, policy)),
         (S::FannedOut { .. }, E::ChildrenDone(outcome))  => Ok(children_done::settle(outcome, policy)),
         (S::Running { .. }, E::Cancelled)                => Ok(cancelled::stop(row)),
         (S::FannedOut { .. } | S::Waiting(_), E::Cancelled)
@@ -109,7 +111,7 @@ pub fn decide_step(
 
         (_, E::Ready(_))                                 => Err(Rejection::AlreadyClaimed { step: path.clone(), status: row.status() }),
         (_, E::Finished { token_hash, .. })              => Err(step_finished::too_late(row, token_hash)),
-        (_, E::Lost { .. } | E::RetryDue { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } | E::Cancelled)
+        (_, E::Lost { .. } | E::RetryDue { .. } | E::GivenUp { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } | E::Cancelled)
                                                          => not_applicable(path, row.status(), event),
     }
 }

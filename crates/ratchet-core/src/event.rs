@@ -39,6 +39,11 @@ pub enum StepEvent {
         /// The hash of a fresh token.
         token_hash: TokenHash,
     },
+    /// Its next attempt cannot be made: what it reads no longer says what to run.
+    GivenUp {
+        /// Why.
+        failure: StepFailure,
+    },
     /// All of its children settled, or one failed for all.
     ChildrenDone(Outcome),
     /// Of a settled child: who was to take over its lane was taken by another.
@@ -58,6 +63,7 @@ impl StepEvent {
             Self::Finished { .. } => "StepFinished",
             Self::Lost { .. } => "TaskLost",
             Self::RetryDue { .. } => "RetryDue",
+            Self::GivenUp { .. } => "GivenUp",
             Self::ChildrenDone(_) => "ChildrenDone",
             Self::LaneTaken { .. } => "LaneTaken",
             Self::Cancelled => "StepCancelled",

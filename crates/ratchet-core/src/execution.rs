@@ -139,6 +139,26 @@ impl ExecutionRow {
         self.epoch == epoch && self.status == ExecutionStatus::Running
     }
 
+    /// The resumes of the run, in the order of their epochs: they follow from its records.
+    pub fn resumes(&self) -> Vec<Resume> {
+        let mut epoch = Epoch::FIRST;
+        let mut resumes = Vec::new();
+        for record in &self.records {
+            match &record.transition {
+                ExecutionTransition::EndingBegan { .. } => epoch = epoch.next(),
+                ExecutionTransition::Resumed { reset_from, .. } => {
+                    epoch = epoch.next();
+                    resumes.push(Resume { epoch, reset_from: reset_from.clone() });
+                }
+                ExecutionTransition::Created { .. }
+                | ExecutionTransition::FinallyBegan { .. }
+                | ExecutionTransition::Paused { .. }
+                | ExecutionTransition::Ended { .. } => {}
+            }
+        }
+        resumes
+    }
+
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {

@@ -70,9 +70,9 @@ pub fn lanes(max_parallel: Option<u32>, deployment: u32, count: u32) -> u32 {
     max_parallel.unwrap_or(deployment).min(deployment.max(1)).clamp(1, count.max(1))
 }
 
-/// The child that takes over a lane, given the highest child that was started and the number of children.
-pub fn successor(last_started: Option<u32>, count: u32) -> Option<u32> {
-    let next = last_started.map_or(0, |last| last + 1);
+/// The child that takes over a lane, given the highest child that was started. The first children begin a lane each, and so never take one over.
+pub fn successor(last_started: Option<u32>, lanes: u32, count: u32) -> Option<u32> {
+    let next = last_started.map_or(0, |last| last + 1).max(lanes);
     (next < count).then_some(next)
 }
 

@@ -8,6 +8,7 @@
 
 pub mod command;
 pub mod decide;
+pub mod diagram;
 pub mod event;
 pub mod execution;
 pub mod fan_out;

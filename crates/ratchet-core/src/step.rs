@@ -243,6 +243,14 @@ impl StepRow {
         self.state.status()
     }
 
+    /// Of a step whose children run: how many there are.
+    pub fn children(&self) -> Option<u32> {
+        match self.state {
+            StepState::FannedOut { count, .. } => Some(count),
+            _ => None,
+        }
+    }
+
     /// What the step tells those that need it, once it is settled.
     pub fn outcome(&self) -> Option<NeedOutcome> {
         let above = self.needs;

@@ -23,9 +23,16 @@ pub(super) fn relaunch_or_pause(row: &StepRow, token_hash: &TokenHash, policy: &
                 format!("the task of {} was lost {} times", row.key.path, row.losses + 1),
             )
             .with_hint("see what ends it: memory, a kill, or the machine itself; then resume the execution");
-            let outcome = Outcome::Failed { failure, usage: Usage::default() };
-            // A lost child passes its lane on at the next wake-up, which sees that it is settled.
-            StepDecision::new(step_finished::settled(&outcome, None, None, policy), [Command::TellDependents])
+            give_up(row, &failure, policy)
         }
     }
+}
+
+/// No further attempt is made. Who takes over the lane of a child is found when its fan-out is told.
+pub(super) fn give_up(row: &StepRow, failure: &StepFailure, policy: &StepPolicy) -> StepDecision {
+    let outcome = Outcome::Failed { failure: failure.clone(), usage: Usage::default() };
+    StepDecision::new(
+        step_finished::settled(&outcome, None, None, policy),
+        step_finished::after_settling(&row.key.path, None),
+    )
 }
