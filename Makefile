@@ -40,6 +40,7 @@ test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, t
 check: ## Formatting, lints, licences and advisories, generated pages
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
 	tools/deny.sh
 
 .PHONY: build
