@@ -1,4 +1,6 @@
-//! What the black-box tests share: where the repository is, and where the command under test is.
+//! What the black-box tests share: where the repository is, where the command under test is, and a world of its own for each test.
+
+pub mod world;
 
 use std::{
     env,
@@ -24,6 +26,13 @@ pub fn ratchet() -> &'static Path {
     })
 }
 
+/// The folder of the Python programs that the sample's tests need. `make test` installs them.
+pub fn python_programs() -> PathBuf {
+    let folder = profile_folder().parent().map(|target| target.join("venv/bin")).unwrap_or_default();
+    assert!(folder.join("pytest").exists(), "pytest is not in {}: `make test` installs it", folder.display());
+    folder
+}
+
 fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -32,8 +41,11 @@ fn build() -> PathBuf {
         .status()
         .expect("cargo can be started");
     assert!(status.success(), "the command under test does not build");
-    // A test's own binary lies in `<target>/<profile>/deps`; the command lies one level up.
+    profile_folder().join(format!("ratchet{}", env::consts::EXE_SUFFIX))
+}
+
+/// `<target>/<profile>`: a test's own binary lies one level below, in `deps`.
+fn profile_folder() -> PathBuf {
     let own = env::current_exe().expect("a test knows its own path");
-    let profile = own.parent().and_then(Path::parent).expect("a test's binary lies in the target folder");
-    profile.join(format!("ratchet{}", env::consts::EXE_SUFFIX))
+    own.parent().and_then(Path::parent).expect("a test's binary lies in the target folder").to_path_buf()
 }
