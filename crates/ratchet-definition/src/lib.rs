@@ -2,12 +2,16 @@
 //!
 //! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
 
+mod check;
 pub mod diagnostic;
+mod duration;
 mod expression;
 pub mod files;
 pub mod mistake;
 mod nearest;
 pub mod parse;
 pub mod parsed;
+pub mod schema;
+pub mod shape;
 mod template;
 pub mod yaml;

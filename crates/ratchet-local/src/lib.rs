@@ -7,5 +7,5 @@ pub mod launcher;
 pub mod lock;
 pub mod place;
 pub mod processes;
-pub mod supervise;
 pub mod state_store;
+pub mod supervise;

@@ -1,0 +1,284 @@
+//! The fields of steps: those of every type, and those of each.
+
+use super::{Field, Least, ListLength, NameKind, Record, Shape, StepType, Support, Word, workflow::VALUE_TYPE};
+
+/// The type of this name.
+pub fn step_type(name: &str) -> Option<&'static StepType> {
+    STEP_TYPES.iter().find(|step| step.name == name)
+}
+
+/// What every step may say.
+pub static COMMON_STEP_FIELDS: &[Field] = &[
+    Field::required("id", &Shape::Name(NameKind::Step), "The step's name in expressions, unique in the workflow."),
+    Field::optional("name", &Shape::Text, "A title for people."),
+    Field::optional("description", &Shape::Text, "What the step is for."),
+    Field::required("type", &Shape::Text, "What kind of step it is."),
+    Field::optional(
+        "needs",
+        &Shape::OneOf(&[Shape::Name(NameKind::Step), Shape::List(&Shape::Name(NameKind::Step), ListLength::Any)]),
+        "The steps that must be done before. Without it, all steps above; an empty list lets it start at once.",
+    )
+    .alias(&["depends_on"]),
+    Field::optional(
+        "when",
+        &Shape::Expression,
+        "Skips the step where it is false. `failure()` or `always()` in it lets the step run after a failure.",
+    )
+    .alias(&["if"]),
+    Field::optional(
+        "foreach",
+        &Shape::OneOf(&[Shape::Expression, Shape::List(&Shape::Any, ListLength::Any)]),
+        "A list, or an expression that gives one: the step runs once a value, with `item` and `index` in scope.",
+    ),
+    Field::optional("max_parallel", &Shape::Integer(1, 10_000), "How many children of a `foreach` may run at once."),
+    Field::optional("fail_fast", &Shape::Boolean, "Whether the first failed child of a `foreach` stops the rest."),
+    Field::optional(
+        "tolerated_failures",
+        &Shape::Integer(0, 1_000_000),
+        "How many children of a `foreach` may fail without the step failing.",
+    ),
+    Field::optional("environment", &ENVIRONMENT, "Variables of the step's process. Templates work in them.")
+        .alias(&["env"]),
+    Field::optional(
+        "working_directory",
+        &Shape::Template,
+        "Where the step's process starts, relative to the workspace.",
+    ),
+    Field::later("secrets", "Secrets that the step's process gets."),
+    Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long one attempt may take."),
+    Field::optional("retry", &Shape::Record(&RETRY), "When a failed attempt is followed by another."),
+    Field::optional("on_lost", &ON_LOST, "What happens to an attempt that was lost and whose effect is unknown."),
+    Field::optional("on_failure", &ON_FAILURE, "What the step's failure means for the run."),
+    Field::optional(
+        "cache_key",
+        &Shape::Template,
+        "The author's part of the key that a result is kept under. It also turns the cache on.",
+    ),
+    Field::optional("use_cache", &Shape::Boolean, "Whether a result of another run may stand in for this step."),
+    Field::optional(
+        "cache",
+        &Shape::Record(&CACHE),
+        "How the result is kept for other runs. It also turns the cache on.",
+    ),
+    Field::optional(
+        "inputs",
+        &Shape::OneOf(&[
+            Shape::List(&Shape::Template, ListLength::Any),
+            Shape::Map(NameKind::Identifier, &Shape::ScalarTemplate),
+        ]),
+        "What the step reads: a list of files or globs, or values by name.",
+    ),
+    Field::optional(
+        "outputs",
+        &Shape::Map(NameKind::Identifier, &Shape::OneOf(&[Shape::Template, Shape::Record(&OUTPUT)])),
+        "What the step gives, by name: a path, or a type and an expression.",
+    ),
+    Field::later("resources", "The size of the step's task."),
+];
+
+/// Every type of step.
+pub static STEP_TYPES: &[StepType] = &[
+    StepType {
+        name: "shell",
+        description: "Runs a command.",
+        support: Support::Now,
+        fields: &[
+            Field::required(
+                "command",
+                &Shape::OneOf(&[Shape::Template, Shape::List(&Shape::ScalarTemplate, ListLength::NotEmpty)]),
+                "A script, or a list of a program and its arguments that needs no shell. A value in it is always data.",
+            ),
+            Field::optional(
+                "shell",
+                &Shape::OneOf(&[
+                    Shape::Word(&[
+                        Word::now("bash", "`bash -euo pipefail`, unless said otherwise."),
+                        Word::now("sh", "`sh -eu`."),
+                    ]),
+                    Shape::List(&Shape::Scalar, ListLength::NotEmpty),
+                ]),
+                "What runs the script: `bash`, `sh`, or a program and its arguments, of which the script is the last.",
+            ),
+            Field::optional(
+                "allow_exit_codes",
+                &Shape::List(&Shape::Integer(0, 255), ListLength::Any),
+                "Exit codes besides 0 that are no failure.",
+            ),
+        ],
+    },
+    StepType {
+        name: "claude_code",
+        description: "Asks Claude Code, an agent that works on the files of the workspace.",
+        support: Support::Now,
+        fields: &[
+            Field::required("prompt", &Shape::Template, "What is asked."),
+            Field::optional("security_profile", &SECURITY_PROFILE, "What the agent's process may do."),
+            Field::optional("model", &Shape::Template, "The model. Without it, the one that the command chooses."),
+            Field::optional("max_turns", &Shape::Integer(1, 100_000), "The most turns of the conversation."),
+            Field::optional("max_cost_usd", &Shape::Number(0.0), "The most that the step may cost, in US dollars."),
+            Field::optional(
+                "allowed_tools",
+                &Shape::List(&Shape::Text, ListLength::Any),
+                "The tools that the agent may use. It can only take away from what the profile allows.",
+            ),
+            Field::optional(
+                "output_schema",
+                &Shape::Object,
+                "A JSON Schema that the reply must match; the output `json` is the reply.",
+            ),
+            Field::optional("append_system_prompt", &Shape::Template, "Text that is added to the system prompt."),
+            Field::later("session", "Continues the session of an earlier step."),
+            Field::later("verify", "A command that must pass before the step is done."),
+            Field::later("max_fix_rounds", "How often the agent may try to make `verify` pass."),
+            Field::later("stall_timeout", "How long the agent may be silent."),
+            Field::later("on_limit", "What happens when a limit is reached."),
+            Field::later("allowed_domains", "Hosts that the agent may reach."),
+        ],
+    },
+    StepType {
+        name: "assert",
+        description: "Fails where a condition is false.",
+        support: Support::Now,
+        fields: &[
+            Field::optional("condition", &Shape::Expression, "What must be true."),
+            Field::optional(
+                "conditions",
+                &Shape::List(&Shape::OneOf(&[Shape::Record(&CONDITION), Shape::Expression]), ListLength::NotEmpty),
+                "All that must be true, each with a message of its own.",
+            ),
+            Field::optional(
+                "message",
+                &Shape::Template,
+                "What is said where a condition without a message of its own is false.",
+            ),
+        ],
+    },
+    StepType {
+        name: "template",
+        description: "Fills in a text.",
+        support: Support::Now,
+        fields: &[
+            Field::optional("template", &Shape::Template, "The text that is filled in."),
+            Field::later("template_file", "A file of the workspace that holds the text."),
+            Field::optional(
+                "output",
+                &Shape::Template,
+                "The file that the text is written to. Without it, the text is the output `text`.",
+            ),
+        ],
+    },
+    StepType { name: "webhook", description: "Sends an HTTP request.", support: Support::Later, fields: &[] },
+    StepType { name: "approval", description: "Waits for a person's word.", support: Support::Later, fields: &[] },
+    StepType { name: "wait", description: "Waits for a time.", support: Support::Later, fields: &[] },
+    StepType { name: "workflow", description: "Runs another workflow.", support: Support::Later, fields: &[] },
+];
+
+/// Variables of processes.
+pub(super) static ENVIRONMENT: Shape = Shape::Map(NameKind::Variable, &Shape::ScalarTemplate);
+
+/// When a step is tried again.
+pub(super) static RETRY: Record = Record {
+    name: "a retry policy",
+    definition: "retry",
+    description: "When a failed attempt is followed by another, and after how long.",
+    fields: &[
+        Field::required(
+            "attempts",
+            &Shape::Integer(1, 1000),
+            "How often the step may be tried, the first time included.",
+        ),
+        Field::optional(
+            "delay",
+            &Shape::Duration(Least::Zero),
+            "The time before the second attempt. A second where nothing is said.",
+        ),
+        Field::optional(
+            "backoff",
+            &Shape::Word(&[
+                Word::now("constant", "The same delay every time."),
+                Word::now("linear", "The delay times the number of failures."),
+                Word::now("exponential", "The delay doubles with every failure."),
+            ]),
+            "How the delay grows. It is exponential where nothing is said.",
+        ),
+        Field::optional(
+            "max_delay",
+            &Shape::Duration(Least::Zero),
+            "The longest delay. Five minutes where nothing is said.",
+        ),
+        Field::optional("jitter", &Shape::Boolean, "Whether up to half of each delay is left out at random."),
+        Field::optional(
+            "on",
+            &Shape::List(
+                &Shape::OneOf(&[
+                    Shape::Integer(1, 255),
+                    Shape::Word(&[
+                        Word::now("timeout", "The attempt took longer than its `timeout`."),
+                        Word::now("rate_limited", "The agent's API was busy."),
+                        Word::now("agent_error", "The agent failed otherwise."),
+                    ]),
+                ]),
+                ListLength::Any,
+            ),
+            "The failures that are worth another attempt: exit codes, or words. All of them where nothing is said.",
+        ),
+    ],
+};
+
+static ON_LOST: Shape = Shape::Word(&[
+    Word::now("rerun", "Another attempt follows."),
+    Word::now("pause", "The run waits until a person decides."),
+]);
+
+static ON_FAILURE: Shape = Shape::Word(&[
+    Word::now("fail", "What needs the step is blocked, and the run fails."),
+    Word::now("continue", "What needs the step goes on, and the run completes with a failed step."),
+    Word::now("warn", "For an assertion: it is said, and no more."),
+    Word::later("succeed", "For an assertion: the run ends as a success."),
+]);
+
+static SECURITY_PROFILE: Shape = Shape::Word(&[
+    Word::now("plan_only", "Reads the workspace; the reply is the plan."),
+    Word::now("restricted", "Reads and writes files of the workspace and runs nothing."),
+    Word::now("standard", "Runs the commands of `allowed_tools` besides."),
+    Word::now("elevated", "Anything that the deployment grants."),
+]);
+
+static CACHE: Record = Record {
+    name: "a step's cache",
+    definition: "step_cache",
+    description: "How the result of a step is kept for other runs.",
+    fields: &[
+        Field::optional("key", &Shape::Template, "The author's part of the key, as `cache_key`."),
+        Field::optional("ttl", &Shape::Duration(Least::AboveZero), "How long the result holds."),
+        Field::optional("version", &Shape::Scalar, "Change it to leave old results behind."),
+        Field::optional("scope", &Shape::Text, "Who shares the result."),
+    ],
+};
+
+static OUTPUT: Record = Record {
+    name: "an output of a step",
+    definition: "step_output",
+    description: "A value that a step gives: a file by its `path`, or an expression with a type.",
+    fields: &[
+        Field::optional("path", &Shape::Template, "The path of a file of the workspace."),
+        Field::optional("type", &VALUE_TYPE, "The type that the value of `from` is turned into."),
+        Field::optional(
+            "from",
+            &Shape::Expression,
+            "An expression over `stdout`, `stderr`, `exit_code`, `response`, `json` and the outputs above this one.",
+        ),
+        Field::optional("description", &Shape::Text, "What it is."),
+        Field::optional("artifact", &Shape::Boolean, "Whether the file is kept as a versioned artifact."),
+    ],
+};
+
+static CONDITION: Record = Record {
+    name: "a condition",
+    definition: "condition",
+    description: "An expression that must be true.",
+    fields: &[
+        Field::required("condition", &Shape::Expression, "What must be true."),
+        Field::optional("message", &Shape::Template, "What is said where it is false."),
+    ],
+};

@@ -1,0 +1,147 @@
+//! The fields of a workflow.
+
+use super::{Field, Least, ListLength, NameKind, Record, Shape, Word, step::ENVIRONMENT, step::RETRY};
+
+/// A whole file.
+pub static WORKFLOW: Record = Record {
+    name: "a workflow",
+    definition: "workflow",
+    description: "Steps that run in order, with what they take and what they give.",
+    fields: &[
+        Field::required("name", &Shape::Name(NameKind::Kebab), "The workflow's identity, in kebab-case."),
+        Field::required(
+            "version",
+            &Shape::Text,
+            "With the name, it identifies one published definition that never changes. Text, so a number needs quotes.",
+        ),
+        Field::optional("description", &Shape::Text, "What the workflow is for."),
+        Field::optional("author", &Shape::Text, "Who to ask about it."),
+        Field::optional("tags", &Shape::List(&Shape::Scalar, ListLength::Any), "Words to find it by."),
+        Field::optional(
+            "inputs",
+            &Shape::Map(NameKind::Identifier, &Shape::Record(&INPUT)),
+            "What a run is given, by name. Expressions read `inputs.<name>`.",
+        ),
+        Field::optional(
+            "outputs",
+            &Shape::Map(NameKind::Identifier, &Shape::Record(&OUTPUT)),
+            "What a run gives, by name.",
+        ),
+        Field::optional("environment", &ENVIRONMENT, "Variables of the process of every step. Templates work in them.")
+            .alias(&["env"]),
+        Field::later("secrets", "Names of secrets that steps may ask for."),
+        Field::later("on", "What starts a run: pushes, schedules, webhooks, events."),
+        Field::later("defaults", "Fields that every step of a type gets unless it says otherwise."),
+        Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long a run may take."),
+        Field::optional("retry", &Shape::Record(&RETRY), "How steps are tried again that do not say it themselves."),
+        Field::optional("cache", &Shape::Record(&CACHE), "How results of steps are kept for other runs."),
+        Field::later("concurrency", "How many runs of a group may go on at once."),
+        Field::later("budget", "What the agents of a run may spend."),
+        Field::later("workspace", "Where the files come from that a run works on."),
+        Field::later("step_types", "Types of steps that this workflow declares."),
+        Field::required(
+            "steps",
+            &Shape::List(&Shape::Step, ListLength::NotEmpty),
+            "The work, in order from top to bottom.",
+        ),
+        Field::optional(
+            "on_failure",
+            &Shape::List(&Shape::Step, ListLength::Any),
+            "Steps that run after the work where it failed.",
+        ),
+        Field::optional(
+            "finally",
+            &Shape::List(&Shape::Step, ListLength::Any),
+            "Steps that run after everything else, whatever came of it, also after a cancel.",
+        ),
+        Field::optional(
+            "finally_timeout",
+            &Shape::Duration(Least::AboveZero),
+            "How long the steps of `finally` may take together. A minute where nothing is said.",
+        ),
+    ],
+};
+
+static INPUT: Record = Record {
+    name: "an input",
+    definition: "input",
+    description: "A value that a run is given.",
+    fields: &[
+        Field::required(
+            "type",
+            &VALUE_TYPE,
+            "The type of the value. What comes as text is turned into it, or refused.",
+        ),
+        Field::optional(
+            "required",
+            &Shape::Boolean,
+            "Whether a run must be given it. Without it and without a default the value is null.",
+        ),
+        Field::optional("default", &Shape::Any, "The value where a run is given none. It must be of the type."),
+        Field::optional("description", &Shape::Text, "What to give here."),
+        Field::optional("validation", &Shape::Record(&VALIDATION), "What the value must satisfy."),
+        Field::optional("sensitive", &Shape::Boolean, "Whether the value is masked wherever it would show."),
+    ],
+};
+
+static VALIDATION: Record = Record {
+    name: "a validation",
+    definition: "validation",
+    description: "What an input's value must satisfy.",
+    fields: &[
+        Field::optional("pattern", &Shape::Text, "A regular expression that a text must match."),
+        Field::optional(
+            "min",
+            &Shape::Number(f64::MIN),
+            "The least number, or the least length of a text in characters.",
+        ),
+        Field::optional(
+            "max",
+            &Shape::Number(f64::MIN),
+            "The greatest number, or the greatest length of a text in characters.",
+        ),
+        Field::optional(
+            "enum",
+            &Shape::List(&Shape::Any, ListLength::NotEmpty),
+            "The values that are allowed, and no others.",
+        ),
+    ],
+};
+
+static OUTPUT: Record = Record {
+    name: "an output of the workflow",
+    definition: "output",
+    description: "A value that a run gives.",
+    fields: &[
+        Field::required("type", &VALUE_TYPE, "The type of the value."),
+        Field::optional("description", &Shape::Text, "What it is."),
+        Field::optional(
+            "from",
+            &Shape::Expression,
+            "An expression over the outputs of steps. Without it, it is the only output of a step that has this name.",
+        ),
+    ],
+};
+
+static CACHE: Record = Record {
+    name: "the workflow's cache",
+    definition: "workflow_cache",
+    description: "How results of steps are kept for other runs.",
+    fields: &[
+        Field::optional("enabled", &Shape::Boolean, "Whether results are kept at all."),
+        Field::optional("ttl", &Shape::Duration(Least::AboveZero), "How long a result holds."),
+        Field::optional("version", &Shape::Scalar, "Change it to leave old results behind."),
+    ],
+};
+
+/// The types of values.
+pub(super) static VALUE_TYPE: Shape = Shape::Word(&[
+    Word::now("string", "Text."),
+    Word::now("number", "A number."),
+    Word::now("integer", "A whole number."),
+    Word::now("boolean", "True or false."),
+    Word::now("array", "A list; as text, JSON."),
+    Word::now("object", "A map; as text, JSON."),
+    Word::now("file", "The path of a file of the workspace."),
+    Word::now("artifact", "A file that is kept as a versioned artifact."),
+]);
