@@ -3,7 +3,10 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,8 +25,28 @@ const TURN_PAUSE_MAX: Duration = Duration::from_millis(10);
 /// Statements that a connection keeps compiled: all that there are.
 const STATEMENTS: usize = 64;
 
+/// Whether a connection waits for its turn while another process writes, or gives up at once. Whoever uses the connection sets it first.
+#[derive(Debug, Clone)]
+pub(super) struct Patience(Arc<AtomicBool>);
+
+impl Patience {
+    pub(super) fn set(&self, patient: bool) {
+        self.0.store(patient, Ordering::Relaxed);
+    }
+
+    fn is_patient(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
 /// Opens the file for writing; makes it where it is not there, and brings it up to date.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, StoreError> {
     // Closing a file drops this process's locks on it, whoever took them: so nobody here may have the file open while it is made.
     static MAKING: Mutex<()> = Mutex::new(());
     let making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +55,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         reason: source.to_string(),
     })?;
     let failure = |error| StoreFailure::new("open", error).at(path);
-    let mut connection = connect(path).map_err(failure)?;
+    let mut connection = connect(path, patience.clone()).map_err(failure)?;
     drop(making);
     if !use_write_ahead_log(&connection).map_err(failure)? {
         let reason =
@@ -52,7 +75,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens a file that is there and up to date, for reading.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(path)?;
+    let connection = connect(path, Patience::default())?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
@@ -71,7 +94,7 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, patience: Patience) -> rusqlite::Result<Connection> {
     let mut connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -80,7 +103,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
         if looks == 0 {
             since = Instant::now();
         }
-        wait_for_turn(since, looks)
+        patience.is_patient() && wait_for_turn(since, looks)
     }))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -1,7 +1,7 @@
 //! Durable state in one SQLite file.
 //!
-//! One thread writes: it drains what waits for it into one transaction, so that commits which come together share one sync to disk. Readers have
-//! connections of their own and never wait for the writer. Any number of processes may have the file open: transactions begin with the write
+//! A commit that finds the file at rest is written where it was asked for. What comes meanwhile waits for a thread that drains it into one transaction,
+//! so that commits which come together share one sync to disk. Readers have connections of their own and never wait for the writer. Any number of processes may have the file open: transactions begin with the write
 //! lock, and whoever finds it taken waits its turn.
 
 mod apply;
@@ -29,6 +29,7 @@ use ratchet_core::{
 };
 use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write};
 
+use connection::Patience;
 pub use maintenance::StoreSize;
 use readers::Readers;
 use writer::Writer;
@@ -48,8 +49,10 @@ impl LocalStateStore {
     /// It waits for the disk, and where another process holds the file, some seconds for that. A file of a newer version, one that is damaged and
     /// one that cannot be written are left as they are.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let connection = connection::open(path)?;
-        Ok(Self { path: path.to_owned(), readers: Readers::new(path), writer: Writer::start(connection, path)? })
+        let patience = Patience::default();
+        let connection = connection::open(path, &patience)?;
+        let writer = Writer::start(connection, patience, path)?;
+        Ok(Self { path: path.to_owned(), readers: Readers::new(path), writer })
     }
 
     /// Where the state is.

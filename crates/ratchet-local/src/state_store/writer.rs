@@ -1,19 +1,21 @@
 use std::{
     path::{Path, PathBuf},
+    slice,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
 };
 
 use ratchet_engine::ports::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
     apply::apply,
+    connection::Patience,
     error::StoreFailure,
     row::{RowWrite, Written},
 };
@@ -21,13 +23,12 @@ use super::{
 /// The most commits that share a transaction, so that the first of them does not wait for ever.
 const BATCH_MAX: usize = 512;
 
-/// The thread that writes.
+/// All that writes goes through here.
 #[derive(Debug)]
 pub(super) struct Writer {
-    path: PathBuf,
+    shared: Arc<Shared>,
     queue: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    counts: Arc<Counts>,
 }
 
 /// How much a store has written since it was opened.
@@ -39,8 +40,14 @@ pub struct WriterCounts {
     pub transactions: u64,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
+/// What the thread and those who commit have in common.
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    patience: Patience,
+    /// Jobs that were sent to the thread and that it has not begun.
+    waiting: AtomicUsize,
     commits: AtomicU64,
     transactions: AtomicU64,
 }
@@ -57,23 +64,33 @@ struct Commit {
 }
 
 impl Writer {
-    /// Starts the thread on a connection that is its own.
-    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection, patience: Patience, path: &Path) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            patience,
+            waiting: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
+        });
         let (queue, jobs) = channel();
-        let counts = Arc::new(Counts::default());
-        let (thread_counts, thread_path) = (Arc::clone(&counts), path.to_owned());
+        let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("state-writer".to_owned())
-            .spawn(move || write_until_closed(connection, &jobs, &thread_path, &thread_counts))
+            .spawn(move || of_thread.write_until_closed(&jobs))
             .map_err(|error| StoreError::Unavailable(format!("no thread can be started: {error}")))?;
-        Ok(Self { path: path.to_owned(), queue: Some(queue), thread: Some(thread), counts })
+        Ok(Self { shared, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Commits the writes together with what else waits, and returns when they are on the disk.
+    /// Commits the writes, and returns when they are on the disk.
     pub(super) async fn commit(&self, writes: Vec<RowWrite>) -> Result<Written, StoreError> {
+        if let Some(result) = self.shared.write_at_once(&writes) {
+            return result;
+        }
         let (answer, answered) = oneshot::channel();
         self.send(Job::Commit(Commit { writes, answer }))?;
-        answered.await.map_err(|_| self.stopped())?
+        answered.await.map_err(|_| self.shared.stopped())?
     }
 
     /// Does some work on the writing connection, after what waits for it already.
@@ -88,29 +105,26 @@ impl Writer {
             let _ = answer.send(work(connection));
         };
         self.send(Job::Alone(Box::new(job)))?;
-        let result = answered.await.map_err(|_| self.stopped())?;
-        result.map_err(|error| StoreFailure::new(action, error).at(&self.path))
+        let result = answered.await.map_err(|_| self.shared.stopped())?;
+        result.map_err(|error| StoreFailure::new(action, error).at(&self.shared.path))
     }
 
     pub(super) fn counts(&self) -> WriterCounts {
         WriterCounts {
-            commits: self.counts.commits.load(Ordering::Relaxed),
-            transactions: self.counts.transactions.load(Ordering::Relaxed),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            transactions: self.shared.transactions.load(Ordering::Relaxed),
         }
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
-        let queue = self.queue.as_ref().ok_or_else(|| self.stopped())?;
-        queue.send(job).map_err(|_| self.stopped())
-    }
-
-    fn stopped(&self) -> StoreError {
-        StoreError::Unavailable(format!("the writer of {} has stopped", self.path.display()))
+        let queue = self.queue.as_ref().ok_or_else(|| self.shared.stopped())?;
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        queue.send(job).map_err(|_| self.shared.stopped())
     }
 }
 
 impl Drop for Writer {
-    /// Lets the thread finish what waits and close the file, so that all of it is in the one file when the last process leaves.
+    /// Lets the thread finish what waits, and closes the file, so that all of it is in the one file when the last process leaves.
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
@@ -120,72 +134,103 @@ impl Drop for Writer {
     }
 }
 
-fn write_until_closed(mut connection: Connection, jobs: &Receiver<Job>, path: &Path, counts: &Counts) {
-    let mut batch = Vec::new();
-    while let Ok(job) = jobs.recv() {
-        let mut next = Some(job);
-        while let Some(job) = next.take() {
-            match job {
-                Job::Commit(commit) => {
-                    batch.push(commit);
-                    if batch.len() < BATCH_MAX {
-                        next = jobs.try_recv().ok();
+impl Shared {
+    /// Writes one commit on the caller's thread, where nothing else is being written: two switches of threads would take half as long as the sync
+    /// itself. `None`, and nothing written, where it would have to wait.
+    fn write_at_once(&self, writes: &[RowWrite]) -> Option<Result<Written, StoreError>> {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        let connection = match self.connection.try_lock() {
+            Ok(connection) => connection,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.patience.set(false);
+        match self.write_together(&connection, &[writes]) {
+            Ok(mut written) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                Some(Ok(written.pop().unwrap_or_default()))
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => None,
+            Err(error) => Some(Err(self.failure(error))),
+        }
+    }
+
+    fn write_until_closed(&self, jobs: &Receiver<Job>) {
+        let mut batch = Vec::new();
+        while let Ok(job) = jobs.recv() {
+            let mut connection = self.lock();
+            let mut next = Some(job);
+            while let Some(job) = next.take() {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                match job {
+                    Job::Commit(commit) => {
+                        batch.push(commit);
+                        if batch.len() < BATCH_MAX {
+                            next = jobs.try_recv().ok();
+                        }
+                    }
+                    Job::Alone(work) => {
+                        self.write_batch(&connection, &mut batch);
+                        work(&mut connection);
                     }
                 }
-                Job::Alone(work) => {
-                    write_batch(&connection, &mut batch, path, counts);
-                    work(&mut connection);
-                }
             }
+            self.write_batch(&connection, &mut batch);
         }
-        write_batch(&connection, &mut batch, path, counts);
     }
-}
 
-/// Writes what waits in one transaction, and answers it.
-fn write_batch(connection: &Connection, batch: &mut Vec<Commit>, path: &Path, counts: &Counts) {
-    match write_together(connection, batch, counts) {
-        Ok(written) => {
-            for (commit, written) in batch.drain(..).zip(written) {
-                commit.answer(Ok(written), counts);
-            }
-        }
-        // What one commit cannot do is not the others' fault: each tries for itself.
-        Err(_) if batch.len() > 1 => {
-            for commit in batch.drain(..) {
-                let result = write_together(connection, std::slice::from_ref(&commit), counts);
-                let result = result.map(|mut written| written.pop().unwrap_or_default());
-                commit.answer(result.map_err(|error| StoreFailure::new("write to", error).at(path)), counts);
-            }
-        }
-        Err(error) => {
-            if let Some(commit) = batch.pop() {
-                commit.answer(Err(StoreFailure::new("write to", error).at(path)), counts);
-            }
-        }
+    /// The connection, for somebody who can wait for it and for other processes.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.patience.set(true);
+        connection
     }
-}
 
-impl Commit {
-    fn answer(self, result: Result<Written, StoreError>, counts: &Counts) {
-        counts.commits.fetch_add(1, Ordering::Relaxed);
-        // Whoever asked may be gone; what was committed stays committed.
-        let _ = self.answer.send(result);
+    /// Writes what waits in one transaction, and answers it.
+    fn write_batch(&self, connection: &Connection, batch: &mut Vec<Commit>) {
+        let writes: Vec<&[RowWrite]> = batch.iter().map(|commit| &*commit.writes).collect();
+        let results = match self.write_together(connection, &writes) {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(error) if batch.len() == 1 => vec![Err(self.failure(error))],
+            // What one commit cannot do is not the others' fault: each tries for itself.
+            Err(_) => writes
+                .iter()
+                .map(|writes| {
+                    let written = self.write_together(connection, slice::from_ref(writes));
+                    written.map(|mut written| written.pop().unwrap_or_default()).map_err(|error| self.failure(error))
+                })
+                .collect::<Vec<_>>(),
+        };
+        for (commit, result) in batch.drain(..).zip(results) {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+            // Whoever asked may be gone; what was committed stays committed.
+            let _ = commit.answer.send(result);
+        }
     }
-}
 
-fn write_together(connection: &Connection, batch: &[Commit], counts: &Counts) -> rusqlite::Result<Vec<Written>> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
+    fn write_together(&self, connection: &Connection, commits: &[&[RowWrite]]) -> rusqlite::Result<Vec<Written>> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let written = commits.iter().map(|writes| apply(connection, writes)).collect::<rusqlite::Result<Vec<_>>>();
+        let written = written.and_then(|written| connection.prepare_cached("COMMIT")?.execute([]).map(|_| written));
+        if written.is_ok() {
+            self.transactions.fetch_add(1, Ordering::Relaxed);
+        } else if !connection.is_autocommit() {
+            // Some errors have ended the transaction already. One that cannot be rolled back ends with its connection.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        written
     }
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let written = batch.iter().map(|commit| apply(connection, &commit.writes)).collect::<rusqlite::Result<Vec<_>>>();
-    let written = written.and_then(|written| connection.prepare_cached("COMMIT")?.execute([]).map(|_| written));
-    if written.is_ok() {
-        counts.transactions.fetch_add(1, Ordering::Relaxed);
-    } else if !connection.is_autocommit() {
-        // Some errors have ended the transaction already. One that cannot be rolled back ends with its connection.
-        let _ = connection.execute_batch("ROLLBACK");
+
+    fn failure(&self, error: rusqlite::Error) -> StoreError {
+        StoreFailure::new("write to", error).at(&self.path)
     }
-    written
+
+    fn stopped(&self) -> StoreError {
+        StoreError::Unavailable(format!("the writer of {} has stopped", self.path.display()))
+    }
 }
