@@ -24,7 +24,7 @@ KILLS ?= 200
 
 .PHONY: help
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of its sample (AGENT=claude for the real one)
@@ -42,6 +42,12 @@ check: ## Formatting, lints, licences and advisories, generated pages
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
 	tools/deny.sh
+	$(MAKE) --no-print-directory docs
+	@git diff --exit-code --stat -- docs || { echo "generated pages were out of date: commit what make docs wrote"; exit 1; }
+
+.PHONY: docs
+docs: ## Writes the pages that are generated from the code
+	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-core diagram
 
 .PHONY: build
 build: ## Builds the command for release
