@@ -1,4 +1,4 @@
-//! The ports in one process on one machine: SQLite, files and processes.
+//! The ports in one process on one machine: `SQLite`, files and processes.
 
 pub mod bus;
 pub mod directory;
@@ -9,3 +9,4 @@ pub mod place;
 pub mod processes;
 pub mod state_store;
 pub mod supervise;
+pub mod workspace;

@@ -1,0 +1,286 @@
+//! The files of a run, as expressions read them.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use globset::GlobBuilder;
+use ratchet_core::{history::hex, ids::Digest, output::FileValue};
+use ratchet_definition::files::{FileAccess, FileError};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use sha2::{Digest as _, Sha256};
+
+use super::tree::{self, Item, Kind, TreePath, digest_of};
+use crate::directory::{self, StateDirectory};
+
+/// The files below a root. Nothing outside is reached, also not through a symbolic link.
+#[derive(Debug, Clone)]
+pub struct ConfinedFiles {
+    root: PathBuf,
+    state: StateDirectory,
+}
+
+impl ConfinedFiles {
+    /// The files below an absolute root, and captured ones.
+    pub fn new(root: &Path, state: StateDirectory) -> Self {
+        Self { root: root.canonicalize().unwrap_or_else(|_| root.to_owned()), state }
+    }
+
+    /// A path relative to the root, without `.` and `..`.
+    pub fn relative(&self, path: &str) -> Result<PathBuf, FileError> {
+        let outside = || FileError::Outside(path.to_owned());
+        let given = Path::new(path);
+        let given = if given.is_absolute() { given.strip_prefix(&self.root).map_err(|_| outside())? } else { given };
+        let mut normal = PathBuf::new();
+        for component in given.components() {
+            match component {
+                Component::Normal(part) => normal.push(part),
+                Component::CurDir => {}
+                Component::ParentDir if normal.pop() => {}
+                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside()),
+            }
+        }
+        Ok(normal)
+    }
+
+    fn open(&self, path: &str) -> Result<File, FileError> {
+        let relative = self.relative(path)?;
+        self.open_below(&relative).map_err(|error| self.explain(path, &relative, &error))
+    }
+
+    /// Opens without ever leaving the root: the kernel sees to it at each step of the way, whatever happens to links meanwhile.
+    fn open_below(&self, relative: &Path) -> io::Result<File> {
+        let root = File::open(&self.root)?;
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        let open = |path: &Path| -> io::Result<OwnedFd> {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            Ok(openat2(&root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)?)
+        };
+        match open(relative) {
+            Ok(file) => Ok(file.into()),
+            // An absolute link may lead to a file below the root all the same.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
+                let resolved = self.root.join(relative).canonicalize()?;
+                match resolved.strip_prefix(&self.root) {
+                    Ok(inside) => open(inside).map(File::from),
+                    Err(_) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn explain(&self, path: &str, relative: &Path, error: &io::Error) -> FileError {
+        if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) {
+            return FileError::Outside(path.to_owned());
+        }
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                let leads_out = self.root.join(relative).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+                    && fs::read_link(self.root.join(relative))
+                        .is_ok_and(|to| to.is_absolute() && !to.starts_with(&self.root));
+                if leads_out { FileError::Outside(path.to_owned()) } else { FileError::NotFound(path.to_owned()) }
+            }
+            _ => FileError::Unreadable { path: path.to_owned(), reason: error.to_string() },
+        }
+    }
+
+    fn read_whole(path: &str, mut file: &File) -> Result<Vec<u8>, FileError> {
+        let unreadable = |reason: String| FileError::Unreadable { path: path.to_owned(), reason };
+        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(unreadable("it is no file".to_owned()));
+        }
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(|error| unreadable(error.to_string()))?;
+        Ok(content)
+    }
+
+    /// The digest of a folder: over each path below it, sorted, with its kind, whether it can be executed, and its content.
+    fn digest_of_folder(&self, path: &str, relative: &Path) -> Result<Digest, FileError> {
+        let unreadable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+        let root = self.root.join(relative);
+        let items = tree::walk(&root, &|_| false).map_err(|(_, error)| unreadable(error))?;
+        let mut hasher = Sha256::new();
+        for (below, item) in &items {
+            hasher.update(fingerprint(&root, relative, below, item, self).map_err(unreadable)?);
+        }
+        Ok(Digest::new(hex(&hasher.finalize())))
+    }
+}
+
+/// One line of a folder's digest. Lengths stand before texts, so that no two folders come to the same lines.
+fn fingerprint(
+    root: &Path,
+    relative: &Path,
+    below: &TreePath,
+    item: &Item,
+    files: &ConfinedFiles,
+) -> io::Result<String> {
+    let name = below.to_string();
+    let (mode, content) = match &item.kind {
+        Kind::Folder => ("040000", String::new()),
+        Kind::Link(to) => ("120000", to.to_string()),
+        Kind::File => {
+            let mode = if item.mode & 0o111 == 0 { "100644" } else { "100755" };
+            let file = if root == files.root {
+                files.open_below(below.as_path())?
+            } else {
+                files.open_below(&relative.join(below.as_path()))?
+            };
+            (mode, digest_of(file)?.as_str().to_owned())
+        }
+    };
+    Ok(format!("{mode} {} {name} {} {content}\n", name.len(), content.len()))
+}
+
+impl FileAccess for ConfinedFiles {
+    fn read_captured(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
+        let blob = self.state.blob(&file.content.digest);
+        let content = fs::read(&blob).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => FileError::NotFound(file.path.clone()),
+            _ => FileError::Unreadable { path: file.path.clone(), reason: error.to_string() },
+        })?;
+        if ratchet_core::history::sha256_hex(&content) != file.content.digest.as_str() {
+            let reason = format!("its kept content {} is damaged", file.content.digest);
+            return Err(FileError::Unreadable { path: file.path.clone(), reason });
+        }
+        Ok(content)
+    }
+
+    fn path_of_captured(&self, file: &FileValue) -> Result<String, FileError> {
+        let now = match self.open(&file.path) {
+            Ok(now)
+                if now.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.size() == file.content.size) =>
+            {
+                digest_of(now).ok()
+            }
+            _ => None,
+        };
+        if now.as_ref() == Some(&file.content.digest) {
+            return Ok(file.path.clone());
+        }
+        let folder = self.state.captured(&file.content.digest);
+        let copy = folder.join(tree::name(Path::new(&file.path)));
+        let unreadable = |reason: String| FileError::Unreadable { path: file.path.clone(), reason };
+        if !copy.is_file() {
+            let content = self.read_captured(file)?;
+            write_read_only(&folder, &copy, &content).map_err(|error| unreadable(error.to_string()))?;
+        }
+        copy.into_os_string()
+            .into_string()
+            .map_err(|_| unreadable("the state directory's path is not UTF-8".to_owned()))
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
+        let file = self.open(path)?;
+        Self::read_whole(path, &file)
+    }
+
+    fn digest(&self, path: &str) -> Result<Option<Digest>, FileError> {
+        let file = match self.open(path) {
+            Ok(file) => file,
+            Err(FileError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let unreadable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
+            // Resolved once more, so that a link to a folder is followed to where it leads.
+            let real = self.root.join(self.relative(path)?).canonicalize().map_err(unreadable)?;
+            let inside = real.strip_prefix(&self.root).map_err(|_| FileError::Outside(path.to_owned()))?;
+            return self.digest_of_folder(path, inside).map(Some);
+        }
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        digest_of(file).map(Some).map_err(unreadable)
+    }
+
+    fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError> {
+        let unreadable = |reason: String| FileError::Unreadable { path: pattern.to_owned(), reason };
+        let pattern_path = Path::new(pattern);
+        if pattern_path.is_absolute() || pattern_path.components().any(|part| part == Component::ParentDir) {
+            return Err(FileError::Outside(pattern.to_owned()));
+        }
+        let pattern = pattern.trim_start_matches("./");
+        let glob =
+            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| unreadable(error.to_string()))?;
+        let matcher = glob.compile_matcher();
+        let asks_for_git = pattern.starts_with(".git/");
+        let git = self.root.join(".git");
+        let items = tree::walk(&self.root, &|path| !asks_for_git && *path == *git)
+            .map_err(|(path, error)| unreadable(format!("{}: {error}", path.display())))?;
+        let mut found: Vec<String> = items
+            .into_iter()
+            .filter(|(path, _)| matcher.is_match(path.as_path()))
+            .filter(|(path, item)| match item.kind {
+                Kind::File => true,
+                Kind::Folder => false,
+                // A link counts where it leads to a file of the workspace.
+                Kind::Link(_) => self
+                    .open_below(path.as_path())
+                    .is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())),
+            })
+            .filter_map(|(path, _)| path.as_path().to_str().map(str::to_owned))
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn write_read_only(folder: &Path, copy: &Path, content: &[u8]) -> io::Result<()> {
+    directory::create(folder)?;
+    let file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o400)).tempfile_in(folder)?;
+    io::Write::write_all(&mut file.as_file(), content)?;
+    file.persist(copy).map(|_| ()).map_err(|error| error.error)
+}
+
+impl ConfinedFiles {
+    /// Writes a file whole or not at all, and makes the folders above it. Nothing is written through a link.
+    pub fn write(&self, path: &str, content: &[u8]) -> Result<PathBuf, FileError> {
+        let relative = self.relative(path)?;
+        let outside = || FileError::Outside(path.to_owned());
+        let unwritable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+        let (Some(folder), Some(_)) = (relative.parent(), relative.file_name()) else { return Err(outside()) };
+        let mut below = self.root.clone();
+        for part in folder {
+            below.push(part);
+            match fs::create_dir(&below) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unwritable(error)),
+                _ => {}
+            }
+            // A link that stays inside is followed; the way on is the real one.
+            below = below.canonicalize().map_err(unwritable)?;
+            if !below.starts_with(&self.root) {
+                return Err(outside());
+            }
+        }
+        let target = below.join(tree::name(&relative));
+        let mode = match target.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(unwritable(io::ErrorKind::IsADirectory.into())),
+            Ok(metadata) => metadata.permissions().mode() & 0o7777,
+            Err(_) => new_file_mode(&below),
+        };
+        let file = tempfile::Builder::new().prefix(".ratchet-").tempfile_in(&below).map_err(unwritable)?;
+        io::Write::write_all(&mut file.as_file(), content).map_err(unwritable)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(unwritable)?;
+        file.persist(&target).map_err(|error| unwritable(error.error))?;
+        Ok(relative)
+    }
+}
+
+/// The permissions that the user's mask gives a new file. The mask itself can only be read by setting it, so a file is asked.
+fn new_file_mode(folder: &Path) -> u32 {
+    let probe = folder.join(format!(".ratchet-{}", uuid::Uuid::new_v4()));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&probe);
+    let mode = file.and_then(|file| file.metadata()).map_or(0o644, |metadata| metadata.mode() & 0o777);
+    let _ = fs::remove_file(probe);
+    mode
+}

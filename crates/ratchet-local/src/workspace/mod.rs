@@ -1,0 +1,116 @@
+//! The files that a run works on: a plain copy of the user's directory, whose changes are applied at the end, or the directory itself.
+
+mod apply;
+mod changes;
+mod copy;
+mod exempt;
+mod files;
+mod git_index;
+mod journal;
+mod manifest;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, output::FileValue};
+use ratchet_definition::files::{FileAccess, FileError};
+use ratchet_engine::ports::{BlobStore, WorkspaceError, Workspaces};
+use rustix::fs::FlockOperation;
+
+pub use self::{
+    apply::{Application, application, apply, recover},
+    files::ConfinedFiles,
+    plan::Conflict,
+    tree::{TreePath, remove_tree},
+};
+use crate::{
+    directory::{self, StateDirectory},
+    error::LocalError,
+    place::LocalPlace,
+};
+
+/// Makes the files of a new run ready: a copy and its manifest, or nothing where the run works in place. Done already, it changes nothing.
+pub fn prepare(state: &StateDirectory, id: &ExecutionId, place: &LocalPlace) -> Result<(), LocalError> {
+    let unusable = |reason: String| LocalError::NoWorkspace { path: place.workspace.clone(), reason };
+    if !place.workspace.is_absolute() {
+        return Err(unusable("its path is not absolute".to_owned()));
+    }
+    if place.in_place {
+        return match fs::metadata(&place.workspace) {
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(_) => Err(unusable("it is not a directory".to_owned())),
+            Err(error) => Err(unusable(error.to_string())),
+        };
+    }
+    if state.manifest(id).exists() {
+        return Ok(());
+    }
+    let refused = |source| LocalError::state_directory(&state.execution(id), "hold the files of a run", source);
+    directory::create(&state.execution(id)).map_err(refused)?;
+    let target = state.workspace(id);
+    // What a crash left of an earlier try.
+    remove_tree(&target).map_err(refused)?;
+    let source = place.workspace.canonicalize().map_err(|error| unusable(error.to_string()))?;
+    let _lock = apply::lock_directory(&source, FlockOperation::LockShared)?;
+    let skip = |path: &Path| {
+        path == state.root()
+            || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(apply::STAGE_PREFIX))
+    };
+    let copied = copy::copy(&source, &[&source, &place.workspace], &target, &skip).and_then(|manifest| {
+        match fs::copy(target.join(".git/index"), apply::index_at_start(state, id)) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(refused(error));
+            }
+            _ => {}
+        }
+        manifest.save(&state.manifest(id))
+    });
+    if copied.is_err() {
+        // The error matters; what is left of the copy goes with the run's folder.
+        let _ = remove_tree(&target);
+    }
+    copied
+}
+
+/// The workspaces of this machine's runs.
+pub struct LocalWorkspaces {
+    state: StateDirectory,
+    blobs: Arc<dyn BlobStore>,
+}
+
+impl LocalWorkspaces {
+    /// The workspaces in a state directory, whose written files are kept in a blob store.
+    pub fn new(state: StateDirectory, blobs: Arc<dyn BlobStore>) -> Self {
+        Self { state, blobs }
+    }
+
+    fn confined(&self, execution: &ExecutionRow) -> Result<ConfinedFiles, WorkspaceError> {
+        let place = LocalPlace::of(execution)
+            .map_err(|error| WorkspaceError::Refused { action: "be found".to_owned(), reason: error.to_string() })?;
+        Ok(ConfinedFiles::new(&place.root(&self.state, &execution.id), self.state.clone()))
+    }
+}
+
+#[async_trait]
+impl Workspaces for LocalWorkspaces {
+    async fn files(&self, execution: &ExecutionRow) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
+        Ok(Arc::new(self.confined(execution)?))
+    }
+
+    async fn write(&self, execution: &ExecutionRow, path: &str, content: &[u8]) -> Result<FileValue, WorkspaceError> {
+        let refused = |reason: String| WorkspaceError::Refused { action: format!("write {path}"), reason };
+        let files = self.confined(execution)?;
+        let written = files.write(path, content).map_err(|error| match error {
+            FileError::Outside(path) => WorkspaceError::Outside(path),
+            FileError::Unreadable { reason, .. } => refused(reason),
+            FileError::NotFound(_) | FileError::Unavailable => refused(error.to_string()),
+        })?;
+        let content = self.blobs.put(content).await.map_err(|error| refused(error.to_string()))?;
+        // It came from text, and parts were only taken away.
+        Ok(FileValue { path: written.to_string_lossy().into_owned(), content })
+    }
+}
