@@ -1,12 +1,15 @@
 //! The ports in one process on one machine: `SQLite`, files and processes.
 
+pub mod blob_store;
 pub mod bus;
+pub mod clock;
 pub mod directory;
 pub mod error;
 pub mod launcher;
 pub mod lock;
 pub mod place;
 pub mod processes;
+pub mod secrets;
 pub mod state_store;
 pub mod supervise;
 pub mod workspace;

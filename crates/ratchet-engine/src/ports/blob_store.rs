@@ -8,7 +8,7 @@ use thiserror::Error;
 ///
 /// Contract: a blob is whole or absent, never half there, also after a crash in the middle of a put. A put of content that is there already
 /// changes nothing and succeeds. A get gives exactly the bytes of the digest, or an error: content that no longer has its digest is
-/// [`BlobError::Damaged`]. Nothing is ever overwritten.
+/// [`BlobError::Damaged`]. Nothing is ever overwritten, but for damaged content by a put of what it should be.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Keeps some bytes.

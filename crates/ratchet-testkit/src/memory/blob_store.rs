@@ -14,7 +14,7 @@ impl MemoryBlobStore {
     /// Keeps some bytes, without waiting.
     pub fn keep(&self, bytes: &[u8]) -> BlobRef {
         let digest = Digest::new(sha256_hex(bytes));
-        lock(&self.0).entry(digest.clone()).or_insert_with(|| bytes.to_vec());
+        lock(&self.0).insert(digest.clone(), bytes.to_vec());
         BlobRef { digest, size: bytes.len() as u64 }
     }
 
@@ -57,5 +57,28 @@ impl BlobStore for MemoryBlobStore {
 
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         Ok(lock(&self.0).contains_key(digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::blob_store(async || Arc::new(MemoryBlobStore::default()) as Arc<dyn BlobStore>).await;
+    }
+
+    #[tokio::test]
+    async fn damage_is_told_and_put_right() {
+        let store = MemoryBlobStore::default();
+        let blob = store.keep(b"content");
+        store.damage(&blob.digest);
+        assert!(matches!(store.get(&blob.digest).await, Err(BlobError::Damaged(digest)) if digest == blob.digest));
+        store.put(b"content").await.unwrap();
+        assert_eq!(store.get(&blob.digest).await.unwrap(), b"content");
     }
 }

@@ -44,3 +44,26 @@ impl Clock for ManualClock {
         std::array::from_fn(|n| digest[n])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::{builders::time, contract};
+
+    #[test]
+    fn keeps_the_contract() {
+        let seeds = AtomicU64::new(0);
+        contract::clock(|| ManualClock::new(time(0), seeds.fetch_add(1, Ordering::Relaxed)));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_entropy_and_time_stands_still() {
+        let clocks = [ManualClock::new(time(0), 7), ManualClock::new(time(0), 7)];
+        let drawn = clocks.each_ref().map(|clock| [clock.entropy(), clock.entropy()]);
+        assert_eq!(drawn[0], drawn[1]);
+        clocks[0].advance(SignedDuration::from_secs(-5));
+        assert_eq!([clocks[0].now(), clocks[1].now()], [time(-5), time(0)]);
+    }
+}

@@ -26,3 +26,16 @@ impl Secrets for MemorySecrets {
         self.0.get(name).cloned().ok_or_else(|| SecretError::NotFound(name.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::contract;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::secrets(async |values| Arc::new(MemorySecrets::new(values)) as Arc<dyn Secrets>).await;
+    }
+}
