@@ -5,8 +5,10 @@
 mod check;
 pub mod diagnostic;
 mod duration;
+pub mod evaluate;
 mod expression;
 pub mod files;
+mod functions;
 pub mod mistake;
 mod nearest;
 pub mod parse;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use minijinja::machinery::{
     Span,
-    ast::{BinOp, Call, CallArg, CallType, Expr, Macro, Stmt},
+    ast::{BinOp, BinOpKind, Call, CallArg, CallType, Expr, Stmt},
 };
 use ratchet_core::{ids::StepId, workflow::Uses};
 
@@ -24,8 +24,26 @@ pub(crate) struct Reading {
     pub(crate) label: String,
     /// Whether it may be undefined: under `default` and `is defined`.
     pub(crate) may_be_undefined: bool,
+    /// Whether it is put together with other text by `~`.
+    pub(crate) as_text: bool,
     /// Whether it begins with a name that the text itself sets.
     pub(crate) local: bool,
+}
+
+/// How the place where a path stands takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stance {
+    Plain,
+    /// It may be undefined.
+    Tolerant,
+    /// It becomes a part of a text.
+    Concatenated,
+}
+
+impl Stance {
+    fn tolerant(tolerant: bool) -> Self {
+        if tolerant { Self::Tolerant } else { Self::Plain }
+    }
 }
 
 /// What the syntax tree told.
@@ -167,23 +185,8 @@ impl<'text> Walk<'text> {
                 self.expression(&block.filter);
                 self.scoped(|walk| walk.statements(&block.body));
             }
-            Stmt::Macro(declared) => self.declared(declared),
-            Stmt::CallBlock(block) => {
-                self.call(&block.call);
-                self.declared(&block.macro_decl);
-            }
             Stmt::Do(statement) => self.call(&statement.call),
         }
-    }
-
-    fn declared(&mut self, declared: &Macro<'_>) {
-        declared.defaults.iter().for_each(|default| self.expression(default));
-        self.locals.last_mut().map(|names| names.insert(declared.name.to_owned()));
-        self.scoped(|walk| {
-            declared.args.iter().for_each(|argument| walk.set(argument));
-            walk.locals.last_mut().map(|names| names.insert("caller".to_owned()));
-            walk.statements(&declared.body);
-        });
     }
 
     fn expressions<'a, 'tree: 'a>(&mut self, expressions: impl IntoIterator<Item = &'a Expr<'tree>>) {
@@ -195,15 +198,17 @@ impl<'text> Walk<'text> {
     fn expression(&mut self, expression: &Expr<'_>) {
         match expression {
             Expr::Const(_) => {}
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(expression, false),
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(expression, Stance::Plain),
             Expr::Slice(slice) => {
                 self.expression(&slice.expr);
                 self.expressions(slice.start.iter().chain(&slice.stop).chain(&slice.step));
             }
             Expr::UnaryOp(operation) => self.expression(&operation.expr),
             Expr::BinOp(operation) => {
-                let BinOp { left, right, .. } = &**operation;
-                self.expressions([left, right]);
+                let BinOp { left, right, op } = &**operation;
+                let stance = if matches!(op, BinOpKind::Concat) { Stance::Concatenated } else { Stance::Plain };
+                self.operand(left, stance);
+                self.operand(right, stance);
             }
             Expr::Compare(comparison) => {
                 self.expression(&comparison.expr);
@@ -217,7 +222,7 @@ impl<'text> Walk<'text> {
                     self.unknown("RT-0104", "filter", filter.name, range(filter.span()), FILTERS);
                 }
                 if let Some(operand) = &filter.expr {
-                    self.operand(operand, matches!(filter.name, "default" | "d"));
+                    self.operand(operand, Stance::tolerant(matches!(filter.name, "default" | "d")));
                 }
                 self.arguments(&filter.args);
             }
@@ -225,7 +230,7 @@ impl<'text> Walk<'text> {
                 if !TESTS.contains(&test.name) && test.name.starts_with(|c: char| c.is_ascii_alphabetic()) {
                     self.unknown("RT-0105", "test", test.name, range(test.span()), TESTS);
                 }
-                self.operand(&test.expr, matches!(test.name, "defined" | "undefined"));
+                self.operand(&test.expr, Stance::tolerant(matches!(test.name, "defined" | "undefined")));
                 self.arguments(&test.args);
             }
             Expr::List(list) => self.expressions(&list.items),
@@ -234,10 +239,9 @@ impl<'text> Walk<'text> {
         }
     }
 
-    /// An operand that may be undefined where `tolerant`.
-    fn operand(&mut self, operand: &Expr<'_>, tolerant: bool) {
+    fn operand(&mut self, operand: &Expr<'_>, stance: Stance) {
         match operand {
-            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(operand, tolerant),
+            Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(operand, stance),
             _ => self.expression(operand),
         }
     }
@@ -254,7 +258,7 @@ impl<'text> Walk<'text> {
     }
 
     /// A name, attribute, subscript or call: one reading as a whole, with more of them in its subscripts and arguments.
-    fn path(&mut self, whole: &Expr<'_>, may_be_undefined: bool) {
+    fn path(&mut self, whole: &Expr<'_>, stance: Stance) {
         let mut names = Vec::new();
         let mut constant = true;
         let mut label_from = None;
@@ -304,7 +308,13 @@ impl<'text> Walk<'text> {
             }
             None => self.source[span.clone()].to_owned(),
         };
-        self.found.readings.push(Reading { span, label, may_be_undefined, local });
+        self.found.readings.push(Reading {
+            span,
+            label,
+            may_be_undefined: stance == Stance::Tolerant,
+            as_text: stance == Stance::Concatenated,
+            local,
+        });
         if !constant || local {
             return;
         }

@@ -1,7 +1,9 @@
 //! Templates: text with `{{ … }}` and statements in it.
 
+use std::ops::Range;
+
 use minijinja::{
-    machinery::{ast::Stmt, parse as parse_source},
+    machinery::{Token, ast::Stmt, parse as parse_source, tokenize},
     syntax::SyntaxConfig,
 };
 use ratchet_core::workflow::Template;
@@ -26,6 +28,25 @@ pub(crate) fn syntax() -> SyntaxConfig {
 /// The syntax tree of a template.
 pub(crate) fn tree(source: &str) -> Result<Stmt<'_>, minijinja::Error> {
     parse_source(source, "template", syntax())
+}
+
+/// Where the expressions between `{{` and `}}` stand in a template, in order, each with the place of its braces.
+pub(crate) fn variables(source: &str) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut open = None;
+    let mut found = Vec::new();
+    for (token, span) in tokenize(source, false, syntax()).map_while(Result::ok) {
+        let (start, end) = (span.start_offset as usize, span.end_offset as usize);
+        match token {
+            Token::VariableStart => open = Some(start..end),
+            Token::VariableEnd => {
+                if let Some(opened) = open.take() {
+                    found.push((opened.end..start, opened.start..end));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Parses a template.
@@ -65,7 +86,7 @@ mod tests {
             ("{% set x = inputs.a %}{{ x }}", "inputs.a"),
             ("{% if inputs.a %}{{ env.B }}{% else %}{{ item }}{% endif %}", "inputs.a env.B item"),
             ("{% with x = inputs.a %}{{ x }}{% endwith %}{{ x }}", "inputs.a x"),
-            ("{% macro m(q) %}{{ q }}{{ inputs.z }}{% endmacro %}{{ m(1) }}", "inputs.z"),
+            ("{% macro m(q) %}{{ q }}{% endmacro %}", "RT-0100 3..8"),
             ("{% for k, v in inputs.map | items %}{{ k }}={{ v }}{% endfor %}{{ k }}", "inputs.map k"),
             ("{# inputs.x #}", ""),
             ("{% raw %}{{ inputs.x }}{% endraw %}", ""),
