@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
+    execution::ExecutionRow,
     ids::{Digest, ExecutionId, StepId},
     output::{Output, Outputs},
     status::{ExecutionStatus, StepStatus},
     step::{FailureClass, StepFailure, StepState, Waiting},
-    transition::SkipReason,
+    transition::{ExecutionTransition, SkipReason},
     workflow::{ValueType, Workflow},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -41,6 +42,9 @@ pub struct ExecutionView {
     /// Why it waits for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
+    /// Why it failed although its steps did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureView>,
     /// The steps that failed, in the order of the file.
     pub failed_steps: Vec<StepId>,
     /// The first running step in the order of the file.
@@ -183,6 +187,7 @@ impl ExecutionView {
             execution_id: row.id.clone(),
             status: row.status,
             pause_reason: row.pause_reason.clone(),
+            error: own_failure(row),
             failed_steps: of_status(StepStatus::Failed).map(|(id, _)| id.clone()).collect(),
             current_step: of_status(StepStatus::Running).next().map(|(id, _)| id.clone()),
             inputs: inputs_view(workflow, &row.inputs),
@@ -240,6 +245,13 @@ pub fn skip_words(reason: &SkipReason) -> &'static str {
         SkipReason::NotSelected => "not selected",
         SkipReason::NothingFailed => "nothing failed",
         SkipReason::RunCancelled => "the run was cancelled",
+    }
+}
+
+fn own_failure(row: &ExecutionRow) -> Option<FailureView> {
+    match &row.records.last()?.transition {
+        ExecutionTransition::Ended { failure, .. } => failure.as_ref().map(failure_view),
+        _ => None,
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use ratchet_core::{
     execution::{ExecutionRow, Resume},
-    ids::{ExecutionId, StepId, StepKey},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
     output::{BlobRef, Output, Outputs},
+    resume::counting,
     status::StepStatus,
     step::{AttemptRow, StepRow, StepState, Usage},
     transition::StepTransition,
@@ -100,7 +101,7 @@ impl ExecutionRows {
                 break;
             }
         }
-        newest.retain(|_, row| counts(row, &execution, &resumes, workflow));
+        drop_void(&mut newest, workflow, &resumes, execution.epoch);
         let mut steps = HashMap::with_capacity(newest.len());
         for (step, mut row) in newest {
             if let Some(result) = &mut row.result {
@@ -152,26 +153,21 @@ impl StepRows {
     }
 }
 
-/// Whether a step's row still says where the step stands: rows of older epochs do, unless a resume began the step again.
-fn counts(row: &StepRow, execution: &ExecutionRow, resumes: &[Resume], workflow: &Workflow) -> bool {
-    let later = |resume: &&Resume| resume.epoch > row.key.epoch && resume.epoch <= execution.epoch;
-    if row.key.epoch == execution.epoch {
-        return true;
-    }
-    let resumed = resumes.iter().any(|resume| later(&resume));
-    let done = matches!(row.status(), StepStatus::Completed | StepStatus::Skipped);
-    if resumed && !done {
-        return false;
-    }
+/// Leaves out the rows that a resume made void: their steps run again. What a cancel left as it was is shown as it was.
+fn drop_void(newest: &mut HashMap<StepId, StepRow>, workflow: &Workflow, resumes: &[Resume], epoch: Epoch) {
     let graph = &workflow.graph;
-    let Some(index) = graph.index_of(&row.key.path.step) else { return false };
-    let reset: Vec<_> = resumes
+    let by_node: Vec<Option<&StepRow>> = graph.nodes().iter().map(|node| newest.get(&node.id)).collect();
+    let void: Vec<StepId> = counting(graph, &by_node, resumes, epoch)
         .iter()
-        .filter(later)
-        .flat_map(|resume| &resume.reset_from)
-        .filter_map(|step| graph.index_of(step))
+        .zip(by_node)
+        .filter(|(counts, _)| counts.is_none())
+        .filter_map(|(_, row)| row)
+        .filter(|row| resumes.iter().any(|resume| resume.epoch > row.key.epoch))
+        .map(|row| row.key.path.step.clone())
         .collect();
-    !graph.descendants(&reset).contains(&index)
+    for step in void {
+        newest.remove(&step);
+    }
 }
 
 async fn earlier_attempts(store: &dyn StateStore, row: &StepRow) -> Result<Vec<AttemptRow>, StoreError> {

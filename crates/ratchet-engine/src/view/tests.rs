@@ -88,7 +88,7 @@ fn workflow(lines: &[&str]) -> Workflow {
         }],
         environment: BTreeMap::new(),
         timeout: None,
-        finally_timeout: Duration::from_secs(60),
+        finally_timeout: Duration::from_mins(1),
         steps: parts.iter().map(|(id, _)| step(id)).collect(),
         graph: Graph::new(&shapes).expect("a graph"),
     }
