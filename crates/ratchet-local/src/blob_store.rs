@@ -256,12 +256,13 @@ async fn in_background<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::MetadataExt, sync::Arc};
+    use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
     use ratchet_testkit::contract;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::killed;
 
     #[tokio::test]
     async fn keeps_the_contract() {
@@ -303,6 +304,47 @@ mod tests {
             assert!(!to.exists(), "damaged content is not given");
             store.put(b"content").await.unwrap();
             assert_eq!(store.get(&blob.digest).await.unwrap(), b"content", "a put of the right content repairs it");
+        }
+    }
+
+    /// Puts blobs until it is killed. Does nothing where it is an ordinary test.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn process_that_is_killed() {
+        let Some(place) = killed::place() else { return };
+        let store = LocalBlobStore::new(&place);
+        let from = place.with_extension("source");
+        for number in killed::scatter(u64::from(std::process::id())).. {
+            let content = number.to_string().repeat(usize::try_from(number % 4000).unwrap());
+            let blob = if number % 2 == 0 {
+                store.put(content.as_bytes()).await.unwrap()
+            } else {
+                fs::write(&from, content).unwrap();
+                store.put_file(&from).await.unwrap()
+            };
+            killed::acknowledge(blob.digest.as_str());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_whole_or_absent_after_a_kill() {
+        let folder = TempDir::new().unwrap();
+        let place = folder.path().join("blobs");
+        for round in 0..15 {
+            let (enough, more) =
+                (killed::scatter(round) % 8, Duration::from_micros(killed::scatter(round + 1000) % 3000));
+            let test = "blob_store::tests::process_that_is_killed";
+            let told = killed::run_until_killed(test, &place, usize::try_from(enough).unwrap(), more);
+            let store = LocalBlobStore::new(&place);
+            for digest in told {
+                store.get(&Digest::new(digest)).await.expect("what was answered is there, and whole");
+            }
+            let Ok(folders) = fs::read_dir(place.join("sha256")) else { continue };
+            for folder in folders.map(|folder| folder.unwrap().path()) {
+                for file in fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+                    let name = [&folder, &file].map(|path| path.file_name().unwrap().to_str().unwrap()).concat();
+                    store.get(&Digest::new(name)).await.expect("what has a blob's name is one");
+                }
+            }
         }
     }
 

@@ -12,4 +12,7 @@ pub mod processes;
 pub mod secrets;
 pub mod state_store;
 pub mod supervise;
+
+#[cfg(test)]
+mod killed;
 pub mod workspace;

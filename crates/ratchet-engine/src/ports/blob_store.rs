@@ -45,3 +45,25 @@ pub enum BlobError {
         source: std::io::Error,
     },
 }
+
+impl BlobError {
+    /// The stable code of the error's page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "RT-0210",
+            Self::Damaged(_) => "RT-0211",
+            Self::Io { .. } => "RT-0212",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "restore the blobs from a copy of the state directory, or start the run again",
+            Self::Damaged(_) => {
+                "check the disk; the step or run that made the content repairs it when it makes it again"
+            }
+            Self::Io { .. } => "make room or make the place writable, then resume the run",
+        }
+    }
+}

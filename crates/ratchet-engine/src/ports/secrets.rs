@@ -25,3 +25,13 @@ pub enum SecretError {
         reason: String,
     },
 }
+
+impl SecretError {
+    /// The stable code of the error's page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "RT-0220",
+            Self::Unavailable { .. } => "RT-0221",
+        }
+    }
+}

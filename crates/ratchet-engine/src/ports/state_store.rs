@@ -211,3 +211,29 @@ pub enum StoreError {
         reason: String,
     },
 }
+
+impl StoreError {
+    /// The stable code of the error's page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "RT-0200",
+            Self::Refused { .. } => "RT-0201",
+            Self::Newer { .. } => "RT-0202",
+            Self::Damaged { .. } => "RT-0203",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "try again: what was committed is there, and a run goes on with `ratchet resume`",
+            Self::Refused { .. } => {
+                "make room or make the place writable; what was committed is there, and a run goes on with `ratchet resume`"
+            }
+            Self::Newer { .. } => "use the newer version of ratchet, or another state directory: --state-dir DIR",
+            Self::Damaged { .. } => {
+                "nothing was changed: restore the state from a copy, or move it away and begin anew"
+            }
+        }
+    }
+}

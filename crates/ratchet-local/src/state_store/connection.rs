@@ -22,6 +22,9 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 /// The longest pause between two looks at whether it is one's turn.
 const TURN_PAUSE_MAX: Duration = Duration::from_millis(10);
 
+/// Bytes of the smallest page: a database has at least one.
+const HEADER: u64 = 512;
+
 /// Statements that a connection keeps compiled: all that there are.
 const STATEMENTS: usize = 64;
 
@@ -54,6 +57,11 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, Store
         action: format!("make {}", path.display()),
         reason: source.to_string(),
     })?;
+    if fs::metadata(path).is_ok_and(|metadata| (1..HEADER).contains(&metadata.len())) {
+        // The database would take it for an empty one and write over it.
+        let reason = "it is too short to be a database".to_owned();
+        return Err(StoreError::Damaged { place: path.display().to_string(), reason });
+    }
     let failure = |error| StoreFailure::new("open", error).at(path);
     let mut connection = connect(path, patience.clone()).map_err(failure)?;
     drop(making);

@@ -1,3 +1,8 @@
+mod crash;
+mod differential;
+mod failures;
+mod sharing;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -26,6 +31,13 @@ impl Files {
     fn next(&self) -> PathBuf {
         self.folder.path().join(format!("{}/state.db", self.made.fetch_add(1, Ordering::Relaxed)))
     }
+}
+
+/// An empty store in a folder that must be held while it is used.
+fn fresh() -> (TempDir, LocalStateStore) {
+    let folder = TempDir::new().unwrap();
+    let store = LocalStateStore::open(&folder.path().join("state.db")).unwrap();
+    (folder, store)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,166 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
+    join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
+    status::ExecutionStatus,
+    step::{AttemptRow, StepRow},
+};
+use ratchet_engine::ports::{ExecutionFilter, Expectation, StateStore, Write};
+use ratchet_testkit::{
+    builders::{attempt_row, child_key, claimed_step, execution_row, join_key, step_key, succeeded_step, time},
+    memory::MemoryStateStore,
+};
+use serde_json::json;
+
+use super::{Files, LocalStateStore};
+
+const RUNS: [&str; 2] = ["run", "run2"];
+const STEPS: [&str; 3] = ["a", "ab", "$end"];
+const EPOCHS: u32 = 3;
+const ITEMS: u32 = 3;
+
+/// A write that often, but not always, fits what is there: few keys, low revisions.
+fn write() -> impl Strategy<Value = Write> {
+    let execution = (run(), 0..4_u64, 1..5_u64, proptest::option::of(0..50_i64), 0..ExecutionStatus::ALL.len())
+        .prop_map(|(run, expected, revision, wake, status)| {
+            let wake_at = wake.map(time);
+            let row = ExecutionRow { revision, wake_at, status: ExecutionStatus::ALL[status], ..execution_row(run) };
+            Write::Execution { row: Box::new(row), expect: expectation(expected) }
+        });
+    let step = (key(), 0..4_u64, 1..5_u64, any::<u8>()).prop_map(|(key, expected, revision, mark)| {
+        let mut row = claimed_step(key, &mark.to_string());
+        while row.revision() < revision {
+            row = succeeded_step(&row, BTreeMap::from([("mark".to_owned(), json!(mark))]));
+        }
+        Write::Step { row: Box::new(row), expect: expectation(expected) }
+    });
+    let attempt = (key(), 1..3_u32, 0..4_usize)
+        .prop_map(|(key, attempt, records)| Write::Attempt(Box::new(attempt_row(key, attempt, records))));
+    let resume = (run(), 2..5_u32, step_id()).prop_map(|(run, epoch, step)| Write::Resume {
+        execution: ExecutionId::new(run),
+        resume: Resume { epoch: Epoch(epoch), reset_from: vec![step] },
+    });
+    let unite = (bucket(), 0..32_u32, any::<(bool, bool, bool)>()).prop_map(|(key, place, flags)| {
+        let outcome = NeedOutcome { satisfied: flags.0, failed_above: flags.1, continued_above: flags.2 };
+        Write::Unite { key, place, outcome }
+    });
+    prop_oneof![2 => execution, 5 => step, 1 => attempt, 1 => resume, 2 => unite]
+}
+
+fn run() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&RUNS[..])
+}
+
+fn step_id() -> impl Strategy<Value = StepId> {
+    proptest::sample::select(&STEPS[..]).prop_map(StepId::new)
+}
+
+fn key() -> impl Strategy<Value = StepKey> {
+    (run(), 1..=EPOCHS, proptest::sample::select(&STEPS[..]), proptest::option::of(0..ITEMS)).prop_map(
+        |(run, epoch, step, item)| match item {
+            None => step_key(run, epoch, step),
+            Some(item) => child_key(run, epoch, step, item),
+        },
+    )
+}
+
+fn bucket() -> impl Strategy<Value = JoinKey> {
+    (run(), 1..=EPOCHS, proptest::sample::select(&STEPS[..]), 0..2_u8, 0..2_u32, any::<bool>()).prop_map(
+        |(run, epoch, step, level, bucket, children)| {
+            let kind = if children { JoinKind::Children } else { JoinKind::Needs };
+            JoinKey { kind, ..join_key(run, epoch, step, level, bucket) }
+        },
+    )
+}
+
+/// No row is at revision 0, so that stands for "none".
+fn expectation(revision: u64) -> Expectation {
+    if revision == 0 { Expectation::Absent } else { Expectation::Revision(revision) }
+}
+
+/// All that a store tells of the keys above.
+#[derive(Debug, PartialEq)]
+struct Told {
+    executions: Vec<Option<ExecutionRow>>,
+    listed: Vec<Vec<ExecutionId>>,
+    due: Vec<ExecutionId>,
+    resumes: Vec<Vec<Resume>>,
+    steps: Vec<BTreeMap<StepKey, StepRow>>,
+    newest: Vec<Vec<Option<StepRow>>>,
+    children: Vec<(Vec<StepRow>, Option<u32>)>,
+    attempts: Vec<Vec<AttemptRow>>,
+    buckets: Vec<Option<JoinRow>>,
+}
+
+async fn told(store: &dyn StateStore) -> Told {
+    let mut told = Told {
+        executions: vec![],
+        listed: vec![],
+        due: store.due(time(25), 10).await.unwrap(),
+        resumes: vec![],
+        steps: vec![],
+        newest: vec![],
+        children: vec![],
+        attempts: vec![],
+        buckets: vec![],
+    };
+    for status in ExecutionStatus::ALL.map(Some).into_iter().chain([None]) {
+        let page = store.executions(&ExecutionFilter { workflow: None, status }, None, 10).await.unwrap();
+        told.listed.push(page.rows.into_iter().map(|row| row.id).collect());
+    }
+    let all_steps = STEPS.map(StepId::new);
+    for run in RUNS {
+        let id = ExecutionId::new(run);
+        told.executions.push(store.execution(&id).await.unwrap());
+        told.resumes.push(store.resumes(&id).await.unwrap());
+        let page = store.steps(&id, None, 100).await.unwrap();
+        told.steps.push(page.rows.into_iter().map(|row| (row.key.clone(), row)).collect());
+        for epoch in 1..=EPOCHS {
+            told.newest.push(store.newest_steps(&id, Epoch(epoch), &all_steps).await.unwrap());
+            for step in STEPS {
+                let (epoch, step_id) = (Epoch(epoch), StepId::new(step));
+                let children = store.children(&id, epoch, &step_id, 1, 2).await.unwrap();
+                told.children.push((children, store.last_child(&id, epoch, &step_id).await.unwrap()));
+                told.attempts.push(store.attempts(&step_key(run, epoch.0, step)).await.unwrap());
+                told.attempts.push(store.attempts(&child_key(run, epoch.0, step, 1)).await.unwrap());
+                for (level, bucket) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    let key = join_key(run, epoch.0, step, level, bucket);
+                    told.buckets.push(store.join(&JoinKey { kind: JoinKind::Children, ..key.clone() }).await.unwrap());
+                    told.buckets.push(store.join(&key).await.unwrap());
+                }
+            }
+        }
+    }
+    told
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is committed, one after the other or at once, the file and the memory tell the same.
+    #[test]
+    fn a_file_and_memory_tell_the_same(
+        commits in proptest::collection::vec(proptest::collection::vec(write(), 0..8), 1..24),
+        reopened_after in 0..24_usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let files = Files::new();
+            let path = files.next();
+            let (mut file, memory) = (Arc::new(LocalStateStore::open(&path).unwrap()), MemoryStateStore::default());
+            for (number, writes) in commits.into_iter().enumerate() {
+                let expected = memory.commit(writes.clone()).await.unwrap();
+                prop_assert_eq!(file.commit(writes).await.unwrap(), expected);
+                if number == reopened_after {
+                    drop(file);
+                    file = Arc::new(LocalStateStore::open(&path).unwrap());
+                }
+            }
+            prop_assert_eq!(told(&*file).await, told(&memory).await);
+            Ok(())
+        })?;
+    }
+}
