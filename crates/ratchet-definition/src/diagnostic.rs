@@ -76,11 +76,11 @@ impl Diagnostic {
             let number = line.to_string();
             let gutter = " ".repeat(number.len());
             let carets = "^".repeat(marked.trim_end().width().max(1));
-            report += &format!(" {number} | {}\n", shown(window).trim_end());
-            report += &format!(" {gutter} | {}{carets}\n", " ".repeat(before.width()));
+            report.extend([" ", &number, " | ", shown(window).trim_end(), "\n"]);
+            report.extend([" ", &gutter, " | ", &" ".repeat(before.width()), &carets, "\n"]);
         }
         if let Some(help) = self.help() {
-            report += &format!("   help: {help}\n");
+            report.extend(["   help: ", help, "\n"]);
         }
         report
     }
@@ -88,8 +88,11 @@ impl Diagnostic {
     /// A report with the lines around, as wide as the terminal.
     pub fn to_graphical(&self, width: usize, colour: bool) -> String {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler =
-            GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false).without_syntax_highlighting();
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(width)
+            .with_links(false)
+            .with_primary_span_start()
+            .without_syntax_highlighting();
         let mut report = String::new();
         match handler.render_report(&mut report, self) {
             Ok(()) => report,
@@ -136,7 +139,8 @@ impl miette::Diagnostic for Diagnostic {
         // What is wrong may be a text of many lines: its first line is enough to find it.
         let line_end = self.source.window(&self.mistake.span, GRAPHICAL_WIDTH_MAX).end;
         let length = self.mistake.span.end.min(line_end).saturating_sub(self.mistake.span.start);
-        Some(Box::new(std::iter::once(LabeledSpan::new(None, self.mistake.span.start, length))))
+        let place = SourceSpan::new(self.mistake.span.start.into(), length);
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, place))))
     }
 }
 
@@ -264,7 +268,10 @@ impl SourceCode for Source {
         let is_short = (first..=last).all(|line| self.line(line).len() <= GRAPHICAL_WIDTH_MAX);
         let (shown, first) =
             if is_short { (around, first) } else { (self.window(&(at..at + span.len()), GRAPHICAL_WIDTH_MAX), line) };
-        let column = shown.start - self.lines[first];
+        // Without lines around, it is the place of the span itself that is asked for.
+        let names_place = context_lines_before == 0 && context_lines_after == 0;
+        let column_of = if names_place { at } else { shown.start };
+        let column = self.text[self.lines[first]..column_of].chars().count();
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
             self.text[shown.clone()].as_bytes(),

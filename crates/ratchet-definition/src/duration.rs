@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest duration that a workflow can name: a year.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(crate) const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// The same pattern for the JSON Schema.
 pub(crate) const DURATION_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";

@@ -3,12 +3,14 @@
 //! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
 
 mod check;
+pub mod compile;
 pub mod diagnostic;
 mod duration;
 pub mod evaluate;
 mod expression;
 pub mod files;
 mod functions;
+mod lower;
 pub mod mistake;
 mod nearest;
 pub mod parse;

@@ -5,7 +5,7 @@ const NAME_LENGTH_MAX: usize = 64;
 
 /// Finds near names, and gives up after a number of comparisons: a file may be wrong in thousands of places.
 #[derive(Debug)]
-pub struct Nearest {
+pub(crate) struct Nearest {
     comparisons_left: u32,
 }
 
@@ -16,8 +16,17 @@ impl Default for Nearest {
 }
 
 impl Nearest {
+    /// Whether names are still compared: where they are not, nobody needs to collect them.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.comparisons_left == 0
+    }
+
     /// The name among the known ones that is most like this one, if any is alike.
-    pub fn find<'name>(&mut self, wrong: &str, known: impl IntoIterator<Item = &'name str>) -> Option<&'name str> {
+    pub(crate) fn find<'name>(
+        &mut self,
+        wrong: &str,
+        known: impl IntoIterator<Item = &'name str>,
+    ) -> Option<&'name str> {
         let length = wrong.chars().count();
         if length == 0 || length > NAME_LENGTH_MAX {
             return None;
@@ -27,7 +36,8 @@ impl Nearest {
         for name in known {
             let Some(left) = self.comparisons_left.checked_sub(1) else { break };
             self.comparisons_left = left;
-            let allowed = (length.max(name.len()) / 3).max(1);
+            // In a name of one or two letters, one slip leaves too little to tell what was meant.
+            let allowed = if length < 3 { 0 } else { (length.max(name.len()) / 3).max(1) };
             if name.len() > NAME_LENGTH_MAX || name.len().abs_diff(folded.len()) > allowed.max(3) {
                 continue;
             }
@@ -41,7 +51,7 @@ impl Nearest {
     }
 
     /// `did you mean …?`, or the known names where none is alike and they are few.
-    pub fn help<'name>(
+    pub(crate) fn help<'name>(
         &mut self,
         wrong: &str,
         known: impl IntoIterator<Item = &'name str, IntoIter: Clone>,
@@ -69,6 +79,7 @@ mod tests {
             ("working-directory", Some("working_directory")),
             ("time", Some("timeout")),
             ("foo", None),
+            ("c", None),
             ("", None),
         ];
         for (wrong, expected) in cases {
@@ -79,7 +90,7 @@ mod tests {
     #[test]
     fn the_work_is_bounded() {
         let mut nearest = Nearest { comparisons_left: 1 };
-        assert_eq!(nearest.find("b", ["a", "b"]), Some("a"), "the second was never compared");
-        assert_eq!(nearest.find("b", ["b"]), None);
+        assert_eq!(nearest.find("abc", ["abd", "abc"]), Some("abd"), "the second was never compared");
+        assert_eq!(nearest.find("abc", ["abc"]), None);
     }
 }

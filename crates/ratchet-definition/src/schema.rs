@@ -98,8 +98,8 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
         Shape::Expression => json!({ "type": ["string", "boolean"] }),
         Shape::Boolean => json!({ "type": "boolean" }),
         Shape::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Shape::Number(least) if *least == f64::MIN => json!({ "type": "number" }),
-        Shape::Number(least) => json!({ "type": "number", "minimum": least }),
+        Shape::Number(None) => json!({ "type": "number" }),
+        Shape::Number(Some(least)) => json!({ "type": "number", "minimum": least }),
         Shape::Duration(least) => {
             let limit = if *least == Least::Zero { "minimum" } else { "exclusiveMinimum" };
             json!({ "anyOf": [{ "type": "number", limit: 0 }, { "type": "string", "pattern": DURATION_PATTERN }] })

@@ -25,14 +25,15 @@ pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Rep
         return false;
     }
     match shape {
+        // Of these the kind is all that matters.
         Shape::Any
         | Shape::Object
         | Shape::Text
         | Shape::Scalar
         | Shape::Template
         | Shape::ScalarTemplate
-        | Shape::Boolean => true,
-        Shape::Expression => true,
+        | Shape::Boolean
+        | Shape::Expression => true,
         Shape::Integer(least, most) => check_integer(node, *least, *most, what, report),
         Shape::Number(least) => check_number(node, *least, what, report),
         Shape::Duration(least) => check_duration(node, *least, what, report),
@@ -155,8 +156,8 @@ fn check_integer(node: &Node, least: i64, most: i64, what: &str, report: &mut Re
     fits
 }
 
-fn check_number(node: &Node, least: f64, what: &str, report: &mut Report) -> bool {
-    let Some(value) = node.to_json().as_f64() else { return false };
+fn check_number(node: &Node, least: Option<f64>, what: &str, report: &mut Report) -> bool {
+    let (Some(value), Some(least)) = (node.to_json().as_f64(), least) else { return true };
     if value < least {
         report.error("RT-0016", node.span.clone(), format!("{what} must not be less than {least}"), None);
     }
@@ -241,16 +242,13 @@ fn check_step(node: &mut Node, report: &mut Report) {
             }
         },
     };
-    match step {
-        Some(step) => {
-            check_fields(node, &format!("a step of type `{}`", step.name), &[COMMON_STEP_FIELDS, step.fields], report)
-        }
-        None => {
-            // Without a type nobody knows which other fields are right: only those of every step are looked at.
-            let Content::Map(entries) = &mut node.content else { return };
-            entries.retain(|entry| COMMON_STEP_FIELDS.iter().any(|field| field.is_named(&entry.key.text)));
-            check_fields(node, "a step", &[COMMON_STEP_FIELDS], report);
-        }
+    if let Some(step) = step {
+        let name = format!("a step of type `{}`", step.name);
+        check_fields(node, &name, &[COMMON_STEP_FIELDS, step.fields], report);
+    } else if let Content::Map(entries) = &mut node.content {
+        // Without a type nobody knows which other fields are right: only those of every step are looked at.
+        entries.retain(|entry| COMMON_STEP_FIELDS.iter().any(|field| field.is_named(&entry.key.text)));
+        check_fields(node, "a step", &[COMMON_STEP_FIELDS], report);
     }
 }
 
@@ -259,13 +257,14 @@ fn check_fields(node: &mut Node, name: &str, tables: &[&'static [Field]], report
     let fields = || tables.iter().copied().flatten();
     let Content::Map(entries) = &mut node.content else { return };
     let mut seen: Vec<(&str, String)> = Vec::new();
+    let mut misspelt: Vec<&str> = Vec::new();
     entries.retain_mut(|entry| {
         let at = entry.key.span.clone();
         let Some(field) = fields().find(|field| field.is_named(&entry.key.text)) else {
-            let known = fields().filter(|field| field.support == Support::Now).map(|field| field.name);
+            let known = || fields().filter(|field| field.support == Support::Now).map(|field| field.name);
             let help = field_of_another_type(&entry.key.text, name).or_else(|| {
-                let names: Vec<&str> = known.collect();
-                report.nearest.help(&entry.key.text, names)
+                misspelt.extend(report.nearest.find(&entry.key.text, known()));
+                report.nearest.help(&entry.key.text, known().collect::<Vec<_>>())
             });
             report.error("RT-0010", at, format!("{name} has no field `{}`", shown(&entry.key.text)), help);
             return false;
@@ -286,7 +285,8 @@ fn check_fields(node: &mut Node, name: &str, tables: &[&'static [Field]], report
         check(&mut entry.value, field.shape, &what, report)
     });
     for field in fields().filter(|field| field.required) {
-        if !seen.iter().any(|(seen, _)| *seen == field.name) {
+        // One mistake is told once: a name that was misspelt is not missing besides.
+        if !seen.iter().any(|(seen, _)| *seen == field.name) && !misspelt.contains(&field.name) {
             let message = format!("{name} needs a field `{}`", field.name);
             let help = format!("{} Its value is {}", field.description, described(field.shape));
             report.error("RT-0011", head.clone(), message, help);

@@ -77,8 +77,8 @@ pub enum Shape {
     Boolean,
     /// A whole number in these limits.
     Integer(i64, i64),
-    /// A number that is not less than this.
-    Number(f64),
+    /// A number, not less than this where there is a least.
+    Number(Option<f64>),
     /// Seconds as a number, or text such as `90s`, `15m`, `1h30m`.
     Duration(Least),
     /// One of these words.

@@ -115,7 +115,11 @@ pub static STEP_TYPES: &[StepType] = &[
             Field::optional("security_profile", &SECURITY_PROFILE, "What the agent's process may do."),
             Field::optional("model", &Shape::Template, "The model. Without it, the one that the command chooses."),
             Field::optional("max_turns", &Shape::Integer(1, 100_000), "The most turns of the conversation."),
-            Field::optional("max_cost_usd", &Shape::Number(0.0), "The most that the step may cost, in US dollars."),
+            Field::optional(
+                "max_cost_usd",
+                &Shape::Number(Some(0.0)),
+                "The most that the step may cost, in US dollars.",
+            ),
             Field::optional(
                 "allowed_tools",
                 &Shape::List(&Shape::Text, ListLength::Any),

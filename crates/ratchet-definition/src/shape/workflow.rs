@@ -90,14 +90,10 @@ static VALIDATION: Record = Record {
     description: "What an input's value must satisfy.",
     fields: &[
         Field::optional("pattern", &Shape::Text, "A regular expression that a text must match."),
-        Field::optional(
-            "min",
-            &Shape::Number(f64::MIN),
-            "The least number, or the least length of a text in characters.",
-        ),
+        Field::optional("min", &Shape::Number(None), "The least number, or the least length of a text in characters."),
         Field::optional(
             "max",
-            &Shape::Number(f64::MIN),
+            &Shape::Number(None),
             "The greatest number, or the greatest length of a text in characters.",
         ),
         Field::optional(

@@ -140,6 +140,7 @@ impl<'text> Composer<'text> {
     }
 
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
+        let line = span.start.line();
         let span = self.offsets.byte(self.text, span.start.index())..self.offsets.byte(self.text, span.end.index());
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -158,7 +159,7 @@ impl<'text> Composer<'text> {
                 };
                 let (values, bytes, node) = (anchored.values, anchored.bytes, anchored.node.clone());
                 self.charge(values, bytes, &span)?;
-                self.add(node, span)?;
+                self.add(node, span, line)?;
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(&span)?;
@@ -172,13 +173,13 @@ impl<'text> Composer<'text> {
                     content: Content::Scalar(Scalar { text: text.into_owned(), style, kind }),
                 };
                 self.keep(anchor, &node, 1, &span)?;
-                self.add(node, span)?;
+                self.add(node, span, line)?;
             }
             Event::SequenceStart(anchor, tag) => self.begin(anchor, tag.as_deref(), &span, None)?,
             Event::MappingStart(anchor, tag) => self.begin(anchor, tag.as_deref(), &span, Some((Vec::new(), None)))?,
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    self.finish(open, span.end)?;
+                    self.finish(open, span.end, line)?;
                 }
             }
         }
@@ -207,9 +208,14 @@ impl<'text> Composer<'text> {
         Ok(())
     }
 
-    fn finish(&mut self, open: Open, end: usize) -> Result<(), Mistake> {
+    fn finish(&mut self, open: Open, end: usize, line: usize) -> Result<(), Mistake> {
         let content = match open.map {
             None => Content::List(open.items),
+            // What was meant is a template; as text it is checked as one, and only the missing quotes are reported.
+            Some(_) if self.text[open.start..].starts_with("{{") => {
+                let text = self.text[open.start..end.max(open.start)].to_owned();
+                Content::Scalar(Scalar { text, style: Style::Plain, kind: Kind::Text })
+            }
             Some((entries, _)) => {
                 let entries = self.without_duplicates(entries)?;
                 Content::Map(self.merged(entries)?)
@@ -219,11 +225,11 @@ impl<'text> Composer<'text> {
         let values = self.values - open.values_before + 1;
         let span = node.span.clone();
         self.keep(open.anchor, &node, values, &span)?;
-        self.add(node, span)
+        self.add(node, span, line)
     }
 
     /// Puts a finished value where it belongs.
-    fn add(&mut self, node: Node, span: Range<usize>) -> Result<(), Mistake> {
+    fn add(&mut self, node: Node, span: Range<usize>, line: usize) -> Result<(), Mistake> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -237,14 +243,22 @@ impl<'text> Composer<'text> {
             Some(PendingKey::Bad) => {}
             None => match node.content {
                 Content::Scalar(scalar) => {
-                    *pending = Some(PendingKey::Good(Key { text: scalar.text, span }));
+                    *pending = Some(PendingKey::Good(Key { text: scalar.text, span, line }));
                 }
                 Content::List(_) | Content::Map(_) => {
                     *pending = Some(PendingKey::Bad);
                     let place = self.character_at(span.start);
-                    let message = "a list or map cannot be a name in a map";
-                    let help = "put quotes around text that begins with `{` or `[`, as `{{ … }}` does";
-                    self.mistake(Mistake::error("RT-0007", message, place).with_help(help))?;
+                    let mistake = if self.text[..span.start].ends_with('{') && self.text[span.start..].starts_with('{')
+                    {
+                        let message = "text that begins with `{{` needs quotes: to YAML it is a map";
+                        let place = span.start - 1..span.start + 1;
+                        Mistake::error("RT-0007", message, place).with_help("put all of it in quotes: \"{{ … }}\"")
+                    } else {
+                        let message = "a list or map cannot be a name in a map";
+                        let help = "put quotes around text that begins with `{` or `[`";
+                        Mistake::error("RT-0007", message, place).with_help(help)
+                    };
+                    self.mistake(mistake)?;
                 }
             },
         }
@@ -299,11 +313,10 @@ impl<'text> Composer<'text> {
         for entry in entries {
             match first.get(&entry.key.text) {
                 None => {
-                    first.insert(entry.key.text.clone(), entry.key.span.start);
+                    first.insert(entry.key.text.clone(), entry.key.line);
                     kept.push(entry);
                 }
-                Some(at) => {
-                    let line = self.text.as_bytes()[..*at].iter().filter(|byte| **byte == b'\n').count() + 1;
+                Some(line) => {
                     let message = format!("the name `{}` stands twice in one map", shortened(&entry.key.text));
                     let help = format!("it stands in line {line} already: remove one of the two");
                     self.mistake(Mistake::error("RT-0005", message, entry.key.span).with_help(help))?;
@@ -320,9 +333,8 @@ impl<'text> Composer<'text> {
         };
         let merge = entries.remove(position);
         let sources = match merge.value.content {
-            Content::Map(_) => vec![merge.value],
             Content::List(items) => items,
-            Content::Scalar(_) => vec![merge.value],
+            Content::Map(_) | Content::Scalar(_) => vec![merge.value],
         };
         let mut names: HashSet<String> = entries.iter().map(|entry| entry.key.text.clone()).collect();
         for source in sources {
@@ -352,13 +364,10 @@ impl<'text> Composer<'text> {
             (true, "float", Kind::Float(_)) => Some(resolved),
             _ => None,
         };
-        match kind {
-            Some(kind) => Ok(kind),
-            None => {
-                self.refuse_tag(tag, span.clone())?;
-                Ok(resolve(text, style))
-            }
+        if kind.is_none() {
+            self.refuse_tag(tag, span.clone())?;
         }
+        Ok(kind.unwrap_or_else(|| resolve(text, style)))
     }
 
     fn refuse_tag(&mut self, tag: &Tag, span: Range<usize>) -> Result<(), Mistake> {

@@ -81,6 +81,8 @@ pub struct Key {
     pub text: String,
     /// Where, in bytes of the file.
     pub span: Range<usize>,
+    /// The line that it stands in, from 1.
+    pub line: usize,
 }
 
 impl Node {

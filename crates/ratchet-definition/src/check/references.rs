@@ -1,0 +1,216 @@
+//! The names that texts read: whether they are there, and whether they have a value in time.
+
+use std::ops::Range;
+
+use crate::{
+    check::{reach::Reach, report::Report, structure::shown, symbols::Symbols},
+    parsed::Reference,
+};
+
+/// Where a text stands, which decides what it can read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'tree> {
+    /// The position of the step; `None` for the outputs of the workflow, which are read when all is done.
+    pub(crate) step: Option<usize>,
+    /// Whether `item` and `index` are there.
+    pub(crate) item: bool,
+    /// For an output of a step: the names of the outputs above it. With them come what the process gave.
+    pub(crate) own_outputs: Option<&'tree [(&'tree str, bool)]>,
+    /// Whether no step has run yet, as for the variables of the workflow.
+    pub(crate) before_steps: bool,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning<'tree> {
+    /// A step. `file` says whether it is a file that is read.
+    Step { id: &'tree str, file: bool },
+    /// An input or an output of the same step; `file` as above.
+    Value { file: bool },
+    /// Nothing that is known. It is reported.
+    Unknown,
+}
+
+/// What a step's state has besides its outputs.
+const STEP_FIELDS: &[&str] = &["outputs", "status", "exit_code", "duration", "attempts", "cached"];
+
+/// What is known of a run.
+const EXECUTION_FIELDS: &[&str] = &["id", "workflow", "version", "started_at"];
+
+/// Names that stand for what a step's process gave.
+const PROCESS_NAMES: &[&str] = &["stdout", "stderr", "exit_code", "response", "json", "outputs"];
+
+/// Looks names up.
+pub(crate) struct Resolver<'check, 'tree> {
+    pub(crate) symbols: &'tree Symbols<'tree>,
+    /// `None` where the steps make no graph: then their order is not looked at.
+    pub(crate) reach: Option<&'check Reach<'tree>>,
+    pub(crate) report: &'check mut Report,
+}
+
+impl<'tree> Resolver<'_, 'tree> {
+    /// What a path stands for. `at` gives the place in the file of a part of the text.
+    pub(crate) fn resolve(
+        &mut self,
+        reference: &Reference,
+        context: Context<'tree>,
+        at: &dyn Fn(&Range<usize>) -> Range<usize>,
+    ) -> Meaning<'tree> {
+        let names = &reference.names;
+        let root = names[0].text.as_str();
+        let root_at = || at(&names[0].span);
+        let second = names.get(1);
+        if let Some(outputs) = context.own_outputs {
+            if let Some((_, file)) = outputs.iter().find(|(name, _)| *name == root) {
+                return Meaning::Value { file: *file };
+            }
+            if root == "outputs"
+                && let Some(name) = second
+            {
+                if let Some((_, file)) = outputs.iter().find(|(known, _)| *known == name.text) {
+                    return Meaning::Value { file: *file };
+                }
+                let message = format!("no output `{}` stands above this one", shown(&name.text));
+                let help = self.report.nearest.help(&name.text, outputs.iter().map(|(known, _)| *known));
+                self.report.error("RT-0036", at(&name.span), message, help);
+                return Meaning::Unknown;
+            }
+        }
+        match root {
+            "inputs" => self.input(second.map(|name| (name.text.as_str(), at(&name.span)))),
+            // A variable that nobody set is empty, as in a shell.
+            "env" | "trigger" | "loop" => Meaning::Value { file: false },
+            "execution" => {
+                if let Some(name) = second
+                    && !EXECUTION_FIELDS.contains(&name.text.as_str())
+                {
+                    let help = self.report.nearest.help(&name.text, EXECUTION_FIELDS.iter().copied());
+                    let message = format!("`execution` has no `{}`", shown(&name.text));
+                    self.report.error("RT-0037", at(&name.span), message, help);
+                }
+                Meaning::Value { file: false }
+            }
+            "item" | "index" if context.item => Meaning::Value { file: false },
+            "item" | "index" => {
+                let message = format!("`{root}` is there only in a step with `foreach`");
+                self.report.error("RT-0039", root_at(), message, None);
+                Meaning::Unknown
+            }
+            "secrets" => {
+                let message = "`secrets` is part of the language, and this version does not support it yet";
+                self.report.error("RT-0018", root_at(), message, None);
+                Meaning::Unknown
+            }
+            _ if PROCESS_NAMES.contains(&root) => {
+                if context.own_outputs.is_none() {
+                    let message = format!("`{root}` is there only in the `from` of a step's own output");
+                    let help = format!(
+                        "declare an output of the step that gives it, as `outputs: {{x: {{type: string, from: {root}}}}}`, \
+                         and read `<step>.outputs.x`"
+                    );
+                    self.report.error("RT-0039", root_at(), message, help);
+                    return Meaning::Unknown;
+                }
+                Meaning::Value { file: false }
+            }
+            _ => self.step(reference, context, at),
+        }
+    }
+
+    fn input(&mut self, name: Option<(&str, Range<usize>)>) -> Meaning<'tree> {
+        let Some((name, at)) = name else {
+            return Meaning::Value { file: self.symbols.inputs.values().any(|file| *file) };
+        };
+        if let Some(file) = self.symbols.inputs.get(name) {
+            return Meaning::Value { file: *file };
+        }
+        let help = self.report.nearest.help(name, self.symbols.inputs.keys().copied());
+        let help = help.unwrap_or_else(|| "declare it under `inputs` of the workflow".to_owned());
+        self.report.error("RT-0035", at, format!("the workflow has no input `{}`", shown(name)), help);
+        Meaning::Unknown
+    }
+
+    fn step(
+        &mut self,
+        reference: &Reference,
+        context: Context<'tree>,
+        at: &dyn Fn(&Range<usize>) -> Range<usize>,
+    ) -> Meaning<'tree> {
+        let names = &reference.names;
+        let root = &names[0];
+        let Some(position) = self.symbols.position(&root.text) else {
+            self.unknown_name(&root.text, context, at(&root.span));
+            return Meaning::Unknown;
+        };
+        let step = &self.symbols.steps[position];
+        self.check_order(position, context, at(&root.span));
+        let mut file = false;
+        if let Some(field) = names.get(1) {
+            if !STEP_FIELDS.contains(&field.text.as_str()) {
+                let message = format!("a step has no `{}`", shown(&field.text));
+                let help = if step.gives().contains(&field.text.as_str()) {
+                    Some(format!("write `{}.outputs.{}`", step.id, field.text))
+                } else {
+                    self.report.nearest.help(&field.text, STEP_FIELDS.iter().copied())
+                };
+                self.report.error("RT-0037", at(&field.span), message, help);
+            } else if field.text == "outputs"
+                && let Some(output) = names.get(2)
+            {
+                // Of a step whose type nobody knows, nobody knows what it gives.
+                if step.step_type.is_some() && !step.gives().contains(&output.text.as_str()) {
+                    let message = format!("the step `{}` has no output `{}`", step.id, shown(&output.text));
+                    let help = self.report.nearest.help(&output.text, step.gives());
+                    let help = help.unwrap_or_else(|| format!("declare it under `outputs` of `{}`", step.id));
+                    self.report.error("RT-0036", at(&output.span), message, help);
+                }
+                file = step.gives_file(&output.text);
+            }
+        }
+        Meaning::Step { id: step.id, file }
+    }
+
+    fn unknown_name(&mut self, name: &str, context: Context<'tree>, at: Range<usize>) {
+        let message = format!("nothing is named `{}` here", shown(name));
+        let help = if self.symbols.inputs.contains_key(name) {
+            Some(format!("write `inputs.{name}`"))
+        } else if self.report.nearest.is_spent() {
+            None
+        } else if let [giver] = self.symbols.givers(name)[..] {
+            Some(format!("write `{}.outputs.{name}`", giver.id))
+        } else {
+            let own = context.own_outputs.unwrap_or_default().iter().map(|(name, _)| *name);
+            let known: Vec<&str> = self.symbols.ids().chain(own).chain(["inputs", "env", "execution"]).collect();
+            self.report.nearest.help(name, known)
+        };
+        self.report.error("RT-0034", at, message, help);
+    }
+
+    fn check_order(&mut self, position: usize, context: Context<'tree>, at: Range<usize>) {
+        let read = self.symbols.steps[position].id;
+        if context.before_steps {
+            let message = format!("`{read}` has not run yet when this is read");
+            let help = "read it in a field of a step that comes after".to_owned();
+            self.report.error("RT-0038", at, message, help);
+            return;
+        }
+        let Some(reader) = context.step.map(|step| &self.symbols.steps[step]) else { return };
+        if reader.id == read {
+            let message = format!("`{read}` reads itself before it has run");
+            let help = "what a step gave is there in the steps after it, and in the `from` of its own outputs, as `stdout` and the like";
+            self.report.error("RT-0038", at, message, help.to_owned());
+            return;
+        }
+        let Some(reach) = self.reach else { return };
+        if !reach.comes_before(read, reader.id) {
+            let message = format!("`{}` reads `{read}`, which may not be done by then", reader.id);
+            let help = match reader.node.get("needs") {
+                Some(_) if self.symbols.steps[position].place == reader.place => {
+                    format!("add `{read}` to the `needs` of `{}`", reader.id)
+                }
+                _ => format!("move `{}` below `{read}`", reader.id),
+            };
+            self.report.error("RT-0038", at, message, help);
+        }
+    }
+}

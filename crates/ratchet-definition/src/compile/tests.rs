@@ -1,0 +1,207 @@
+//! One checker for a folder of wrong files, one for a folder of right ones, and the limits.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use ratchet_core::workflow::{Action, Program};
+
+use super::*;
+
+fn cases(folder: &str) -> Vec<(String, String, PathBuf)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder);
+    let mut cases: Vec<_> = fs::read_dir(&path)
+        .expect("the folder of cases")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|file| {
+            let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&file).expect("text"), path.clone())
+        })
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn compiled(text: &str) -> Result<Compiled, Diagnostics> {
+    compile(&SourceFile { name: "workflow.yaml".into(), text: text.into() })
+}
+
+/// Compares a report with the one that is kept beside the case.
+fn compare(name: &str, folder: &Path, report: &str) {
+    insta::with_settings!({
+        snapshot_path => folder,
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(name, report);
+    });
+}
+
+#[test]
+fn wrong_files_are_reported() {
+    let cases = cases("wrong");
+    assert!(cases.len() >= 40);
+    for (name, text, folder) in cases {
+        let diagnostics = compiled(&text).expect_err(&name);
+        let mut report = diagnostics.to_string();
+        // What is the same five hundred times over is not worth a person's reading.
+        if let Some((cut, _)) = report.match_indices("error[").nth(40) {
+            let rest = report.split_off(cut);
+            let last = rest.rfind("error[").unwrap_or_default();
+            report.extend(["…\n", &rest[last..]]);
+        }
+        compare(&name, &folder, &report);
+    }
+}
+
+#[test]
+fn right_files_become_workflows() {
+    for (name, text, folder) in cases("right") {
+        let Compiled { workflow, warnings } = compiled(&text).unwrap_or_else(|wrong| panic!("{name}\n{wrong}"));
+        let mut report = String::new();
+        for node in workflow.graph.nodes() {
+            let needs: Vec<&str> = node.needs.iter().map(|need| workflow.graph.node(*need).id.as_str()).collect();
+            let _ = writeln!(report, "{} <- {}", node.id, needs.join(" "));
+        }
+        let mut shown = workflow.clone();
+        for step in &mut shown.steps {
+            // How a command is cut into parts is shown where commands are parsed.
+            if let Action::Shell(shell) = &mut step.action
+                && let Program::Script { parts, .. } = &mut shell.program
+            {
+                parts.clear();
+            }
+        }
+        let _ = writeln!(report, "{:#?}\n{:#?}\n{:#?}", shown.inputs, shown.outputs, shown.environment);
+        let _ = writeln!(report, "{:?} {:?}\n{:#?}", shown.timeout, shown.finally_timeout, shown.steps);
+        report.extend(warnings.iter().map(Diagnostic::to_plain));
+        compare(&name, &folder, &report);
+    }
+}
+
+#[test]
+fn every_code_has_a_case_and_a_page() {
+    let mut shown = BTreeSet::new();
+    for (_, text, _) in cases("wrong") {
+        shown.extend(compiled(&text).expect_err("a wrong file").all().iter().map(Diagnostic::code));
+    }
+    // The size of the file is no case that a repository should carry; the limits' test makes it.
+    shown.insert("RT-0002");
+    shown.insert("RT-0023");
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut used = BTreeSet::new();
+    codes_in(&crate_folder.join("src"), &mut used);
+    // The codes from 0100 on are shown where expressions and commands are parsed.
+    used.retain(|code| code.as_str() < "RT-0100");
+    shown.retain(|code| *code < "RT-0100");
+    assert_eq!(used, shown.iter().map(|code| (*code).to_owned()).collect());
+    let pages: BTreeSet<String> = fs::read_dir(crate_folder.join("../../docs/errors"))
+        .expect("the pages")
+        .map(|page| page.expect("a page").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .filter(|code| code.as_str() < "RT-0100")
+        .collect();
+    assert_eq!(used, pages);
+}
+
+#[test]
+fn a_finding_is_drawn_and_is_data() {
+    let text = "name: w\nversion: \"1\"\nsteps:\n  - id: a\n    type: shell\n    comand: make\n";
+    let diagnostics = compiled(text).expect_err("a wrong file");
+    let [finding] = diagnostics.all() else { panic!("{diagnostics}") };
+    insta::assert_snapshot!(finding.to_graphical(80, false), @r"
+    RT-0010
+
+      × a step of type `shell` has no field `comand`
+       ╭─[workflow.yaml:6:5]
+     5 │     type: shell
+     6 │     comand: make
+       ·     ──────
+       ╰────
+      help: did you mean `command`?
+    ");
+    insta::assert_json_snapshot!(finding, @r#"
+    {
+      "code": "RT-0010",
+      "severity": "error",
+      "message": "a step of type `shell` has no field `comand`",
+      "help": "did you mean `command`?",
+      "file": "workflow.yaml",
+      "line": 6,
+      "column": 5,
+      "end_line": 6,
+      "end_column": 11,
+      "source_line": "    comand: make"
+    }
+    "#);
+    assert!(finding.to_graphical(80, true).contains('\u{1b}'));
+}
+
+#[test]
+fn large_workflows_compile_soon_and_hostile_ones_end_soon() {
+    let head = "name: w\nversion: \"1\"\nsteps:\n";
+    let step = |n: usize, rest: &str| format!("  - id: s{n}\n    type: template\n    template: x\n{rest}");
+    let reading = |n: usize| format!("  - id: s{n}\n    type: assert\n    condition: s{}.status == 'x'\n", n / 2);
+    let file =
+        |count: usize, make: &dyn Fn(usize) -> String| (0..count).fold(head.to_owned(), |text, n| text + &make(n));
+    let cases: Vec<(&str, String, Option<&str>)> = vec![
+        ("a chain", file(5_000, &|n| step(n, "")), None),
+        ("in parallel", file(5_000, &|n| step(n, "    needs: []\n")), None),
+        ("readers", file(5_000, &|n| if n == 0 { step(n, "") } else { reading(n) }), None),
+        ("unknown needs", file(5_000, &|n| step(n, &format!("    needs: [t{n}]\n"))), Some("RT-0031")),
+        ("duplicates", file(5_000, &|_| step(0, "")), Some("RT-0030")),
+        ("a circle", file(5_000, &|n| step(n, &format!("    needs: [s{}]\n", (n + 1) % 5_000))), Some("RT-0032")),
+        ("many circles", file(5_000, &|n| step(n, &format!("    needs: [s{}]\n", n ^ 1))), Some("RT-0032")),
+        ("too many steps", file(10_001, &|n| step(n, "")), Some("RT-0023")),
+        ("unknown fields", file(5_000, &|n| step(n, &format!("    field_{n}: 1\n"))), Some("RT-0010")),
+        (
+            "unknown names",
+            file(5_000, &|n| step(n, &format!("    working_directory: \"{{{{ name_{n} }}}}\"\n"))),
+            Some("RT-0034"),
+        ),
+        ("a long text", format!("{head}{}    description: {}\n", step(0, ""), "x ".repeat(2_000_000)), None),
+        (
+            "10 MB of braces",
+            format!("{head}  - {{id: a, type: template, template: '{}'}}\n", "{{ x }}".repeat(1_400_000)),
+            Some(""),
+        ),
+        ("too long", "x".repeat(11 << 20), Some("RT-0002")),
+    ];
+    for (name, text, code) in cases {
+        let start = Instant::now();
+        let result = compiled(&text);
+        let took = start.elapsed();
+        match (code, result) {
+            (None, Ok(_)) => {}
+            (Some(code), Err(wrong)) => {
+                assert!(wrong.all().iter().any(|finding| finding.code().starts_with(code)), "{name}\n{wrong}");
+            }
+            (_, Ok(_)) => panic!("{name}: nothing was found"),
+            (_, Err(wrong)) => panic!("{name}\n{wrong}"),
+        }
+        // Generous, because it is a debug build on a machine that others use; what is quadratic takes minutes.
+        assert!(took < Duration::from_secs(30), "{name} took {took:?}");
+    }
+}
+
+/// The codes in the strings of the sources under a folder.
+fn codes_in(folder: &Path, codes: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            codes_in(&path, codes);
+        } else if path.file_name().is_some_and(|name| name != "tests.rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            codes.extend(
+                text.match_indices("\"RT-")
+                    .filter_map(|(at, _)| text.get(at + 1..at + 8))
+                    .map(str::to_owned)
+                    .filter(|code| code[3..].bytes().all(|byte| byte.is_ascii_digit())),
+            );
+        }
+    }
+}

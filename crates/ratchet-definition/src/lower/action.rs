@@ -1,0 +1,151 @@
+//! What a step does: the fields of its type.
+
+use ratchet_core::workflow::{
+    Action, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextTemplate, Uses,
+};
+
+use super::{Lowering, fields};
+use crate::{
+    check::{effects, references::Context},
+    parsed::Interpreter,
+    yaml::{Node, Positions},
+};
+
+impl<'tree> Lowering<'_, 'tree> {
+    pub(super) fn action(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Action> {
+        match node.get("type")?.text()? {
+            "shell" => self.shell(node, context).map(Action::Shell),
+            "claude_code" => self.claude_code(node, context).map(|agent| Action::ClaudeCode(Box::new(agent))),
+            "assert" => self.assert(node, context).map(Action::Assert),
+            "template" => self.text_template(node, context).map(Action::Template),
+            _ => None,
+        }
+    }
+
+    fn shell(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Shell> {
+        let command = node.get("command")?;
+        self.warn_of_effects(node, command);
+        let program = match (command.text(), node.get("shell")) {
+            (None, shell) => {
+                if let Some(shell) = shell {
+                    let message = "a command that is a list runs without a shell";
+                    let help = "remove `shell`, or write the command as text".to_owned();
+                    self.report().error("RT-0021", shell.head(), message, help);
+                }
+                let words = command.items().iter().filter_map(|word| self.template(word, context)).collect();
+                Program::Words(words)
+            }
+            (Some(script), Some(shell)) if !shell.items().is_empty() => self.other_program(command, script, shell)?,
+            (Some(_), shell) => {
+                let interpreter =
+                    if shell.and_then(Node::text) == Some("sh") { Interpreter::Sh } else { Interpreter::Bash };
+                self.script(command, interpreter, context)?
+            }
+        };
+        let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());
+        let source = command.text().map_or_else(|| words().collect::<Vec<_>>().join(" "), str::to_owned);
+        Some(Shell { source, program, allow_exit_codes: fields::exit_codes(node, "allow_exit_codes") })
+    }
+
+    /// A script for a program that is no shell. A value in it would be code there.
+    fn other_program(&mut self, command: &Node, script: &str, shell: &Node) -> Option<Program> {
+        for opening in ["{{", "{%", "{#"] {
+            if let Some(at) = script.find(opening) {
+                let message =
+                    format!("a script for a program of your own cannot hold `{opening}`: it would become code");
+                let help = "pass the value in `environment` and read it from there".to_owned();
+                let at = Positions::of(command, self.file).locate(&(at..at + opening.len()));
+                self.report().error("RT-0025", at, message, help);
+                return None;
+            }
+        }
+        let literal = |text: &str| Template { source: text.to_owned(), uses: Uses::default() };
+        let mut words: Vec<Template> =
+            shell.items().iter().filter_map(Node::scalar).map(|word| literal(&word.text)).collect();
+        words.push(literal(script));
+        Some(Program::Words(words))
+    }
+
+    fn warn_of_effects(&mut self, node: &Node, command: &Node) {
+        if node.get("on_lost").is_some() {
+            return;
+        }
+        let found = if let Some(script) = command.text() {
+            effects::find(script).map(|(words, at)| {
+                let end = at + script[at..].find(char::is_whitespace).unwrap_or(script.len() - at);
+                (words, Positions::of(command, self.file).locate(&(at..end)))
+            })
+        } else {
+            let words: Vec<&str> = command.items().iter().filter_map(Node::text).collect();
+            effects::of_words(&words).map(|words| (words, command.head()))
+        };
+        if let Some((words, at)) = found {
+            let message = format!("`{words}` may be done twice: after a crash nobody knows whether it was done");
+            let help = "add `on_lost: pause`, so that a person decides, or `on_lost: rerun` where twice does no harm";
+            self.report().warning("RT-0061", at, message, help);
+        }
+    }
+
+    fn claude_code(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ClaudeCode> {
+        let model = node.get("model").and_then(|model| self.template(model, context));
+        let append_system_prompt = node.get("append_system_prompt").and_then(|prompt| self.template(prompt, context));
+        let prompt = self.template(node.get("prompt")?, context)?;
+        Some(ClaudeCode {
+            prompt,
+            security_profile: match node.get("security_profile").and_then(Node::text) {
+                Some("plan_only") => SecurityProfile::PlanOnly,
+                Some("standard") => SecurityProfile::Standard,
+                Some("elevated") => SecurityProfile::Elevated,
+                _ => SecurityProfile::Restricted,
+            },
+            model,
+            max_turns: fields::count(node, "max_turns"),
+            max_cost_usd: fields::number(node, "max_cost_usd"),
+            allowed_tools: node
+                .get("allowed_tools")
+                .map(|tools| tools.items().iter().filter_map(Node::text).map(str::to_owned).collect()),
+            output_schema: node.get("output_schema").map(Node::to_json),
+            append_system_prompt,
+        })
+    }
+
+    fn assert(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Assert> {
+        let message = node.get("message").and_then(|message| self.template(message, context));
+        let conditions = match (node.get("condition"), node.get("conditions")) {
+            (Some(condition), None) => {
+                vec![Condition { expression: self.expression(condition, context)?, message: None }]
+            }
+            (None, Some(list)) => list.items().iter().filter_map(|item| self.condition(item, context)).collect(),
+            (Some(_), Some(list)) => {
+                let message = "an assertion has a `condition` or `conditions`, not both";
+                self.report().error("RT-0021", list.head(), message, "move the condition into the list".to_owned());
+                return None;
+            }
+            (None, None) => {
+                let message = "a step of type `assert` needs a field `condition`";
+                let help = "write what must be true, as in `condition: \"build.outputs.size < 100\"`".to_owned();
+                self.report().error("RT-0011", node.head(), message, help);
+                return None;
+            }
+        };
+        Some(Assert { conditions, message })
+    }
+
+    fn condition(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Condition> {
+        if node.scalar().is_some() {
+            return Some(Condition { expression: self.expression(node, context)?, message: None });
+        }
+        let message = node.get("message").and_then(|message| self.template(message, context));
+        Some(Condition { expression: self.expression(node.get("condition")?, context)?, message })
+    }
+
+    fn text_template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<TextTemplate> {
+        let output = node.get("output").and_then(|path| self.path(path, context));
+        let Some(text) = node.get("template") else {
+            let message = "a step of type `template` needs a field `template`";
+            self.report().error("RT-0011", node.head(), message, "write the text that is filled in".to_owned());
+            return None;
+        };
+        Some(TextTemplate { template: self.template(text, context)?, output })
+    }
+}

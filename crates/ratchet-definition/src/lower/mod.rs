@@ -1,0 +1,50 @@
+//! A tree whose structure was checked becomes a [`Workflow`], and what its texts read is checked on the way.
+//!
+//! What is missing or wrong was reported or is reported here; then a value is left out, and whoever compiles throws the workflow away.
+
+mod action;
+mod fields;
+mod step;
+mod texts;
+mod workflow;
+
+use ratchet_core::{
+    graph::Graph,
+    workflow::{CachePolicy, Workflow},
+};
+
+use crate::{
+    check::{reach::Reach, references::Resolver, report::Report, symbols::Symbols},
+    yaml::Node,
+};
+
+/// Lowers a tree. `graph` is `None` where the steps make none: then there is no workflow, but all texts are looked at.
+pub(crate) fn lower<'tree>(
+    root: &'tree Node,
+    file: &'tree str,
+    symbols: &'tree Symbols<'tree>,
+    graph: Option<&'tree Graph>,
+    report: &mut Report,
+) -> Option<Workflow> {
+    let reach = graph.map(Reach::of);
+    let resolver = Resolver { symbols, reach: reach.as_ref(), report };
+    let mut lowering = Lowering { file, resolver, cache: CachePolicy::default(), cache_enabled: true, retry: None };
+    lowering.workflow(root, graph)
+}
+
+/// What is needed to lower a part of the tree.
+struct Lowering<'check, 'tree> {
+    file: &'tree str,
+    resolver: Resolver<'check, 'tree>,
+    /// What the workflow says of the cache for every step.
+    cache: CachePolicy,
+    cache_enabled: bool,
+    /// What the workflow says of retries for every step.
+    retry: Option<ratchet_core::retry::RetryPolicy>,
+}
+
+impl Lowering<'_, '_> {
+    fn report(&mut self) -> &mut Report {
+        self.resolver.report
+    }
+}

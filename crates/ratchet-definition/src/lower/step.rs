@@ -1,0 +1,238 @@
+//! A step: the fields of every type.
+
+use ratchet_core::{
+    ids::StepId,
+    retry::RetryPolicy,
+    workflow::{
+        CachePolicy, Expression, ForEach, OnFailure, OnLost, OutputSource, Step, StepInputs, StepOutput, ValueType,
+    },
+};
+
+use super::{Lowering, fields};
+use crate::{
+    check::{references::Context, values::value_type},
+    yaml::{Content, Entry, Kind, Node},
+};
+
+/// Fields that mean nothing in a step without `foreach`.
+const FOREACH_FIELDS: &[&str] = &["max_parallel", "fail_fast", "tolerated_failures"];
+
+impl<'tree> Lowering<'_, 'tree> {
+    /// The step at a position. All of its texts are looked at, also where it comes to nothing.
+    pub(super) fn step(&mut self, position: usize) -> Option<Step> {
+        let symbols = self.resolver.symbols;
+        let symbol = &symbols.steps[position];
+        let (node, id, place) = (symbol.node, symbol.id, symbol.place);
+        let outside = Context { step: Some(position), item: false, own_outputs: None, before_steps: false };
+        let context = Context { item: symbol.fans_out, ..outside };
+
+        let when = node.get("when").and_then(|when| self.when(when, context));
+        let foreach = self.foreach(node, outside);
+        let environment = self.environment(node, context);
+        let working_directory = node.get("working_directory").and_then(|path| self.path(path, context));
+        let cache = self.cache(node, context);
+        let inputs = self.inputs(node, context);
+        let outputs = self.outputs(node, context, &symbol.outputs);
+        let on_lost = match node.get("on_lost").and_then(Node::text) {
+            Some("pause") => OnLost::Pause,
+            _ => OnLost::Rerun,
+        };
+        let on_failure = self.on_failure(node);
+        let action = self.action(node, context);
+        Some(Step {
+            id: StepId::new(id),
+            name: fields::text(node, "name"),
+            description: fields::text(node, "description"),
+            place,
+            when,
+            foreach,
+            environment,
+            working_directory,
+            timeout: fields::duration(node, "timeout"),
+            retry: fields::retry(node).or_else(|| self.retry.clone()).unwrap_or(RetryPolicy::ONCE),
+            on_lost,
+            on_failure,
+            cache,
+            inputs,
+            outputs,
+            action: action?,
+        })
+    }
+
+    fn when(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Expression> {
+        let when = self.expression(node, context)?;
+        if when.code.trim().trim_matches(['(', ')']).trim() == "false" {
+            let message = "this step never runs: its `when` is always false";
+            self.report().warning("RT-0062", node.head(), message, "remove the step, or say when it runs");
+        }
+        Some(when)
+    }
+
+    fn foreach(&mut self, of: &'tree Node, context: Context<'tree>) -> Option<ForEach> {
+        let Some(node) = of.get("foreach") else {
+            for entry in FOREACH_FIELDS.iter().filter_map(|field| of.entry(field)) {
+                let message = format!("`{}` means nothing without `foreach`", entry.key.text);
+                self.report().error("RT-0021", entry.key.span.clone(), message, None);
+            }
+            return None;
+        };
+        let items = match &node.content {
+            Content::List(items) => {
+                for item in items.iter().filter(|item| item.text().is_some_and(|text| text.contains("{{"))) {
+                    let message = "a list under `foreach` holds constants, and this is a template";
+                    let help = "write the whole list as an expression: foreach: \"[inputs.a, inputs.b]\"".to_owned();
+                    self.report().error("RT-0021", item.head(), message, help);
+                }
+                self.expression_of(node, &node.to_json().to_string(), context)?
+            }
+            Content::Scalar(_) | Content::Map(_) => self.expression(node, context)?,
+        };
+        Some(ForEach {
+            items,
+            max_parallel: fields::count(of, "max_parallel"),
+            fail_fast: fields::boolean(of, "fail_fast").unwrap_or(false),
+            tolerated_failures: fields::integer(of, "tolerated_failures")
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(0),
+        })
+    }
+
+    fn on_failure(&mut self, node: &Node) -> OnFailure {
+        match node.get("on_failure").map(|word| (word.text(), word)) {
+            Some((Some("continue"), _)) => OnFailure::Continue,
+            Some((Some("warn"), word)) => {
+                if node.get("type").and_then(Node::text) != Some("assert") {
+                    let message = "`warn` is for assertions: other steps fail, or the run continues";
+                    self.report().error("RT-0021", word.head(), message, "write `continue`".to_owned());
+                }
+                OnFailure::Warn
+            }
+            _ => OnFailure::Fail,
+        }
+    }
+
+    fn cache(&mut self, node: &'tree Node, context: Context<'tree>) -> CachePolicy {
+        let own = node.get("cache");
+        let (key, inner) = (node.get("cache_key"), own.and_then(|cache| cache.get("key")));
+        if let (Some(_), Some(inner)) = (key, inner) {
+            let message = "`cache_key` and the `key` of `cache` are the same";
+            self.report().error("RT-0021", inner.head(), message, "remove one of the two".to_owned());
+        }
+        let asked = fields::boolean(node, "use_cache").unwrap_or(key.is_some() || own.is_some());
+        CachePolicy {
+            enabled: asked && self.cache_enabled,
+            key: key.or(inner).and_then(|key| self.template(key, context)),
+            ttl: own.and_then(|cache| fields::duration(cache, "ttl")).or(self.cache.ttl),
+            version: own.and_then(|cache| fields::text(cache, "version")).or_else(|| self.cache.version.clone()),
+        }
+    }
+
+    fn inputs(&mut self, of: &'tree Node, context: Context<'tree>) -> StepInputs {
+        match of.get("inputs").map(|node| &node.content) {
+            Some(Content::Map(entries)) => StepInputs::Named(
+                entries
+                    .iter()
+                    .filter_map(|entry| Some((entry.key.text.clone(), self.typed_template(&entry.value, context)?)))
+                    .collect(),
+            ),
+            Some(Content::List(items)) => {
+                StepInputs::Files(items.iter().filter_map(|item| self.file_pattern(item, context)).collect())
+            }
+            Some(Content::Scalar(_)) | None => StepInputs::Files(Vec::new()),
+        }
+    }
+
+    fn file_pattern(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ratchet_core::workflow::Template> {
+        let text = node.text()?;
+        if !text.contains("{{")
+            && let Err(error) = globset::Glob::new(text)
+        {
+            let message = format!("this is neither a file nor a glob: {}", error.kind());
+            self.report().error("RT-0045", node.head(), message, None);
+        }
+        self.template(node, context)
+    }
+
+    /// A path of the workspace. A template is looked at when it has its value.
+    pub(super) fn path(
+        &mut self,
+        node: &'tree Node,
+        context: Context<'tree>,
+    ) -> Option<ratchet_core::workflow::Template> {
+        let text = node.text()?;
+        let leaves = text.starts_with('/') || text.starts_with('~') || text.split('/').any(|part| part == "..");
+        if leaves || text.trim().is_empty() {
+            let message = if leaves { "this path leaves the workspace" } else { "this path is empty" };
+            let help = "write a path relative to the workspace's root, such as `./coverage.xml`".to_owned();
+            self.report().error("RT-0022", node.head(), message, help);
+        }
+        self.template(node, context)
+    }
+
+    fn outputs(
+        &mut self,
+        of: &'tree Node,
+        context: Context<'tree>,
+        declared: &'tree [(&'tree str, bool)],
+    ) -> Vec<StepOutput> {
+        let entries = of.get("outputs").map(Node::entries).unwrap_or_default();
+        let mut outputs = Vec::with_capacity(entries.len());
+        for (position, entry) in entries.iter().enumerate() {
+            let own_outputs = declared.get(..position);
+            outputs.extend(self.step_output(entry, context, Context { own_outputs, ..context }));
+        }
+        outputs
+    }
+
+    fn step_output(&mut self, entry: &'tree Entry, outer: Context<'tree>, inner: Context<'tree>) -> Option<StepOutput> {
+        let (name, node) = (entry.key.text.clone(), &entry.value);
+        if node.text().is_some() {
+            let source = OutputSource::File(self.path(node, outer)?);
+            return Some(StepOutput { name, source, description: None, artifact: false });
+        }
+        if node.scalar().is_some_and(|scalar| scalar.kind == Kind::Null) {
+            return None;
+        }
+        let source = match (node.get("path"), node.get("from")) {
+            (Some(path), None) => {
+                if let Some(kind) = node.entry("type").filter(|kind| !is_file(kind.value.text())) {
+                    let message = "a `path` is a file, whatever the `type` says";
+                    let help = "remove the `type`, or read a value from the file with `from`".to_owned();
+                    self.report().error("RT-0021", kind.key.span.clone(), message, help);
+                }
+                OutputSource::File(self.path(path, outer)?)
+            }
+            (None, Some(from)) => {
+                let expression = self.expression(from, inner);
+                let Some(kind) = node.get("type") else {
+                    let message = "an output with `from` needs a field `type`";
+                    let help = "write the type that the value has, such as `type: string`".to_owned();
+                    self.report().error("RT-0011", node.head(), message, help);
+                    return None;
+                };
+                OutputSource::From {
+                    expression: expression?,
+                    value_type: kind.text().and_then(value_type).unwrap_or(ValueType::String),
+                }
+            }
+            (Some(_), Some(from)) => {
+                let message = "an output has a `path` or a `from`, not both";
+                self.report().error("RT-0021", from.head(), message, "remove one of the two".to_owned());
+                return None;
+            }
+            (None, None) => {
+                let message = format!("nothing says where the output `{name}` comes from");
+                let help = "write `from: stdout`, or a `path`".to_owned();
+                self.report().error("RT-0011", entry.key.span.clone(), message, help);
+                return None;
+            }
+        };
+        let artifact = fields::boolean(node, "artifact")
+            .unwrap_or_else(|| node.get("type").and_then(Node::text) == Some("artifact"));
+        Some(StepOutput { name, source, description: fields::text(node, "description"), artifact })
+    }
+}
+
+fn is_file(kind: Option<&str>) -> bool {
+    matches!(kind, Some("file" | "artifact"))
+}

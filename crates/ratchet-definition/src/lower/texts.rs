@@ -1,0 +1,140 @@
+//! Templates, expressions and commands: parsed, their names looked up, their mistakes put in their places.
+
+use std::{cell::OnceCell, collections::BTreeSet, ops::Range};
+
+use ratchet_core::{
+    ids::StepId,
+    workflow::{Expression, Program, ScriptPart, Template, Uses},
+};
+
+use super::Lowering;
+use crate::{
+    check::references::{Context, Meaning},
+    mistake::Mistake,
+    parse,
+    parsed::{Interpreter, Parsed, Reference},
+    yaml::{Kind, Node, Positions},
+};
+
+impl<'tree> Lowering<'_, 'tree> {
+    /// A template.
+    pub(super) fn template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
+        let text = &node.scalar()?.text;
+        let Parsed { mut value, references, warnings } = self.parsed(node, parse::template(text))?;
+        self.settle(node, &references, warnings, context, &mut value.uses);
+        Some(value)
+    }
+
+    /// A template that keeps the type of a number or a boolean.
+    pub(super) fn typed_template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
+        let scalar = node.scalar()?;
+        if scalar.kind == Kind::Text {
+            return self.template(node, context);
+        }
+        Some(Template { source: format!("{{{{ {} }}}}", node.to_json()), uses: Uses::default() })
+    }
+
+    /// An expression.
+    pub(super) fn expression(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Expression> {
+        let scalar = node.scalar()?;
+        let constant = node.to_json().to_string();
+        let text = if scalar.kind == Kind::Text { scalar.text.as_str() } else { constant.as_str() };
+        self.expression_of(node, text, context)
+    }
+
+    /// An expression that stands for a node without being its text.
+    pub(super) fn expression_of(
+        &mut self,
+        node: &'tree Node,
+        text: &str,
+        context: Context<'tree>,
+    ) -> Option<Expression> {
+        let Parsed { mut value, references, warnings } = self.parsed(node, parse::expression(text))?;
+        self.settle(node, &references, warnings, context, &mut value.uses);
+        Some(value)
+    }
+
+    /// A script for a shell.
+    pub(super) fn script(
+        &mut self,
+        node: &'tree Node,
+        interpreter: Interpreter,
+        context: Context<'tree>,
+    ) -> Option<Program> {
+        let parsed = parse::command(&node.scalar()?.text, &interpreter);
+        let Parsed { mut value, references, warnings } = self.parsed(node, parsed)?;
+        match &mut value {
+            Program::Script { parts, uses, .. } => {
+                self.settle(node, &references, warnings, context, uses);
+                for part in parts {
+                    if let ScriptPart::Value { expression, .. } = part {
+                        restrict(&mut expression.uses, uses);
+                    }
+                }
+            }
+            Program::Words(words) => {
+                let mut uses = Uses::default();
+                self.settle(node, &references, warnings, context, &mut uses);
+                for word in words {
+                    restrict(&mut word.uses, &uses);
+                }
+            }
+        }
+        Some(value)
+    }
+
+    fn parsed<T>(&mut self, node: &Node, parsed: Result<Parsed<T>, Vec<Mistake>>) -> Option<Parsed<T>> {
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(mistakes) => {
+                self.place(node, mistakes);
+                None
+            }
+        }
+    }
+
+    /// Puts mistakes in a text in their places in the file.
+    fn place(&mut self, node: &Node, mistakes: Vec<Mistake>) {
+        if mistakes.is_empty() {
+            return;
+        }
+        let positions = Positions::of(node, self.file);
+        for mistake in mistakes {
+            let span = positions.locate(&mistake.span);
+            self.report().add(Mistake { span, ..mistake });
+        }
+    }
+
+    /// Looks up what was read, and leaves in `uses` the steps among it.
+    fn settle(
+        &mut self,
+        node: &'tree Node,
+        references: &[Reference],
+        warnings: Vec<Mistake>,
+        context: Context<'tree>,
+        uses: &mut Uses,
+    ) {
+        let positions: OnceCell<Positions> = OnceCell::new();
+        let file = self.file;
+        let at = |span: &Range<usize>| positions.get_or_init(|| Positions::of(node, file)).locate(span);
+        let mut steps = BTreeSet::new();
+        for reference in references {
+            match self.resolver.resolve(reference, context, &at) {
+                Meaning::Step { id, file } => {
+                    steps.insert(StepId::new(id));
+                    uses.files |= file;
+                }
+                Meaning::Value { file } => uses.files |= file,
+                Meaning::Unknown => {}
+            }
+        }
+        uses.steps = steps;
+        self.place(node, warnings);
+    }
+}
+
+/// A part of a command reads no more than what all of it reads.
+fn restrict(part: &mut Uses, whole: &Uses) {
+    part.steps.retain(|step| whole.steps.contains(step));
+    part.files |= whole.files;
+}
