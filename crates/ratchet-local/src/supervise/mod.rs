@@ -1,0 +1,138 @@
+//! Steps' processes die with their engine.
+//!
+//! The command that a person starts (the *guard*) does not do the work. It starts a *reaper*, which starts the *engine*: the same program again, with
+//! the same arguments. Where the kernel allows it, the reaper is the first process of a process namespace, so that the kernel itself ends every
+//! process of every step when the guard, the reaper or the engine dies, whatever those processes did to get away. Elsewhere guard and reaper adopt what the
+//! engine leaves and end it. `docs/decisions/0003-steps-die-with-their-engine.md` says why it is so.
+
+mod guard;
+mod inherited;
+mod namespace;
+mod reaper;
+mod role;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use std::{fs, path::Path, sync::OnceLock};
+
+use ratchet_core::ids::ExecutionId;
+use serde::{Deserialize, Serialize};
+
+use self::role::Role;
+use crate::{
+    directory::StateDirectory,
+    error::LocalError,
+    lock::{EngineLock, Owner},
+    processes::{ProcessTable, end_leftovers},
+};
+
+/// Chooses how steps are supervised: `namespace`, `reaper` or `none`. Unset: the best that this machine can do.
+pub const CHOICE_VARIABLE: &str = "RATCHET_SUPERVISION";
+
+/// What ends the processes of steps when their engine dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supervision {
+    /// The kernel, with the process namespace that they live in.
+    Namespace,
+    /// A process above them, unless it is killed in the same moment.
+    Reaper,
+    /// Nothing: whoever takes the run over looks for them.
+    None,
+}
+
+impl Supervision {
+    /// This very process as the owner of a lock.
+    pub fn owner(self, table: &ProcessTable) -> Owner {
+        let pid = std::process::id();
+        Owner { pid, started: table.process(pid).map_or(0, |process| process.started), supervision: self }
+    }
+}
+
+/// What the engine knows of those above it.
+struct Above {
+    owner: Owner,
+    table: ProcessTable,
+}
+
+static ABOVE: OnceLock<Above> = OnceLock::new();
+
+/// Puts this process under supervision. To be called early in `main`, before there is a thread.
+///
+/// In the process that a person started it never returns: it waits for the engine, passes signals on to it, and ends as it ends. In the engine it returns,
+/// and the rest of `main` runs there. The engine is not in the terminal's foreground group: it may write to the terminal and not read from it.
+pub fn enter(state_dir: &Path) -> Result<Supervision, LocalError> {
+    match Role::of_this_process() {
+        None => {
+            let state = StateDirectory::new(state_dir);
+            end_orphans(&state)?;
+            guard::run(Choice::from_environment()?)
+        }
+        Some(Role::Guard(role)) => guard::run_in_user_namespace(role),
+        Some(Role::Reaper(role)) => reaper::run(role),
+        Some(Role::Engine(role)) => {
+            let above = role.settle()?;
+            let supervision = above.owner.supervision;
+            // Called twice it changes nothing: those above are the same.
+            let _ = ABOVE.set(above);
+            Ok(supervision)
+        }
+    }
+}
+
+/// The name under which this process holds the locks of runs.
+pub(crate) fn owner() -> Owner {
+    ABOVE.get().map_or_else(|| Supervision::None.owner(&ProcessTable::default()), |above| above.owner.clone())
+}
+
+/// The processes that owners of locks are looked up in: those that the guard sees.
+pub(crate) fn table() -> ProcessTable {
+    ABOVE.get().map_or_else(ProcessTable::default, |above| above.table.clone())
+}
+
+/// What supervises this process.
+pub fn current() -> Supervision {
+    ABOVE.get().map_or(Supervision::None, |above| above.owner.supervision)
+}
+
+/// What the caller chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Best,
+    This(Supervision),
+}
+
+impl Choice {
+    fn from_environment() -> Result<Self, LocalError> {
+        match std::env::var(CHOICE_VARIABLE).as_deref() {
+            Err(_) | Ok("") => Ok(Self::Best),
+            Ok("namespace") => Ok(Self::This(Supervision::Namespace)),
+            Ok("reaper") => Ok(Self::This(Supervision::Reaper)),
+            Ok("none") => Ok(Self::This(Supervision::None)),
+            Ok(other) => Err(LocalError::Supervision {
+                action: format!("use {CHOICE_VARIABLE}={other}"),
+                source: std::io::Error::other("it is none of namespace, reaper and none"),
+            }),
+        }
+    }
+}
+
+/// Ends what engines left that died with nobody above them. From inside a namespace it could not be seen.
+fn end_orphans(state: &StateDirectory) -> Result<(), LocalError> {
+    let Ok(entries) = fs::read_dir(state.unsupervised()) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let id = ExecutionId::new(name);
+        if !EngineLock::is_held(state, &id) {
+            end_leftovers(&ProcessTable::default(), state, &id)?;
+            // Another process may have done the same.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn failed(action: &str, source: impl Into<std::io::Error>) -> LocalError {
+    LocalError::Supervision { action: action.to_owned(), source: source.into() }
+}
