@@ -14,5 +14,7 @@ pub mod state_store;
 pub mod supervise;
 
 #[cfg(test)]
+mod contracts;
+#[cfg(test)]
 mod killed;
 pub mod workspace;

@@ -162,6 +162,11 @@ pub fn envelope(execution: &str, event: Event) -> Envelope {
     Envelope { execution: ExecutionId::new(execution), trace: trace(), event }
 }
 
+/// The event that a step of the first epoch is ready, nothing having gone wrong above it.
+pub fn step_ready(path: StepPath) -> Event {
+    Event::StepReady { epoch: Epoch::FIRST, path, needs: NeedOutcome::FINE, predecessor: None }
+}
+
 /// The write that puts an execution's row where there is none.
 pub fn put_execution(row: &ExecutionRow) -> Write {
     Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent }

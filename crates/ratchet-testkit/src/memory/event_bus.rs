@@ -71,3 +71,41 @@ impl EventBus for MemoryEventBus {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ratchet_engine::ports::Clock;
+
+    use super::*;
+    use crate::{builders::time, contract, memory::ManualClock};
+
+    struct Consumer {
+        bus: Arc<MemoryEventBus>,
+        clock: ManualClock,
+    }
+
+    #[async_trait]
+    impl contract::Consumer for Consumer {
+        fn bus(&self) -> Arc<dyn EventBus> {
+            self.bus.clone()
+        }
+
+        fn now(&self) -> Timestamp {
+            self.clock.now()
+        }
+
+        async fn next(&self) -> Envelope {
+            self.bus.take(self.clock.now()).unwrap_or_else(|| {
+                self.clock.set(self.bus.next_due().unwrap());
+                self.bus.take(self.clock.now()).unwrap()
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::event_bus(async || Consumer { bus: Arc::default(), clock: ManualClock::new(time(0), 0) }).await;
+    }
+}

@@ -115,3 +115,18 @@ fn inside(path: &str) -> Option<String> {
     }
     Some(parts.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{builders::execution_row, contract};
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        contract::workspaces(async || {
+            let workspaces = MemoryWorkspaces::new(Arc::default());
+            (Arc::new(workspaces) as Arc<dyn Workspaces>, execution_row("run"))
+        })
+        .await;
+    }
+}
