@@ -1,1 +1,25 @@
-fn main() {}
+//! The `ratchet` command: arguments in; words, pictures and exit codes out.
+
+mod arguments;
+mod attempt_logs;
+mod command_error;
+mod commands;
+mod console;
+mod definition;
+mod drawing;
+mod execution_name;
+mod exit_code;
+mod history;
+mod paint;
+mod progress;
+mod report;
+mod state;
+mod state_directory;
+mod telemetry;
+mod words;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    arguments::parse_and_run().into()
+}

@@ -1,0 +1,82 @@
+//! The command line: parsed here, carried out in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum, error::ErrorKind};
+
+use crate::{commands::Command, console::Console, exit_code::ExitCode, telemetry};
+
+/// What `--help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    completed, or the command did what it was asked
+  1    the execution failed or was cancelled, or the machine refused
+  2    the file, an input or the call is wrong; nothing ran
+  3    the execution is paused and waits for a person
+  4    completed, with failed steps that were told to let it go on
+  5    completed, and its changes were not applied to the directory
+  130  interrupted
+
+An execution is called by its name, by a prefix or suffix of it of at least four characters, or `last`.
+Every error has a code with a page: docs/errors/RT-nnnn.md";
+
+/// Runs workflows of shell steps and coding agents, durably, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "ratchet", version, max_term_width = 100, after_help = EXIT_CODES, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: CommonArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct CommonArguments {
+    /// Keep executions in this directory [default: ~/.local/state/ratchet]
+    #[arg(long, global = true, value_name = "DIR", env = "RATCHET_STATE_DIR", hide_env_values = true)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Write the engine's own log to standard error: a filter, like `info` or `ratchet_local=debug`
+    #[arg(long, global = true, value_name = "FILTER", env = "RATCHET_LOG", hide_env_values = true)]
+    pub(crate) log: Option<String>,
+    /// Write that log as `text` or as `json`
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the engine's own log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of text an event
+    Text,
+    /// A JSON object an event
+    Json,
+}
+
+/// What the process was called with, carried out.
+pub(crate) fn parse_and_run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Completed,
+                _ => ExitCode::WrongCall,
+            };
+        }
+    };
+    let console = Console::new();
+    let carried_out =
+        telemetry::start_logging(&arguments.common).and_then(|()| arguments.command.run(&arguments.common, console));
+    match carried_out {
+        Ok(code) => code,
+        Err(error) => {
+            let text = error.rendered(console.err);
+            if !text.is_empty() {
+                console.say(&text);
+            }
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What the command says when it cannot do what it was asked: what happened, where, and what to do, with a stable code.
+
+use std::{io, path::PathBuf};
+
+use ratchet_core::ids::ExecutionId;
+use ratchet_engine::{
+    ports::{BlobError, StoreError},
+    view::RowsError,
+};
+use ratchet_local::error::LocalError;
+use thiserror::Error;
+
+use crate::{exit_code::ExitCode, paint::Paint};
+
+/// Everything that the command itself refuses, and the errors of the libraries under it.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    /// A file that was named cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A file cannot be written or removed.
+    #[error("{} cannot be changed: {source}", path.display())]
+    FileWrite { path: PathBuf, source: io::Error },
+    /// The workflow file has mistakes, which were shown already.
+    #[error("{name} has {count}")]
+    Mistakes { name: String, count: String },
+    /// Inputs are missing, unknown or of the wrong type.
+    #[error("the inputs are wrong:\n{}", .0.iter().map(|mistake| format!("  - {mistake}")).collect::<Vec<_>>().join("\n"))]
+    Inputs(Vec<String>),
+    /// An argument is not what it must be.
+    #[error("{argument}: {reason}")]
+    Argument { argument: &'static str, reason: String, hint: &'static str },
+    /// No execution has the name.
+    #[error("there is no execution {name}")]
+    UnknownExecution { name: String },
+    /// More than one execution has the name.
+    #[error("{name} is the name of {} executions: {}", found.len(), found.join(", "))]
+    AmbiguousExecution { name: String, found: Vec<String> },
+    /// `last` was asked for, and nothing ever ran.
+    #[error("there are no executions yet")]
+    NoExecutions,
+    /// The workflow has no such step.
+    #[error("the workflow {workflow} has no step {step}")]
+    UnknownStep { workflow: String, step: String, nearest: Option<String> },
+    /// There is neither a home nor a state directory.
+    #[error("there is no state directory: neither HOME nor XDG_STATE_HOME is set")]
+    NoStateDirectory,
+    /// The state directory cannot be used.
+    #[error("the state directory {} cannot be used: {source}", place.display())]
+    StateDirectory { place: PathBuf, source: io::Error },
+    /// The execution stands where the call does not apply.
+    #[error("{execution} is {status}, so it cannot be {action}")]
+    NotApplicable { execution: ExecutionId, status: String, action: &'static str, hint: String },
+    /// Nothing was logged.
+    #[error("there is no log of {what}")]
+    NoLog { what: String },
+    /// The step's values cannot be filled in.
+    #[error("{step} cannot be rendered: {reason}")]
+    Render { step: String, reason: String },
+    /// The history is not what was written.
+    #[error("the history of {execution} is broken: {reason}")]
+    BrokenHistory { execution: ExecutionId, reason: String },
+    /// The definition that an execution followed is not to be read any more.
+    #[error("the definition of {execution} cannot be read: {reason}")]
+    Definition { execution: ExecutionId, reason: String },
+    /// An execution of the same key has other inputs or another definition.
+    #[error("the key names {execution} already, which {difference}")]
+    KeyTaken { execution: ExecutionId, difference: &'static str },
+    /// The command's own output cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(io::Error),
+    /// The system gives no means to wait for several things at once.
+    #[error("the engine cannot start: {0}")]
+    Runtime(io::Error),
+    /// Whoever read the output went away. Nothing is wrong.
+    #[error("nobody reads the output")]
+    ReaderGone,
+    /// The local engine failed.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The state store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blob store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A stored value is damaged.
+    #[error("the stored value {digest} cannot be read: {reason}")]
+    Value { digest: String, reason: String },
+}
+
+impl From<RowsError> for CommandError {
+    fn from(error: RowsError) -> Self {
+        match error {
+            RowsError::Store(error) => error.into(),
+            RowsError::Blob(error) => error.into(),
+            RowsError::Value { digest, reason } => Self::Value { digest, reason },
+        }
+    }
+}
+
+impl CommandError {
+    /// The stable code of the error's page in `docs/errors`; none where there is nothing to read about.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::File { .. } => "RT-0400",
+            Self::FileWrite { .. } => "RT-0415",
+            Self::Inputs(_) => "RT-0401",
+            Self::Argument { .. } => "RT-0402",
+            Self::UnknownExecution { .. } | Self::NoExecutions => "RT-0403",
+            Self::AmbiguousExecution { .. } => "RT-0404",
+            Self::UnknownStep { .. } => "RT-0405",
+            Self::NoStateDirectory | Self::StateDirectory { .. } => "RT-0406",
+            Self::NotApplicable { .. } => "RT-0407",
+            Self::NoLog { .. } => "RT-0408",
+            Self::Render { .. } => "RT-0409",
+            Self::BrokenHistory { .. } => "RT-0410",
+            Self::Definition { .. } => "RT-0411",
+            Self::KeyTaken { .. } => "RT-0412",
+            Self::Output(_) => "RT-0413",
+            Self::Runtime(_) => "RT-0416",
+            Self::Value { .. } => "RT-0414",
+            Self::Local(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Blob(error) => error.code(),
+            Self::Mistakes { .. } | Self::ReaderGone => return None,
+        })
+    }
+
+    /// What to do about it.
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::File { .. } => "check the path, and that you may read it".to_owned(),
+            Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),
+            Self::Inputs(_) => "give inputs with -i name=value or --inputs FILE".to_owned(),
+            Self::Argument { hint, .. } => (*hint).to_owned(),
+            Self::UnknownExecution { .. } => "`ratchet list` shows the executions of this state directory".to_owned(),
+            Self::NoExecutions => "`ratchet run FILE` makes the first".to_owned(),
+            Self::AmbiguousExecution { .. } => "give more of its name".to_owned(),
+            Self::UnknownStep { nearest: Some(nearest), .. } => format!("did you mean {nearest}?"),
+            Self::UnknownStep { nearest: None, .. } => "`ratchet graph FILE` shows its steps".to_owned(),
+            Self::NoStateDirectory | Self::StateDirectory { .. } => {
+                "name a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
+            }
+            Self::NotApplicable { hint, .. } => hint.clone(),
+            Self::NoLog { .. } => {
+                "a step that never started wrote nothing; `ratchet status` shows which did".to_owned()
+            }
+            Self::Render { .. } => {
+                "give the inputs with -i, and an earlier run's outputs with --from EXECUTION".to_owned()
+            }
+            Self::BrokenHistory { .. } => {
+                "the state was changed by something else than ratchet; do not trust it".to_owned()
+            }
+            Self::Definition { .. } | Self::Value { .. } => {
+                "the blob store is damaged: restore it from a copy".to_owned()
+            }
+            Self::KeyTaken { .. } => "use another --idempotency-key for other work".to_owned(),
+            Self::Local(error) => error.hint(),
+            Self::Store(error) => error.hint().to_owned(),
+            Self::Blob(error) => error.hint().to_owned(),
+            Self::Runtime(_) => "raise the limits of open files and processes (`ulimit -a`)".to_owned(),
+            Self::Mistakes { .. } | Self::Output(_) | Self::ReaderGone => return None,
+        })
+    }
+
+    /// What the command's exit code says.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::File { .. }
+            | Self::Mistakes { .. }
+            | Self::Inputs(_)
+            | Self::Argument { .. }
+            | Self::UnknownExecution { .. }
+            | Self::AmbiguousExecution { .. }
+            | Self::NoExecutions
+            | Self::UnknownStep { .. }
+            | Self::NoStateDirectory
+            | Self::StateDirectory { .. }
+            | Self::NotApplicable { .. }
+            | Self::NoLog { .. }
+            | Self::Render { .. }
+            | Self::KeyTaken { .. }
+            | Self::Local(
+                LocalError::Driven { .. }
+                | LocalError::NoWorkspace { .. }
+                | LocalError::Bound { .. }
+                | LocalError::LinkedWorktree { .. }
+                | LocalError::NotFound(_),
+            ) => ExitCode::WrongCall,
+            Self::FileWrite { .. }
+            | Self::BrokenHistory { .. }
+            | Self::Definition { .. }
+            | Self::Output(_)
+            | Self::Runtime(_)
+            | Self::Local(_)
+            | Self::Store(_)
+            | Self::Blob(_)
+            | Self::Value { .. } => ExitCode::Failed,
+            Self::ReaderGone => ExitCode::Completed,
+        }
+    }
+
+    /// The error as a person reads it; empty where there is nothing to say.
+    pub(crate) fn rendered(&self, paint: Paint) -> String {
+        if matches!(self, Self::ReaderGone) {
+            return String::new();
+        }
+        let head = match self.code() {
+            Some(code) => format!("error[{code}]"),
+            None => "error".to_owned(),
+        };
+        let mut text = format!("{}: {self}", paint.bad(&head));
+        if let Some(hint) = self.hint() {
+            text.push_str(&format!("\n{}: {hint}", paint.bold("hint")));
+        }
+        text
+    }
+}

@@ -1,0 +1,99 @@
+use clap::Args;
+use jiff::{Timestamp, tz::TimeZone};
+use ratchet_core::history::Actor;
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::CommonArguments,
+    command_error::CommandError,
+    console::Console,
+    execution_name,
+    exit_code::ExitCode,
+    history::{Entry, History},
+    state::State,
+    words::counted,
+};
+
+/// Show every change of an execution: who, when, why
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each record is sealed by a hash over itself and the one before it in its row. The chains are checked; a broken one is an error.
+
+Examples:
+  ratchet history
+  ratchet history k3f9 --json | jq '.records[] | select(.actor != \"engine\")'")]
+pub(super) struct HistoryArguments {
+    /// The execution
+    #[arg(default_value = "last")]
+    execution: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(
+    arguments: &HistoryArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let state = State::open_for(common, &arguments.execution)?;
+    let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    // The order needs the graph; a history is shown also where the definition is gone.
+    let workflow = state.workflow(&row).await.ok();
+    let history = History::load(&*state.store, workflow.as_ref(), &row).await?;
+    if arguments.json {
+        console.json(&json!({
+            "execution_id": row.id,
+            "whole": history.breaks.is_empty(),
+            "breaks": history.breaks,
+            "records": history.entries,
+        }))?;
+    } else {
+        let width = history.entries.iter().map(|entry| entry.row.chars().count()).max().unwrap_or(0);
+        let lines: String = history.entries.iter().map(|entry| line(entry, width, console)).collect();
+        console.text(&lines)?;
+        if history.breaks.is_empty() {
+            console
+                .say(&console.err.dim(&format!("{}, every chain is whole", counted(history.entries.len(), "record"))));
+        }
+    }
+    match history.breaks.is_empty() {
+        true => Ok(ExitCode::Completed),
+        false => Err(CommandError::BrokenHistory { execution: row.id, reason: history.breaks.join("; ") }),
+    }
+}
+
+fn line(entry: &Entry, width: usize, console: Console) -> String {
+    let paint = console.out;
+    let change = entry.change["change"].as_str().unwrap_or("changed").replace('_', " ");
+    let who = match &entry.actor {
+        Actor::Engine => "engine".to_owned(),
+        Actor::Runner => "runner".to_owned(),
+        Actor::Person(name) => name.clone(),
+    };
+    format!(
+        "{}  {:<width$}  {:>2}  {}  {}\n",
+        paint.dim(&clock(entry.at)),
+        entry.row,
+        entry.number,
+        paint.bold(&format!("{change}{}", detail(&entry.change))),
+        paint.dim(&format!("by {who}: {}", entry.cause)),
+    )
+}
+
+/// What of a change is worth a word.
+fn detail(change: &Value) -> String {
+    if let Some(message) = change["failure"]["message"].as_str() {
+        return format!(": {}", crate::words::one_line(message.lines().next().unwrap_or_default()));
+    }
+    let words = ["status", "reason", "ending", "count"].iter().find_map(|name| match &change[*name] {
+        Value::String(text) => Some(text.replace('_', " ")),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    });
+    words.map(|words| format!(" ({words})")).unwrap_or_default()
+}
+
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}

@@ -1,0 +1,204 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+use ratchet_core::execution::ExecutionRow;
+use ratchet_engine::ports::StateStore;
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::CommonArguments,
+    attempt_logs::{AttemptFolder, LogLine, Tail, attempts},
+    command_error::CommandError,
+    console::Console,
+    execution_name,
+    exit_code::ExitCode,
+    state::State,
+    words::{harmless, one_line},
+};
+
+/// How often a log that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Show what steps wrote
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of each step the newest attempt is shown, unless --attempt says which.
+
+Examples:
+  ratchet logs                          every step of the newest execution
+  ratchet logs last tests               one step
+  ratchet logs k3f9 generate[3] --attempt 1
+  ratchet logs -f                       until the execution ends
+  ratchet logs last write --transcript  what an agent said and did")]
+pub(super) struct LogsArguments {
+    /// The execution
+    #[arg(default_value = "last")]
+    execution: String,
+    /// One step, or one child of a fan-out (`generate[3]`)
+    step: Option<String>,
+    /// Go on showing what is written until the execution ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Show what agents said and did instead of what processes wrote
+    #[arg(long)]
+    transcript: bool,
+    /// Show this attempt instead of the newest
+    #[arg(long, value_name = "N")]
+    attempt: Option<u32>,
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(
+    arguments: &LogsArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let state = State::open_for(common, &arguments.execution)?;
+    let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    let root = state.directory.execution(&row.id).join("attempts");
+    let mut printer = Printer { arguments, console, tails: HashMap::new(), printed: false };
+    loop {
+        // Whether it goes on is asked before the files are read, so that what a step wrote last is not missed.
+        let goes_on = arguments.follow && goes_on(&state, &row).await?;
+        let found = attempts(&root).map_err(|source| CommandError::File { path: root.clone(), source })?;
+        for folder in wanted(found, arguments) {
+            printer.print(&folder)?;
+        }
+        if !goes_on {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    if printer.printed || arguments.follow {
+        return Ok(ExitCode::Completed);
+    }
+    let what = match (&arguments.step, arguments.transcript) {
+        (Some(step), _) => format!("{step} in {}", row.id),
+        (None, true) => format!("an agent in {}", row.id),
+        (None, false) if !printer.tails.is_empty() => return Ok(ExitCode::Completed),
+        (None, false) => row.id.to_string(),
+    };
+    if arguments.step.is_some() && !printer.tails.is_empty() && !arguments.transcript {
+        return Ok(ExitCode::Completed);
+    }
+    Err(CommandError::NoLog { what })
+}
+
+async fn goes_on(state: &State, row: &ExecutionRow) -> Result<bool, CommandError> {
+    let row = state.store.execution(&row.id).await?;
+    Ok(row.is_some_and(|row| !row.status.is_ended()))
+}
+
+/// Of each step the attempt that is asked for, in the order in which they began.
+fn wanted(found: Vec<AttemptFolder>, arguments: &LogsArguments) -> Vec<AttemptFolder> {
+    let fits = |folder: &AttemptFolder| {
+        arguments.step.as_ref().is_none_or(|step| folder.is_of(step))
+            && arguments.attempt.is_none_or(|attempt| attempt == folder.attempt)
+    };
+    let mut newest: BTreeMap<String, (usize, AttemptFolder)> = BTreeMap::new();
+    for (position, folder) in found.into_iter().enumerate().filter(|(_, folder)| fits(folder)) {
+        let newer = |(_, known): &(usize, AttemptFolder)| (known.epoch, known.attempt) < (folder.epoch, folder.attempt);
+        if newest.get(&folder.step).is_none_or(newer) {
+            newest.insert(folder.step.clone(), (position, folder));
+        }
+    }
+    let mut newest: Vec<(usize, AttemptFolder)> = newest.into_values().collect();
+    newest.sort_by_key(|(position, _)| *position);
+    newest.into_iter().map(|(_, folder)| folder).collect()
+}
+
+struct Printer<'a> {
+    arguments: &'a LogsArguments,
+    console: Console,
+    tails: HashMap<PathBuf, Tail>,
+    printed: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, folder: &AttemptFolder) -> Result<(), CommandError> {
+        let path = if self.arguments.transcript { folder.transcript() } else { folder.output() };
+        if !path.exists() {
+            return Ok(());
+        }
+        let tail = self.tails.entry(path.clone()).or_insert_with(|| Tail::new(path.clone()));
+        let mut text = String::new();
+        let whole = self.arguments.step.as_ref().is_some_and(|step| *step == folder.step);
+        let prefix = if whole { String::new() } else { self.console.out.dim(&format!("{} | ", folder.step)) };
+        tail.read(|line| {
+            let shown = match (self.arguments.json, self.arguments.transcript) {
+                (true, _) => as_json(folder, line),
+                (false, true) => said(line),
+                (false, false) => written(line),
+            };
+            for line in shown.iter().flat_map(|shown| shown.lines()) {
+                text.push_str(if self.arguments.json { "" } else { &prefix });
+                text.push_str(line);
+                text.push('\n');
+            }
+        })
+        .map_err(|source| CommandError::File { path, source })?;
+        self.printed |= !text.is_empty();
+        self.console.text(&text)
+    }
+}
+
+fn as_json(folder: &AttemptFolder, line: &str) -> Option<String> {
+    let entry: Value = serde_json::from_str(line).ok()?;
+    Some(json!({ "step": folder.step, "epoch": folder.epoch, "attempt": folder.attempt, "entry": entry }).to_string())
+}
+
+fn written(line: &str) -> Option<String> {
+    let line: LogLine = serde_json::from_str(line).ok()?;
+    // An empty line is a line too.
+    Some(if line.text.trim().is_empty() { "\n".to_owned() } else { harmless(&line.text) })
+}
+
+/// What an event of a session says to a person; none where it says nothing.
+fn said(line: &str) -> Option<String> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let parts = event["message"]["content"].as_array();
+    match event["type"].as_str()? {
+        "assistant" => {
+            let words: Vec<String> = parts?.iter().filter_map(assistant_part).collect();
+            (!words.is_empty()).then(|| words.join("\n"))
+        }
+        "user" => {
+            let results: Vec<String> = parts?.iter().filter_map(tool_result).collect();
+            (!results.is_empty()).then(|| results.join("\n"))
+        }
+        "result" => {
+            let turns = event["num_turns"].as_u64().unwrap_or(0);
+            let cost = event["total_cost_usd"].as_f64().unwrap_or(0.0);
+            Some(format!(
+                "= {} ({turns} turns, {})",
+                event["subtype"].as_str().unwrap_or("ended"),
+                crate::words::dollars(cost)
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn assistant_part(part: &Value) -> Option<String> {
+    match part["type"].as_str()? {
+        "text" => part["text"].as_str().map(harmless),
+        "tool_use" => {
+            let input = &part["input"];
+            let what = ["file_path", "path", "pattern", "command"].iter().find_map(|name| input[*name].as_str());
+            Some(format!("> {} {}", part["name"].as_str().unwrap_or("tool"), one_line(what.unwrap_or_default())))
+        }
+        _ => None,
+    }
+}
+
+fn tool_result(part: &Value) -> Option<String> {
+    let failed = part["is_error"].as_bool().unwrap_or(false);
+    let text = part["content"].as_str().unwrap_or("the tool failed");
+    failed.then(|| format!("! {}", one_line(text)))
+}

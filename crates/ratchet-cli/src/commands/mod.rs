@@ -1,0 +1,60 @@
+//! One file per command.
+
+mod completions;
+mod doctor;
+mod graph;
+mod history;
+mod list;
+mod logs;
+mod prune;
+mod rm;
+mod schema;
+mod status;
+mod validate;
+
+use std::future::Future;
+
+use clap::Subcommand;
+
+use crate::{arguments::CommonArguments, command_error::CommandError, console::Console, exit_code::ExitCode};
+
+/// The commands, in the order of a workflow's life.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Validate(validate::ValidateArguments),
+    Graph(graph::GraphArguments),
+    Status(status::StatusArguments),
+    List(list::ListArguments),
+    Logs(logs::LogsArguments),
+    History(history::HistoryArguments),
+    Rm(rm::RmArguments),
+    Prune(prune::PruneArguments),
+    Schema(schema::SchemaArguments),
+    Doctor(doctor::DoctorArguments),
+    Completions(completions::CompletionsArguments),
+}
+
+impl Command {
+    /// Does what was asked.
+    pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Validate(arguments) => validate::run(arguments, console),
+            Self::Graph(arguments) => graph::run(arguments, console),
+            Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
+            Self::List(arguments) => wait_for(list::run(arguments, common, console)),
+            Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
+            Self::History(arguments) => wait_for(history::run(arguments, common, console)),
+            Self::Rm(arguments) => wait_for(rm::run(arguments, common, console)),
+            Self::Prune(arguments) => wait_for(prune::run(arguments, common, console)),
+            Self::Schema(arguments) => schema::run(arguments, console),
+            Self::Doctor(arguments) => doctor::run(arguments, common, console),
+            Self::Completions(arguments) => completions::run(arguments, console),
+        }
+    }
+}
+
+/// Runs a command that reads or drives executions. The others start no runtime.
+fn wait_for<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,145 @@
+//! An execution in words: what happened, what it gave, and what went wrong.
+
+use jiff::Timestamp;
+use ratchet_core::{
+    ids::StepId,
+    status::{ExecutionStatus, StepStatus},
+};
+use ratchet_engine::view::{ExecutionView, StepView};
+use serde_json::Value;
+
+use crate::{
+    paint::{Paint, mark},
+    words::{between, counted, dollars, elapsed, harmless, one_line},
+};
+
+/// Lines of a failed step's last output that are shown.
+const DETAIL_MOST: usize = 12;
+/// Characters of an output's value that are shown.
+const VALUE_WIDEST: usize = 120;
+
+/// One line: the mark, the workflow, how it stands, how long it took, what it cost, its name.
+pub(crate) fn headline(view: &ExecutionView, paint: Paint, now: Timestamp) -> String {
+    let sign = match view.status {
+        ExecutionStatus::Completed => mark(StepStatus::Completed),
+        ExecutionStatus::Failed => mark(StepStatus::Failed),
+        ExecutionStatus::Running => mark(StepStatus::Running),
+        ExecutionStatus::Paused => mark(StepStatus::Waiting),
+        ExecutionStatus::Cancelled => mark(StepStatus::Cancelled),
+    };
+    let until = view.ended_at.unwrap_or(if view.status == ExecutionStatus::Running { now } else { view.updated_at });
+    let mut line = format!(
+        "{} {} {} {} {}",
+        paint.execution(view.status, sign),
+        paint.bold(&view.workflow_name),
+        paint.execution(view.status, view.status.as_str()),
+        if view.ended_at.is_some() { "in" } else { "after" },
+        elapsed(between(view.created_at, until)),
+    );
+    if !view.failed_steps.is_empty() && view.status == ExecutionStatus::Completed {
+        line.push_str(&paint.warn(&format!(" with {}", counted(view.failed_steps.len(), "failed step"))));
+    }
+    if view.cost_usd > 0.0 {
+        line.push_str(&format!("  {}", dollars(view.cost_usd)));
+    }
+    line.push_str(&paint.dim(&format!("  {}", view.execution_id)));
+    line
+}
+
+/// A line a step, in the order of the file.
+pub(crate) fn steps(view: &ExecutionView, paint: Paint, now: Timestamp) -> Vec<String> {
+    let width = view.steps.iter().map(|(id, _)| id.as_str().chars().count()).max().unwrap_or(0);
+    view.steps.iter().map(|(id, step)| step_line(id, step, width, paint, now)).collect()
+}
+
+fn step_line(id: &StepId, step: &StepView, width: usize, paint: Paint, now: Timestamp) -> String {
+    let sign = paint.step(step.status, mark(step.status));
+    let word = format!("{:<9}", step.status.as_str());
+    let mut line = format!("  {sign} {:<width$}  {}", id.as_str(), paint.step(step.status, &word));
+    if let Some(started) = step.started_at {
+        line.push_str(&format!(" {:>7}", elapsed(between(started, step.completed_at.unwrap_or(now)))));
+    }
+    let mut notes = Vec::new();
+    if step.attempts > 1 {
+        notes.push(counted(step.attempts as usize, "attempt"));
+    }
+    if let Some(children) = &step.children {
+        let states = children.by_status.iter().map(|(status, count)| format!("{count} {status}"));
+        notes.push(format!(
+            "{}: {}",
+            counted(children.count as usize, "child").replace("childs", "children"),
+            states.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    notes.extend(step.cost_usd.map(dollars));
+    notes.extend(step.cached.then(|| "cached".to_owned()));
+    notes.extend(step.reason.map(str::to_owned));
+    notes.extend(step.warning.as_deref().map(one_line));
+    notes.extend(step.error.as_ref().map(|error| one_line(error.message.lines().next().unwrap_or_default())));
+    if !notes.is_empty() {
+        line.push_str(&format!("  {}", paint.dim(&notes.join(", "))));
+    }
+    line.trim_end().to_owned()
+}
+
+/// What each failed step said, with its last output and what to do.
+pub(crate) fn failures(view: &ExecutionView, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, step) in &view.steps {
+        let Some(error) = &step.error else { continue };
+        let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        let attempts = if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
+        let mut message = error.message.lines();
+        let first = harmless(message.next().unwrap_or_default());
+        lines.push(format!(
+            "{} {}{attempts}: {first}{code}",
+            paint.bad(mark(StepStatus::Failed)),
+            paint.bold(id.as_str())
+        ));
+        lines.extend(message.map(|line| format!("  {}", harmless(line))));
+        if let Some(detail) = &error.detail {
+            let detail = harmless(detail);
+            let all: Vec<&str> = detail.lines().collect();
+            let left_out = all.len().saturating_sub(DETAIL_MOST);
+            if left_out > 0 {
+                lines.push(paint.dim(&format!("    … {} above", counted(left_out, "line"))));
+            }
+            lines.extend(all[left_out..].iter().map(|line| format!("    {line}")));
+        }
+        if let Some(children) = step.children.as_ref().filter(|children| !children.failed_items.is_empty()) {
+            let items: Vec<String> = children.failed_items.iter().map(|item| format!("{id}[{item}]")).collect();
+            lines.push(format!("  failed: {}", items.join(", ")));
+        }
+        if let Some(hint) = &error.hint {
+            lines.push(format!("  {}: {}", paint.bold("hint"), harmless(hint)));
+        }
+    }
+    if let Some(error) = &view.error {
+        let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        lines.push(format!("{} {}{code}", paint.bad(mark(StepStatus::Failed)), harmless(&error.message)));
+        lines.extend(error.hint.iter().map(|hint| format!("  {}: {}", paint.bold("hint"), harmless(hint))));
+    }
+    lines
+}
+
+/// What the execution gave, a line a value.
+pub(crate) fn outputs(view: &ExecutionView, paint: Paint) -> Vec<String> {
+    let width = view.outputs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    view.outputs
+        .iter()
+        .map(|(name, value)| {
+            let text = console::truncate_str(&one_line(&value_words(value)), VALUE_WIDEST, "…").into_owned();
+            format!("  {:<width$}  {}", name, if value.is_null() { paint.dim("not set") } else { text })
+        })
+        .collect()
+}
+
+fn value_words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(file) if file.contains_key("digest") && file.contains_key("path") => {
+            file["path"].as_str().unwrap_or_default().to_owned()
+        }
+        other => other.to_string(),
+    }
+}
