@@ -103,8 +103,7 @@ pub fn decide_step(
         (S::Running { .. } | S::Waiting(Waiting::Retry { .. }), E::GivenUp { failure })
                                                          => Ok(task_lost::give_up(row, failure, policy)),
         (S::FannedOut { .. }, E::ChildrenDone(outcome))  => Ok(children_done::settle(outcome, policy)),
-        (S::Running { .. }, E::Cancelled)                => Ok(cancelled::stop(row)),
-        (S::FannedOut { .. } | S::Waiting(_), E::Cancelled)
+        (S::Running { .. } | S::FannedOut { .. } | S::Waiting(_), E::Cancelled)
                                                          => Ok(cancelled::stop(row)),
         (S::Completed | S::Failed { .. } | S::Skipped(_), E::LaneTaken { successor }) if row.successor != *successor
                                                          => Ok(lane_taken::pass_on(*successor)),

@@ -159,7 +159,7 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
 }
 
 fn execution_edges() -> Edges {
-    let policy = ExecutionPolicy { timeout: None, finally_timeout: Duration::from_secs(60) };
+    let policy = ExecutionPolicy { timeout: None, finally_timeout: Duration::from_mins(1) };
     let mut edges = Edges::new();
     for status in ExecutionStatus::ALL {
         for (in_finally, endings) in [(false, vec![]), (true, vec![]), (true, vec![Ending::Cancelled])] {

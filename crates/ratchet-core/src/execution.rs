@@ -189,6 +189,7 @@ impl ExecutionRow {
                 self.status = ExecutionStatus::Running;
                 self.endings.clear();
                 self.in_finally = false;
+                self.options.selection = Selection::All;
                 self.pause_reason = None;
                 self.deadline = *deadline;
                 self.wake_at = Some(record.at);

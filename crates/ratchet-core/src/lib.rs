@@ -19,6 +19,7 @@ pub mod join;
 pub mod output;
 pub mod reconcile;
 pub mod rejection;
+pub mod replay;
 pub mod resume;
 pub mod retry;
 pub mod status;

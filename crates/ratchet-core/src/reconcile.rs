@@ -11,7 +11,7 @@ use crate::{
     ids::{StepId, StepKey, StepPath},
     join::NeedOutcome,
     resume::{children_survive, counting},
-    status::ExecutionStatus,
+    status::{ExecutionStatus, StepStatus},
     step::{StepRow, StepState, Waiting},
     transition::Ending,
     workflow::Place,
@@ -37,6 +37,8 @@ pub struct Plan {
     pub retry_due: Vec<(StepKey, u32)>,
     /// Fan-outs whose children may need a push.
     pub fan_outs: Vec<StepKey>,
+    /// Fan-outs that ended before all of their children: those that still run are to be stopped.
+    pub ended_fan_outs: Vec<StepKey>,
     /// Steps of this epoch that wait for a person, while the execution does not know.
     pub waiting_for_person: Vec<StepId>,
     /// The run is to end early.
@@ -78,6 +80,9 @@ pub fn reconcile(
         .filter(|row| row.key.epoch < execution.epoch && !row.status().is_settled())
         .map(|row| row.key.clone())
         .collect();
+    let ended = |row: &&&StepRow| matches!(row.status(), StepStatus::Failed | StepStatus::Cancelled);
+    let fan_outs = newest.iter().flatten().filter(|row| row.items.is_some());
+    plan.ended_fan_outs = fan_outs.filter(ended).map(|row| row.key.clone()).collect();
     let counts = counting(graph, newest, resumes, execution.epoch);
     let outcomes = outcomes(graph, execution, &counts);
     for node in graph.nodes() {

@@ -10,7 +10,8 @@ use crate::{
     graph::{Graph, NodeIndex},
     ids::{Epoch, StepId},
     status::StepStatus,
-    step::StepRow,
+    step::{StepRow, StepState},
+    transition::SkipReason,
     workflow::Place,
 };
 
@@ -30,7 +31,7 @@ pub fn counting<'a>(
         let node = graph.node(index);
         let holds = row.key.epoch == epoch
             || (node.place == Place::Work
-                && matches!(row.status(), StepStatus::Completed | StepStatus::Skipped)
+                && ended_well(row)
                 && !resets.since(row.key.epoch, index)
                 && node.needs.iter().all(|need| counts[need.position()].is_some()));
         if holds {
@@ -56,6 +57,12 @@ pub fn children_survive(
             .needs
             .iter()
             .all(|need| counts[need.position()].is_some_and(|row| row.key.epoch <= old.key.epoch))
+}
+
+/// A step that the call left out is not done: a resume runs it.
+fn ended_well(row: &StepRow) -> bool {
+    row.status() == StepStatus::Completed
+        || matches!(&row.state, StepState::Skipped(reason) if *reason != SkipReason::NotSelected)
 }
 
 /// Which steps each resume reset.

@@ -55,13 +55,13 @@ impl RetryPolicy {
         attempts: NonZeroU32::MIN,
         delay: Duration::from_secs(1),
         backoff: Backoff::Exponential,
-        max_delay: Duration::from_secs(300),
+        max_delay: Duration::from_mins(5),
         jitter: false,
         on: Vec::new(),
     };
 
     /// The delay before the next attempt after `failures` failed ones (at least one), or `None` where that was the last.
-    /// `chance` in 0..=u32::MAX is the randomness of the jitter: it comes in as data.
+    /// `chance`, any `u32`, is the randomness of the jitter: it comes in as data.
     pub fn next_delay(&self, failures: u32, failure: &StepFailure, chance: u32) -> Option<Duration> {
         if failures >= self.attempts.get() || !self.covers(failure.class) {
             return None;

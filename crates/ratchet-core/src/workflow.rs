@@ -335,8 +335,12 @@ impl Step {
                 templates.extend(&text.output);
             }
         }
-        templates.into_iter().for_each(|template| visit(&template.uses));
-        expressions.into_iter().for_each(|expression| visit(&expression.uses));
+        for template in templates {
+            visit(&template.uses);
+        }
+        for expression in expressions {
+            visit(&expression.uses);
+        }
     }
 }
 

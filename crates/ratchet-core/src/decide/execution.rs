@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     event::ExecutionEvent,
-    execution::ExecutionRow,
+    execution::{ExecutionRow, Selection},
     output::Outputs,
     rejection::Rejection,
     status::ExecutionStatus,
@@ -41,7 +41,7 @@ pub fn decide_execution(
         (S::Running, E::PauseRequested { reason, step })     => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone() }),
         (S::Paused | S::Failed | S::Cancelled, E::ResumeRequested { reset_from })
                                                              => Ok(resumed(reset_from, policy, now)),
-        (S::Completed, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || row.continued
+        (S::Completed, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
                                                              => Ok(resumed(reset_from, policy, now)),
         (S::Running, E::AllSettled { failed, continued, outputs })
                                                              => Ok(ended(row, *failed, *continued, outputs)),
@@ -49,6 +49,11 @@ pub fn decide_execution(
         (status, E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
     }
+}
+
+/// A run that completed has more to do where a step failed and was passed over, or where the call left steps out.
+fn has_more(row: &ExecutionRow) -> bool {
+    row.continued || row.options.selection != Selection::All
 }
 
 /// A run ends early once; what then runs under `finally` may itself take too long.

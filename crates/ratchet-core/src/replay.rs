@@ -1,0 +1,240 @@
+//! Replay: the state as it was, decided again from the history and compared with what was recorded.
+//!
+//! A record holds what changed. The event that changed it follows from the change and from where the row stood, so each record can be decided again:
+//! a decision that comes out otherwise, or a hash that does not follow from the record before, is a finding.
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::{
+    decide::{ExecutionPolicy, StepPolicy, decide_execution, decide_step},
+    event::{ExecutionEvent, Outcome, StepEvent, Verdict},
+    execution::ExecutionRow,
+    history::{Chain, Record},
+    ids::{Epoch, StepKey, TokenHash},
+    join::NeedOutcome,
+    output::Outputs,
+    rejection::Rejection,
+    status::ExecutionStatus,
+    step::{StepRow, StepState},
+    transition::{ExecutionTransition, StepTransition},
+};
+
+/// Why a history cannot be what happened.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ReplayFinding {
+    /// A record does not follow from the one before it: it was altered, left out or put in.
+    #[error("record {number} of {row} does not follow from the one before it")]
+    BrokenChain {
+        /// The row.
+        row: String,
+        /// The record.
+        number: u64,
+    },
+    /// The event of a record does not apply where the row stood.
+    #[error("record {number} of {row} cannot have happened: {rejection}")]
+    Impossible {
+        /// The row.
+        row: String,
+        /// The record.
+        number: u64,
+        /// Why not.
+        rejection: Rejection,
+    },
+    /// The same event decides otherwise.
+    #[error("record {number} of {row} says {recorded}, and deciding again says {decided}")]
+    DecidedOtherwise {
+        /// The row.
+        row: String,
+        /// The record.
+        number: u64,
+        /// What the history says.
+        recorded: String,
+        /// What the tables say.
+        decided: String,
+    },
+    /// The row is not what its records make.
+    #[error("{row} is not what its records make of it")]
+    OtherState {
+        /// The row.
+        row: String,
+    },
+}
+
+/// Replays the records of a step, those of earlier attempts first, and returns the row that they make.
+pub fn replay_step(
+    key: &StepKey,
+    needs: NeedOutcome,
+    records: &[Record<StepTransition>],
+    policy: &StepPolicy,
+) -> Result<Option<StepRow>, ReplayFinding> {
+    let name = key.to_string();
+    let mut row: Option<StepRow> = None;
+    for record in records {
+        let chain = row.as_ref().map_or(Chain::EMPTY, |row| row.chain.clone());
+        let finding = || (name.clone(), record.number);
+        if !chain.accepts(&name, record) {
+            let (row, number) = finding();
+            return Err(ReplayFinding::BrokenChain { row, number });
+        }
+        let decided = step_events(row.as_ref(), record)
+            .into_iter()
+            .map(|event| decide_step(&key.path, row.as_ref(), &event, policy, record.at).map(|made| made.transition));
+        compare(&record.transition, decided, finding, may_stand_for)?;
+        row = Some(match row.take() {
+            Some(mut row) => {
+                row.apply(record.clone());
+                row
+            }
+            None => StepRow::first(key.clone(), record.clone(), needs),
+        });
+    }
+    Ok(row)
+}
+
+/// Replays the records of an execution up to a time over its row, and returns the row that they make.
+pub fn replay_execution(
+    row: &ExecutionRow,
+    policy: &ExecutionPolicy,
+    until: Option<Timestamp>,
+) -> Result<ExecutionRow, ReplayFinding> {
+    let name = row.id.as_str();
+    let mut made = ExecutionRow {
+        epoch: Epoch::FIRST,
+        status: ExecutionStatus::Running,
+        endings: Vec::new(),
+        in_finally: false,
+        pause_reason: None,
+        updated_at: row.created_at,
+        ended_at: None,
+        deadline: None,
+        outputs: Outputs::new(),
+        continued: false,
+        failure: None,
+        chain: Chain::EMPTY,
+        records: Vec::new(),
+        ..row.clone()
+    };
+    for record in row.records.iter().take_while(|record| until.is_none_or(|until| record.at <= until)) {
+        let finding = || (name.to_owned(), record.number);
+        if !made.chain.accepts(name, record) {
+            let (row, number) = finding();
+            return Err(ReplayFinding::BrokenChain { row, number });
+        }
+        if let Some(event) = execution_event(&made, record) {
+            let decided = decide_execution(&made, &event, policy, record.at);
+            compare(&record.transition, [decided].into_iter(), finding, |_, _| false)?;
+        }
+        made.apply(record.clone());
+    }
+    Ok(made)
+}
+
+/// At least one of the events that can have made a record must decide it.
+fn compare<T: PartialEq + std::fmt::Debug>(
+    recorded: &T,
+    decided: impl Iterator<Item = Result<T, Rejection>>,
+    finding: impl Fn() -> (String, u64),
+    may_stand_for: impl Fn(&T, &T) -> bool,
+) -> Result<(), ReplayFinding> {
+    let (row, number) = finding();
+    let mut last = None;
+    for decided in decided {
+        match decided {
+            Ok(decided) if decided == *recorded || may_stand_for(recorded, &decided) => return Ok(()),
+            Ok(decided) => {
+                let (recorded, decided) = (format!("{recorded:?}"), format!("{decided:?}"));
+                last = Some(ReplayFinding::DecidedOtherwise { row: row.clone(), number, recorded, decided });
+            }
+            Err(rejection) => {
+                last.get_or_insert(ReplayFinding::Impossible { row: row.clone(), number, rejection });
+            }
+        }
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// The randomness of a jitter is not recorded: a retry may have been due at any time between the two that the extremes give.
+fn may_stand_for(recorded: &StepTransition, decided: &StepTransition) -> bool {
+    match (recorded, decided) {
+        (
+            StepTransition::RetryScheduled { failure, due, usage },
+            StepTransition::RetryScheduled { failure: other_failure, due: latest, usage: other_usage },
+        ) => failure == other_failure && usage == other_usage && due <= latest,
+        _ => false,
+    }
+}
+
+/// The events that can have made a record, given where the row stood.
+fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec<StepEvent> {
+    let state = before.map(|row| &row.state);
+    let attempt = before.map_or(0, |row| row.attempt);
+    let token = || match state {
+        Some(StepState::Running { token_hash }) => token_hash.clone(),
+        _ => TokenHash::new(String::new()),
+    };
+    let finished = |outcome, successor| StepEvent::Finished { token_hash: token(), outcome, chance: 0, successor };
+    let settled = |outcome: Outcome, predecessor: Option<u32>, successor: Option<u32>| match state {
+        None => vec![StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor })],
+        Some(StepState::FannedOut { .. }) => vec![StepEvent::ChildrenDone(outcome)],
+        Some(_) => vec![finished(outcome, successor)],
+    };
+    match &record.transition {
+        StepTransition::Claimed { token_hash, predecessor } => {
+            vec![StepEvent::Ready(Verdict::Run { token_hash: token_hash.clone(), predecessor: *predecessor })]
+        }
+        StepTransition::FannedOut { count, lanes, items, adopts } => {
+            let (items, adopts) = (items.clone(), *adopts);
+            vec![StepEvent::Ready(Verdict::FanOut { count: *count, lanes: *lanes, items, adopts })]
+        }
+        StepTransition::Succeeded { result, predecessor, successor } => {
+            settled(Outcome::Succeeded(result.clone()), *predecessor, *successor)
+        }
+        StepTransition::Failed { failure, usage, predecessor, successor, .. } => {
+            let outcome = Outcome::Failed { failure: failure.clone(), usage: *usage };
+            let mut events = settled(outcome, *predecessor, *successor);
+            events.push(StepEvent::GivenUp { failure: failure.clone() });
+            events.push(StepEvent::Lost { attempt, token_hash: TokenHash::new(String::new()) });
+            events
+        }
+        StepTransition::RetryScheduled { failure, usage, .. } => {
+            vec![finished(Outcome::Failed { failure: failure.clone(), usage: *usage }, None)]
+        }
+        StepTransition::Reclaimed { token_hash } => {
+            vec![StepEvent::RetryDue { attempt, token_hash: token_hash.clone() }]
+        }
+        StepTransition::LostAndReclaimed { token_hash } => {
+            vec![StepEvent::Lost { attempt, token_hash: token_hash.clone() }]
+        }
+        StepTransition::LostAndSuspended => {
+            vec![StepEvent::Lost { attempt, token_hash: TokenHash::new(String::new()) }]
+        }
+        StepTransition::Skipped { reason, predecessor, successor } => {
+            let (reason, predecessor, successor) = (reason.clone(), *predecessor, *successor);
+            vec![StepEvent::Ready(Verdict::Skip { reason, predecessor, successor })]
+        }
+        StepTransition::Blocked => vec![StepEvent::Ready(Verdict::Block)],
+        StepTransition::Cancelled => vec![StepEvent::Cancelled, finished(Outcome::Stopped, None)],
+        StepTransition::LanePassed { successor } => vec![StepEvent::LaneTaken { successor: *successor }],
+    }
+}
+
+/// The event that made a record of an execution; `None` for its creation, which no event of a row makes.
+fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) -> Option<ExecutionEvent> {
+    Some(match &record.transition {
+        ExecutionTransition::Created { .. } => return None,
+        ExecutionTransition::EndingBegan { ending, .. } => ExecutionEvent::EndRequested { ending: ending.clone() },
+        ExecutionTransition::FinallyBegan { .. } => ExecutionEvent::WorkOver,
+        ExecutionTransition::Paused { reason, step } => {
+            ExecutionEvent::PauseRequested { reason: reason.clone(), step: step.clone() }
+        }
+        ExecutionTransition::Resumed { reset_from, .. } => {
+            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
+        }
+        ExecutionTransition::Ended { status, outputs, continued, failure } => ExecutionEvent::AllSettled {
+            failed: *status == ExecutionStatus::Failed && before.endings.is_empty() && failure.is_none(),
+            continued: *continued,
+            outputs: failure.clone().map_or_else(|| Ok(outputs.clone()), Err),
+        },
+    })
+}
