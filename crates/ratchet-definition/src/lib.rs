@@ -3,6 +3,7 @@
 //! [`compile`](compile::compile) is the one door: what comes out of it is checked, and nobody downstream checks it again.
 
 mod check;
+pub mod coerce;
 pub mod compile;
 pub mod diagnostic;
 mod duration;

@@ -4,6 +4,18 @@
 //! writes, and only then is the world acted upon. Whatever follows from a committed change can be derived again from the state, so a
 //! handler may die at any await: the execution's wake-up finds what it left undone.
 
+mod advance;
+mod engine;
+mod execution_row;
+mod handlers;
+mod inline;
+mod items;
 pub mod order;
 pub mod ports;
+mod prepare;
+mod run;
+mod scope;
+pub mod values;
 pub mod view;
+
+pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};

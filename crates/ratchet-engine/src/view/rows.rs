@@ -85,7 +85,7 @@ impl ExecutionRows {
         id: &ExecutionId,
     ) -> Result<Option<Self>, RowsError> {
         let Some(mut execution) = store.execution(id).await? else { return Ok(None) };
-        let resumes = store.resumes(id).await?;
+        let resumes = execution.resumes();
         let mut newest: HashMap<StepId, StepRow> = HashMap::new();
         let mut after: Option<StepKey> = None;
         loop {

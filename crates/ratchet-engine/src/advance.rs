@@ -1,0 +1,325 @@
+//! How a run is moved: a queue of tasks, each of which stages conditional writes, then one commit of what was staged, then the acts that
+//! the committed changes ask for.
+//!
+//! A handler goes on inline with whatever needs no task before it returns: a step's result, the skips and assertions behind it and the claim of
+//! the next step are one ordered sequence of writes. A write may rest on one before it (a claim on the result that made it possible): where that one
+//! conflicts, what rests on it is dropped with it.
+
+mod act;
+mod fan_out;
+mod settle;
+
+use std::collections::{HashSet, VecDeque};
+
+use ratchet_core::{
+    decide::decide_step,
+    event::StepEvent,
+    execution::ExecutionRow,
+    history::{Actor, Record},
+    ids::{StepId, StepKey, StepPath},
+    join::{JoinKey, JoinKind, NeedOutcome, Place},
+    rejection::Rejection,
+    step::{AttemptRow, StepRow},
+    transition::{ExecutionTransition, StepTransition},
+};
+
+use crate::{
+    engine::{Engine, EngineError},
+    order::{AttemptReport, Order},
+    ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
+    run::Run,
+    scope::Overlay,
+};
+
+/// How often writes may conflict before a handler gives up and lets its event come again.
+const CONFLICTS_MAX: u32 = 200;
+
+/// Something to do for a run.
+#[derive(Debug, Clone)]
+pub(crate) enum Task {
+    /// All needs of a step are there.
+    Dispatch(Dispatch),
+    /// A step settled: those that need it, or the fan-out that it is a child of, are told.
+    Tell(Box<StepRow>),
+    /// Something arrived at a join.
+    Arrive { step: StepId, kind: JoinKind, place: Place, outcome: NeedOutcome },
+    /// The first child of each lane starts.
+    StartChildren(StepId),
+    /// A child settled: its lane moves on.
+    PassLane(StepPath),
+    /// An attempt ended.
+    Report(Box<AttemptReport>),
+    /// An attempt's task is gone.
+    Lost { key: StepKey, attempt: u32 },
+    /// The time of a step's next attempt has come.
+    Retry { key: StepKey, attempt: u32 },
+    /// A row that no longer counts, or a sibling of a child that failed for all, is to be stopped.
+    Cancel(StepKey),
+    /// All children of a fan-out settled, or one failed for all.
+    ChildrenDone(StepId),
+    /// Siblings of a child that failed for all are stopped.
+    StopChildren(StepId),
+    /// The work is over.
+    WorkOver,
+    /// Everything is settled.
+    End(NeedOutcome),
+}
+
+/// A step that can start.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatch {
+    pub(crate) path: StepPath,
+    pub(crate) needs: NeedOutcome,
+    pub(crate) predecessor: Option<u32>,
+    /// The fan-out's row of an older epoch, whose children may be taken over.
+    pub(crate) adopts: Option<Box<StepRow>>,
+}
+
+impl Dispatch {
+    pub(crate) fn step(step: StepId, needs: NeedOutcome) -> Self {
+        Self { path: StepPath::step(step), needs, predecessor: None, adopts: None }
+    }
+}
+
+/// What to do once a write is committed.
+enum Act {
+    Launch(Slot, Box<Order>),
+    Stop { key: StepKey, attempt: u32 },
+    RetryAt { row: Box<StepRow>, due: jiff::Timestamp },
+    Pause { step: StepId },
+    Publish(Box<Envelope>),
+    StepChanged(Box<StepRow>, Box<Record<StepTransition>>),
+    ExecutionChanged(Box<ExecutionRow>, Box<Record<ExecutionTransition>>),
+}
+
+struct Staged {
+    id: u64,
+    after: Option<u64>,
+    write: Write,
+    /// What to do again where the write did not come to its turn.
+    origin: Option<Task>,
+    acts: Vec<Act>,
+}
+
+struct Queued {
+    task: Task,
+    after: Option<u64>,
+}
+
+/// Moves a run.
+pub(crate) struct Advance<'a> {
+    engine: &'a Engine,
+    pub(crate) run: Run,
+    slot: Option<Slot>,
+    queue: VecDeque<Queued>,
+    staged: Vec<Staged>,
+    overlay: Overlay,
+    next_id: u64,
+    conflicts: u32,
+    /// Whether something was found that only a look at the whole run can finish.
+    pub(crate) needs_plan: bool,
+}
+
+/// A change of a step's row that is to be staged.
+pub(crate) struct Change {
+    pub(crate) path: StepPath,
+    pub(crate) row: Option<StepRow>,
+    pub(crate) event: StepEvent,
+    pub(crate) actor: Actor,
+    pub(crate) cause: String,
+    pub(crate) needs: NeedOutcome,
+    pub(crate) launch: Option<(Slot, Box<Order>)>,
+    /// What to do again where another change comes between.
+    pub(crate) origin: Task,
+}
+
+impl<'a> Advance<'a> {
+    pub(crate) fn new(engine: &'a Engine, run: Run) -> Self {
+        Self {
+            engine,
+            run,
+            slot: None,
+            queue: VecDeque::new(),
+            staged: Vec::new(),
+            overlay: Overlay::new(),
+            next_id: 0,
+            conflicts: 0,
+            needs_plan: false,
+        }
+    }
+
+    /// With a slot in hand for the first step that needs a task.
+    pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    /// Adds a task that rests on no staged write.
+    pub(crate) fn push(&mut self, task: Task) {
+        self.queue.push_back(Queued { task, after: None });
+    }
+
+    /// Works until nothing is left to do at once.
+    pub(crate) async fn work(&mut self) -> Result<(), EngineError> {
+        loop {
+            while let Some(Queued { task, after }) = self.queue.pop_front() {
+                self.perform(task, after).await?;
+            }
+            if self.staged.is_empty() {
+                return Ok(());
+            }
+            self.commit().await?;
+        }
+    }
+
+    async fn perform(&mut self, task: Task, after: Option<u64>) -> Result<(), EngineError> {
+        match task {
+            Task::Dispatch(dispatch) => self.dispatch(dispatch, after).await,
+            Task::Tell(row) => self.tell(*row, after).await,
+            Task::Arrive { step, kind, place, outcome } => {
+                self.arrive(step, kind, place, outcome, after);
+                Ok(())
+            }
+            Task::StartChildren(step) => self.start_children(&step, after).await,
+            Task::PassLane(path) => self.pass_lane(path, after).await,
+            Task::Report(report) => self.report(*report, after).await,
+            Task::Lost { key, attempt } => self.lost(key, attempt, after).await,
+            Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
+            Task::Cancel(key) => self.cancel(key, after).await,
+            Task::ChildrenDone(step) => self.children_done(&step, after).await,
+            Task::StopChildren(step) => self.stop_children(&step).await,
+            Task::WorkOver => {
+                self.work_over(after);
+                Ok(())
+            }
+            Task::End(needs) => self.end(needs, after).await,
+        }
+    }
+
+    /// Decides a change of a step's row and stages it with all that follows from it.
+    pub(crate) fn change(&mut self, change: Change, after: Option<u64>) -> Result<(), Rejection> {
+        use ratchet_core::command::Command;
+        let Change { path, row, event, actor, cause, needs, launch, origin } = change;
+        let now = self.engine.ports.clock.now();
+        let policy = self.run.step_policy(&path);
+        let decision = decide_step(&path, row.as_ref(), &event, &policy, now)?;
+        let key = row.as_ref().map_or_else(|| self.run.key(path.clone()), |row| row.key.clone());
+        let chain = row.as_ref().map_or(ratchet_core::history::Chain::EMPTY, |row| row.chain.clone());
+        let record = chain.next(&key.to_string(), now, actor, cause, decision.transition);
+        let expect = row.as_ref().map_or(Expectation::Absent, |row| Expectation::Revision(row.revision()));
+        let mut after = after;
+        if let Some(old) = &row
+            && matches!(record.transition, StepTransition::Reclaimed { .. } | StepTransition::LostAndReclaimed { .. })
+        {
+            let attempt = AttemptRow { key: key.clone(), attempt: old.attempt, records: old.records.clone() };
+            after = Some(self.stage(Write::Attempt(Box::new(attempt)), after, None, Vec::new()));
+        }
+        let new = match row {
+            Some(mut row) => {
+                row.apply(record.clone());
+                row
+            }
+            None => StepRow::first(key, record.clone(), needs),
+        };
+        let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];
+        let mut follow = Vec::new();
+        let mut launch = launch;
+        for command in decision.commands {
+            match command {
+                Command::LaunchStep => {
+                    acts.extend(launch.take().map(|(slot, order)| Act::Launch(slot, order)));
+                }
+                Command::StopStep => acts.push(Act::Stop { key: new.key.clone(), attempt: new.attempt }),
+                Command::StartChildren => follow.push(Task::StartChildren(path.step.clone())),
+                Command::TellDependents => follow.push(Task::Tell(Box::new(new.clone()))),
+                Command::PassLane => follow.push(Task::PassLane(path.clone())),
+                Command::WakeAt(due) => acts.push(Act::RetryAt { row: Box::new(new.clone()), due }),
+                Command::PauseExecution => acts.push(Act::Pause { step: path.step.clone() }),
+            }
+        }
+        if new.key.epoch == self.run.row.epoch {
+            self.overlay.insert(path, new.clone());
+        }
+        let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
+        self.queue.extend(follow.into_iter().map(|task| Queued { task, after: Some(id) }));
+        Ok(())
+    }
+
+    fn stage(&mut self, write: Write, after: Option<u64>, origin: Option<Task>, acts: Vec<Act>) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.staged.push(Staged { id, after, write, origin, acts });
+        id
+    }
+
+    fn arrive(&mut self, step: StepId, kind: JoinKind, place: Place, outcome: NeedOutcome, after: Option<u64>) {
+        let key = JoinKey {
+            execution: self.run.row.id.clone(),
+            epoch: self.run.row.epoch,
+            step: step.clone(),
+            kind,
+            level: place.level,
+            bucket: place.bucket,
+        };
+        let origin = Task::Arrive { step, kind, place, outcome };
+        self.stage(Write::Unite { key, place: place.bit, outcome }, after, Some(origin), Vec::new());
+    }
+
+    /// Commits what was staged, acts on what was applied, and puts back what did not come to its turn.
+    async fn commit(&mut self) -> Result<(), EngineError> {
+        let staged = std::mem::take(&mut self.staged);
+        self.overlay.clear();
+        let writes = staged.iter().map(|entry| entry.write.clone()).collect();
+        let Committed { applied, conflict } = self.engine.ports.store.commit(writes).await?;
+        let mut dropped = HashSet::new();
+        let mut acts = Vec::new();
+        let mut outcomes = applied.into_iter();
+        for (position, entry) in staged.into_iter().enumerate() {
+            match (outcomes.next(), &conflict) {
+                (Some(outcome), _) => {
+                    acts.extend(entry.acts);
+                    if let WriteOutcome::United(bucket) = outcome {
+                        self.united(&bucket).await?;
+                    }
+                }
+                (None, Some(conflict)) if conflict.position == position => {
+                    dropped.insert(entry.id);
+                    self.conflicted(entry, &conflict.current)?;
+                }
+                (None, _) if entry.after.is_some_and(|after| dropped.contains(&after)) => {
+                    dropped.insert(entry.id);
+                }
+                (None, _) => self.queue.extend(entry.origin.map(|task| Queued { task, after: None })),
+            }
+        }
+        if conflict.is_some()
+            && let Some(row) = self.engine.ports.store.execution(&self.run.row.id).await?
+        {
+            // What was staged of the execution's own row may not have come to its turn.
+            self.run.row = row;
+        }
+        self.act(acts).await
+    }
+
+    /// A write found another row than it expected: somebody else was first.
+    fn conflicted(&mut self, entry: Staged, current: &Current) -> Result<(), EngineError> {
+        self.conflicts += 1;
+        if self.conflicts > CONFLICTS_MAX {
+            return Err(EngineError::Contention { execution: self.run.row.id.clone() });
+        }
+        match (current, entry.write, entry.origin) {
+            // A lane whose next child was started by another lane looks for another child.
+            (
+                Current::Step(row),
+                Write::Step { .. },
+                Some(Task::Dispatch(Dispatch { predecessor: Some(from), path, .. })),
+            ) if row.predecessor != Some(from) => {
+                self.push(Task::PassLane(StepPath::child(path.step, from)));
+            }
+            // Another handler was first: what follows is its business, and the wake-up's where it died.
+            (_, Write::Step { .. }, Some(Task::Dispatch(_))) => {}
+            (_, _, origin) => self.queue.extend(origin.map(|task| Queued { task, after: None })),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,300 @@
+//! The children of a fan-out: lanes that move on, arrivals, and what they give together.
+
+use std::collections::BTreeMap;
+
+use ratchet_core::{
+    event::{Outcome, StepEvent},
+    fan_out::{self, Lane},
+    history::Actor,
+    ids::{StepId, StepKey, StepPath},
+    join::{BUCKET_SIZE, JoinKey, JoinKind, JoinShape, NeedOutcome},
+    output::{Output, Outputs},
+    status::StepStatus,
+    step::{StepFailure, StepResult, StepRow, StepState, Usage},
+};
+
+use super::{Advance, Change, Dispatch, Task};
+use crate::{engine::EngineError, values::store_large};
+
+/// Children that are read at once: whole buckets.
+const PAGE: usize = 10 * BUCKET_SIZE as usize;
+
+/// Children that only others can move on.
+#[derive(Default)]
+pub(crate) struct Children {
+    /// Attempts that should be running.
+    pub(crate) running: Vec<(StepKey, u32)>,
+    /// Attempts that failed and whose next one is due.
+    pub(crate) retry_due: Vec<(StepKey, u32)>,
+}
+
+/// What the children of a fan-out gave together.
+#[derive(Default)]
+struct Gathered {
+    outputs: BTreeMap<String, Vec<Option<Output>>>,
+    failures: u32,
+    first_failure: Option<(StepPath, StepFailure)>,
+}
+
+impl Advance<'_> {
+    /// Starts the first child of each lane.
+    pub(super) async fn start_children(&mut self, step: &StepId, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(parent) = self.row(&StepPath::step(step.clone())).await? else { return Ok(()) };
+        let StepState::FannedOut { lanes, .. } = parent.state else { return Ok(()) };
+        for head in 0..lanes {
+            self.start_child(&parent, head, None, after);
+        }
+        Ok(())
+    }
+
+    fn start_child(&mut self, parent: &StepRow, child: u32, predecessor: Option<u32>, after: Option<u64>) {
+        let path = StepPath::child(parent.key.path.step.clone(), child);
+        self.queue_after(Task::Dispatch(Dispatch { path, needs: parent.needs, predecessor, adopts: None }), after);
+    }
+
+    /// Moves the lane of a settled child on: to the child that its row names, or to another where that one was taken.
+    pub(super) async fn pass_lane(&mut self, path: StepPath, after: Option<u64>) -> Result<(), EngineError> {
+        let parent = self.row(&StepPath::step(path.step.clone())).await?;
+        let Some(parent) = parent.filter(|row| !row.status().is_settled()) else { return Ok(()) };
+        let Some(row) = self.row(&path).await?.filter(|row| row.status().is_settled()) else { return Ok(()) };
+        let next = match row.successor {
+            Some(next) => self.row(&StepPath::child(path.step.clone(), next)).await?,
+            None => None,
+        };
+        let other = match fan_out::lane(&row, next.as_ref()) {
+            Lane::Start(next) => {
+                self.start_child(&parent, next, path.child, after);
+                return Ok(());
+            }
+            Lane::MovedOn if row.successor.is_some() => return Ok(()),
+            Lane::MovedOn | Lane::Taken => self.successor_of(&path).await?,
+        };
+        if other == row.successor {
+            return Ok(());
+        }
+        let change = Change {
+            cause: format!("LaneTaken {path}"),
+            event: StepEvent::LaneTaken { successor: other },
+            actor: Actor::Engine,
+            needs: row.needs,
+            row: Some(row),
+            launch: None,
+            origin: Task::PassLane(path.clone()),
+            path,
+        };
+        self.change_or_log(change, after);
+        Ok(())
+    }
+
+    /// Tells a fan-out that a child of it settled.
+    pub(super) async fn tell_parent(
+        &mut self,
+        row: &StepRow,
+        child: u32,
+        outcome: NeedOutcome,
+        after: Option<u64>,
+    ) -> Result<(), EngineError> {
+        let step = row.key.path.step.clone();
+        let parent = self.row(&StepPath::step(step.clone())).await?;
+        let Some(count) = parent.filter(|row| !row.status().is_settled()).and_then(|row| row.children()) else {
+            return Ok(());
+        };
+        let failed = row.status() == StepStatus::Failed;
+        if failed && self.fails_for_all(&step, count, child).await? {
+            self.queue_after(Task::ChildrenDone(step.clone()), after);
+            self.queue_after(Task::StopChildren(step), after);
+            return Ok(());
+        }
+        // What failed above the fan-out is told by the fan-out itself.
+        let outcome = NeedOutcome { satisfied: outcome.satisfied, failed_above: failed, continued_above: false };
+        let place = JoinShape::new(count).place(child);
+        self.queue_after(Task::Arrive { step, kind: JoinKind::Children, place, outcome }, after);
+        if row.successor.is_none() {
+            self.queue_after(Task::PassLane(row.key.path.clone()), after);
+        }
+        Ok(())
+    }
+
+    /// Whether a child's failure is one more than the fan-out tolerates, and its author wants it to stop then.
+    async fn fails_for_all(&self, step: &StepId, count: u32, child: u32) -> Result<bool, EngineError> {
+        let Some(foreach) = self.run.workflow.step(step).and_then(|step| step.foreach.as_ref()) else {
+            return Ok(false);
+        };
+        if !foreach.fail_fast {
+            return Ok(false);
+        }
+        let mut failures = 1;
+        for bucket in 0..JoinShape::new(count).buckets(0) {
+            if failures > foreach.tolerated_failures {
+                break;
+            }
+            let key = self.children_bucket(step, bucket);
+            let mut failed = self.engine.ports.store.join(&key).await?.map_or(0, |row| row.failed);
+            if bucket == child / BUCKET_SIZE {
+                failed &= !(1 << (child % BUCKET_SIZE));
+            }
+            failures += failed.count_ones();
+        }
+        Ok(failures > foreach.tolerated_failures)
+    }
+
+    fn children_bucket(&self, step: &StepId, bucket: u32) -> JoinKey {
+        let (execution, epoch) = (self.run.row.id.clone(), self.run.row.epoch);
+        JoinKey { execution, epoch, step: step.clone(), kind: JoinKind::Children, level: 0, bucket }
+    }
+
+    /// Settles a fan-out with what its children gave.
+    pub(super) async fn children_done(&mut self, step: &StepId, after: Option<u64>) -> Result<(), EngineError> {
+        let path = StepPath::step(step.clone());
+        let Some(parent) = self.row(&path).await? else { return Ok(()) };
+        let Some(count) = parent.children().filter(|_| !parent.status().is_settled()) else { return Ok(()) };
+        let gathered = self.gather(step, count).await?;
+        let tolerated = self
+            .run
+            .workflow
+            .step(step)
+            .and_then(|step| step.foreach.as_ref())
+            .map_or(0, |foreach| foreach.tolerated_failures);
+        let outcome = match gathered.first_failure {
+            Some((first, failure)) if gathered.failures > tolerated => {
+                let message = format!("{} of {count} children failed, the first {first}: {failure}", gathered.failures);
+                Outcome::Failed { failure: StepFailure { message, ..failure }, usage: Usage::default() }
+            }
+            _ => {
+                let outputs: Outputs =
+                    gathered.outputs.into_iter().map(|(name, list)| (name, Output::Each(list))).collect();
+                let outputs = store_large(self.engine.ports.blobs.as_ref(), outputs).await?;
+                Outcome::Succeeded(StepResult { outputs, ..StepResult::default() })
+            }
+        };
+        let change = Change {
+            cause: format!("ChildrenDone {step}"),
+            event: StepEvent::ChildrenDone(outcome),
+            actor: Actor::Engine,
+            needs: parent.needs,
+            row: Some(parent),
+            launch: None,
+            origin: Task::ChildrenDone(step.clone()),
+            path,
+        };
+        self.change_or_log(change, after);
+        Ok(())
+    }
+
+    async fn gather(&self, step: &StepId, count: u32) -> Result<Gathered, EngineError> {
+        let declared = self.run.workflow.step(step).map(|step| step.outputs.as_slice()).unwrap_or_default();
+        let nulls = || vec![None; count as usize];
+        let mut gathered = Gathered::default();
+        for output in declared {
+            gathered.outputs.insert(output.name.clone(), nulls());
+        }
+        let mut from = 0;
+        while from < count {
+            let rows = self.children(step, from).await?;
+            let Some(last) = rows.last().and_then(|row| row.key.path.child) else { break };
+            for row in rows {
+                let position = row.key.path.child.unwrap_or_default() as usize;
+                if let StepState::Failed { failure, .. } = &row.state {
+                    gathered.failures += 1;
+                    gathered.first_failure.get_or_insert_with(|| (row.key.path.clone(), failure.clone()));
+                }
+                let Some(result) = row.result else { continue };
+                for (name, output) in result.outputs {
+                    gathered.outputs.entry(name).or_insert_with(nulls)[position] = Some(output);
+                }
+            }
+            from = last + 1;
+        }
+        Ok(gathered)
+    }
+
+    /// Stops the children that still run.
+    pub(super) async fn stop_children(&mut self, step: &StepId) -> Result<(), EngineError> {
+        let key = self.run.key(StepPath::step(step.clone()));
+        for child in self.unsettled_children(&key).await? {
+            self.push(Task::Cancel(self.run.key(StepPath::child(step.clone(), child))));
+        }
+        Ok(())
+    }
+
+    /// The children of a fan-out, of whichever epoch, that are not settled.
+    pub(crate) async fn unsettled_children(&self, key: &StepKey) -> Result<Vec<u32>, EngineError> {
+        let mut unsettled = Vec::new();
+        let mut from = 0;
+        loop {
+            let store = &self.engine.ports.store;
+            let rows = store.children(&key.execution, key.epoch, &key.path.step, from, PAGE).await?;
+            let Some(last) = rows.last().and_then(|row| row.key.path.child) else { return Ok(unsettled) };
+            let children = rows.iter().filter(|row| !row.status().is_settled());
+            unsettled.extend(children.filter_map(|row| row.key.path.child));
+            from = last + 1;
+        }
+    }
+
+    /// Looks after a fan-out whose events may have been lost: every lane, every arrival.
+    pub(crate) async fn push_fan_out(&mut self, key: &StepKey) -> Result<Children, EngineError> {
+        let Some(parent) = self.row(&key.path).await? else { return Ok(Children::default()) };
+        let StepState::FannedOut { count, lanes } = parent.state else { return Ok(Children::default()) };
+        let shape = JoinShape::new(count);
+        let now = self.engine.ports.clock.now();
+        let mut found = Children::default();
+        let mut started = vec![false; lanes as usize];
+        for bucket in 0..shape.buckets(0) {
+            let join = self.engine.ports.store.join(&self.children_bucket(&key.path.step, bucket)).await?;
+            let arrived = join.as_ref().map_or(0, ratchet_core::join::JoinRow::arrived);
+            let from = bucket * BUCKET_SIZE;
+            let store = &self.engine.ports.store;
+            let limit = BUCKET_SIZE as usize;
+            let rows = store.children(&self.run.row.id, self.run.row.epoch, &key.path.step, from, limit).await?;
+            for row in rows {
+                let Some(child) = row.key.path.child.filter(|child| *child < from + BUCKET_SIZE) else { continue };
+                if let Some(started) = started.get_mut(child as usize) {
+                    *started = true;
+                }
+                match &row.state {
+                    StepState::Running { .. } => found.running.push((row.key.clone(), row.attempt)),
+                    StepState::Waiting(ratchet_core::step::Waiting::Retry { due }) if *due <= now => {
+                        found.retry_due.push((row.key.clone(), row.attempt));
+                    }
+                    StepState::Waiting(_) | StepState::FannedOut { .. } => {}
+                    StepState::Completed
+                    | StepState::Failed { .. }
+                    | StepState::Skipped(_)
+                    | StepState::Blocked
+                    | StepState::Cancelled => {
+                        if arrived & (1 << (child - from)) == 0 {
+                            self.push(Task::Tell(Box::new(row.clone())));
+                        }
+                        self.push(Task::PassLane(row.key.path.clone()));
+                    }
+                }
+            }
+            if let Some(join) = join.filter(|join| shape.is_full(join)) {
+                self.united(&join).await?;
+            }
+        }
+        for (head, _) in (0..lanes).zip(started).filter(|(_, started)| !started) {
+            self.start_child(&parent, head, None, None);
+        }
+        Ok(found)
+    }
+
+    async fn children(&self, step: &StepId, from: u32) -> Result<Vec<StepRow>, EngineError> {
+        let store = &self.engine.ports.store;
+        let mut rows = store.children(&self.run.row.id, self.run.row.epoch, step, from, PAGE).await?;
+        // What was staged is not in the store yet; a child that settles last for all is.
+        for row in &mut rows {
+            if let Some(staged) = self.overlay.get(&row.key.path) {
+                *row = staged.clone();
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The highest child that was started, what was staged included.
+    pub(super) async fn last_child(&self, step: &StepId) -> Result<Option<u32>, EngineError> {
+        let stored = self.engine.ports.store.last_child(&self.run.row.id, self.run.row.epoch, step).await?;
+        let staged = self.overlay.keys().filter(|path| path.step == *step).filter_map(|path| path.child).max();
+        Ok(stored.max(staged))
+    }
+}

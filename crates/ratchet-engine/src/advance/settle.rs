@@ -1,0 +1,384 @@
+//! A step is ready, ends, is lost, is tried again or given up; those that need it are told.
+
+use ratchet_core::{
+    decide::LOSSES_MAX,
+    event::{ExecutionEvent, Outcome, StepEvent, Verdict},
+    fan_out,
+    history::Actor,
+    ids::{StepId, StepKey, StepPath},
+    join::{JoinKind, JoinRow, NeedOutcome},
+    output::Outputs,
+    rejection::Rejection,
+    status::StepStatus,
+    step::{FailureClass, StepFailure, StepRow, StepState},
+    workflow::OnLost,
+};
+
+use super::{Act, Advance, Change, Dispatch, Task};
+use crate::{
+    engine::EngineError,
+    execution_row,
+    order::{AttemptOutcome, AttemptReport, Order, Token},
+    ports::{Envelope, Event, Expectation, Slot, Write},
+    prepare::{Prepared, Ready, prepare},
+    values::store_large,
+};
+
+impl Advance<'_> {
+    /// Starts a step whose needs are all there, or settles it where it needs no task.
+    pub(super) async fn dispatch(&mut self, dispatch: Dispatch, after: Option<u64>) -> Result<(), EngineError> {
+        if !self.run.row.accepts_claims(self.run.row.epoch) {
+            return Ok(());
+        }
+        let Dispatch { path, needs, predecessor, adopts } = dispatch.clone();
+        let parent = match path.child {
+            None => None,
+            Some(_) => match self.row(&StepPath::step(path.step.clone())).await? {
+                Some(parent) if !parent.status().is_settled() => Some(parent),
+                // One child failed for all, or the fan-out was cancelled: no other starts.
+                _ => return Ok(()),
+            },
+        };
+        let successor = self.successor_of(&path).await?;
+        let ready =
+            Ready { path: &path, needs, predecessor, parent: parent.as_ref(), adopts: adopts.as_deref(), successor };
+        let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
+            Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
+            Prepared::Task(mut order) => {
+                let Some(slot) = self.take_slot().await? else { return self.put_off(dispatch, after).await };
+                let token = self.give_token(&mut order, 1);
+                (StepEvent::Ready(Verdict::Run { token_hash: token.hash(), predecessor }), Some((slot, order)))
+            }
+        };
+        let change = Change {
+            cause: format!("StepReady {path}"),
+            row: None,
+            event,
+            actor: Actor::Engine,
+            needs,
+            launch,
+            origin: Task::Dispatch(dispatch),
+            path,
+        };
+        self.change_or_log(change, after);
+        Ok(())
+    }
+
+    /// Records what an attempt reports.
+    pub(super) async fn report(&mut self, report: AttemptReport, after: Option<u64>) -> Result<(), EngineError> {
+        let key = report.key.clone();
+        if key.epoch != self.run.row.epoch {
+            let rejection = Rejection::OldEpoch { event: key.epoch, current: self.run.row.epoch };
+            tracing::info!(step = %key.path, %rejection, "report rejected");
+            return Ok(());
+        }
+        let Some(row) = self.row(&key.path).await? else { return Ok(()) };
+        let outcome = match report.outcome.clone() {
+            AttemptOutcome::Succeeded(mut result) => {
+                result.outputs = store_large(self.engine.ports.blobs.as_ref(), result.outputs).await?;
+                Outcome::Succeeded(result)
+            }
+            AttemptOutcome::Failed { failure, usage } => Outcome::Failed { failure, usage },
+            AttemptOutcome::Stopped => Outcome::Stopped,
+        };
+        let successor = self.successor_of(&key.path).await?;
+        let chance = u32::from_le_bytes(first_four(self.engine.ports.clock.entropy()));
+        let change = Change {
+            cause: format!("StepFinished {} attempt {}", key.path, report.attempt),
+            event: StepEvent::Finished { token_hash: report.token.hash(), outcome, chance, successor },
+            actor: Actor::Runner,
+            needs: row.needs,
+            row: Some(row),
+            launch: None,
+            path: key.path.clone(),
+            origin: Task::Report(Box::new(report)),
+        };
+        match self.change(change, after) {
+            Ok(()) => {}
+            Err(rejection @ Rejection::AlreadyRecorded { .. }) => {
+                // The handler that recorded it may have died before it told anybody.
+                tracing::debug!(step = %key.path, %rejection, "report again");
+                self.needs_plan = true;
+            }
+            Err(rejection) => tracing::info!(step = %key.path, %rejection, "report rejected"),
+        }
+        Ok(())
+    }
+
+    /// Decides about an attempt whose task is gone.
+    pub(super) async fn lost(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(row) = self.current(&key).await? else { return Ok(()) };
+        let lost = |attempt, token_hash| StepEvent::Lost { attempt, token_hash };
+        let makes_another = self.run.step_policy(&key.path).on_lost == OnLost::Rerun
+            && row.losses < LOSSES_MAX
+            && row.attempt == attempt;
+        let (event, launch) = if makes_another {
+            self.next_attempt(&row, attempt, lost).await?
+        } else {
+            (lost(attempt, Token::new(self.engine.ports.clock.entropy()).hash()), None)
+        };
+        self.change_or_log(
+            Change {
+                cause: format!("TaskLost {} attempt {attempt}", key.path),
+                event,
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch,
+                path: key.path.clone(),
+                row: Some(row),
+                origin: Task::Lost { key, attempt },
+            },
+            after,
+        );
+        Ok(())
+    }
+
+    /// Starts the next attempt of a step whose time has come.
+    pub(super) async fn retry(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(row) = self.current(&key).await? else { return Ok(()) };
+        if row.status() != StepStatus::Waiting {
+            return Ok(());
+        }
+        let (event, launch) =
+            self.next_attempt(&row, attempt, |attempt, token_hash| StepEvent::RetryDue { attempt, token_hash }).await?;
+        self.change_or_log(
+            Change {
+                cause: format!("RetryDue {} attempt {attempt}", key.path),
+                event,
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch,
+                path: key.path.clone(),
+                row: Some(row),
+                origin: Task::Retry { key, attempt },
+            },
+            after,
+        );
+        Ok(())
+    }
+
+    /// Gives a row up: it is of an older epoch, or its siblings failed.
+    pub(super) async fn cancel(&mut self, key: StepKey, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(row) = self.engine.ports.store.step(&key).await? else { return Ok(()) };
+        if row.status().is_settled() {
+            return Ok(());
+        }
+        self.change_or_log(
+            Change {
+                cause: format!("StepCancelled {}", key.path),
+                event: StepEvent::Cancelled,
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch: None,
+                path: key.path.clone(),
+                row: Some(row),
+                origin: Task::Cancel(key),
+            },
+            after,
+        );
+        Ok(())
+    }
+
+    /// Tells those that need a settled step, or the fan-out that it is a child of.
+    pub(super) async fn tell(&mut self, row: StepRow, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(outcome) = row.outcome() else { return Ok(()) };
+        if row.key.epoch != self.run.row.epoch {
+            return Ok(());
+        }
+        if let Some(child) = row.key.path.child {
+            return self.tell_parent(&row, child, outcome, after).await;
+        }
+        let graph = &self.run.workflow.clone().graph;
+        let Some(node) = graph.node_of(&row.key.path.step) else { return Ok(()) };
+        match node.id.as_str() {
+            StepId::END => self.queue_after(Task::End(row.needs), after),
+            StepId::FINALLY => self.queue_after(Task::WorkOver, after),
+            _ => {}
+        }
+        for (dependent, ordinal) in &node.dependents {
+            let dependent = graph.node(*dependent);
+            let step = dependent.id.clone();
+            if dependent.needs.len() == 1 {
+                self.queue_after(Task::Dispatch(Dispatch::step(step, outcome)), after);
+            } else {
+                let place = dependent.join().place(*ordinal);
+                self.queue_after(Task::Arrive { step, kind: JoinKind::Needs, place, outcome }, after);
+            }
+        }
+        Ok(())
+    }
+
+    /// A bucket of a join after an arrival: where it is full, the one above it is told, or the step that waits.
+    pub(super) async fn united(&mut self, bucket: &JoinRow) -> Result<(), EngineError> {
+        let step = bucket.key.step.clone();
+        let shape = match bucket.key.kind {
+            JoinKind::Needs => self.run.node(&step)?.join(),
+            JoinKind::Children => match self.row(&StepPath::step(step.clone())).await?.and_then(|row| row.children()) {
+                Some(count) => ratchet_core::join::JoinShape::new(count),
+                None => return Ok(()),
+            },
+        };
+        if !shape.is_full(bucket) {
+            return Ok(());
+        }
+        let outcome = bucket.outcome();
+        let task = match (shape.parent(bucket.key.level, bucket.key.bucket), bucket.key.kind) {
+            (Some(place), kind) => Task::Arrive { step, kind, place, outcome },
+            (None, JoinKind::Needs) => Task::Dispatch(Dispatch::step(step, outcome)),
+            (None, JoinKind::Children) => Task::ChildrenDone(step),
+        };
+        self.push(task);
+        Ok(())
+    }
+
+    /// Says in the execution's row that the work is over and `finally` runs.
+    pub(super) fn work_over(&mut self, after: Option<u64>) {
+        self.change_execution(&ExecutionEvent::WorkOver, Task::WorkOver, after);
+    }
+
+    /// Ends the run.
+    pub(super) async fn end(&mut self, needs: NeedOutcome, after: Option<u64>) -> Result<(), EngineError> {
+        let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
+        if needs.failed_above && outputs.is_err() {
+            // What failed is the steps' to tell: an output that cannot be evaluated is only what follows from it.
+            outputs = Ok(Outputs::new());
+        }
+        let event =
+            ExecutionEvent::AllSettled { failed: needs.failed_above, continued: needs.continued_above, outputs };
+        self.change_execution(&event, Task::End(needs), after);
+        Ok(())
+    }
+
+    fn change_execution(&mut self, event: &ExecutionEvent, origin: Task, after: Option<u64>) {
+        let now = self.engine.ports.clock.now();
+        match execution_row::change(&self.run, event, Actor::Engine, event.name().to_owned(), now) {
+            Ok((row, record)) => {
+                let expect = Expectation::Revision(self.run.row.revision);
+                let acts = vec![Act::ExecutionChanged(Box::new(row.clone()), Box::new(record))];
+                self.run.row = row.clone();
+                self.stage(Write::Execution { row: Box::new(row), expect }, after, Some(origin), acts);
+            }
+            Err(rejection) => tracing::debug!(execution = %self.run.row.id, %rejection, "rejected"),
+        }
+    }
+
+    pub(super) fn change_or_log(&mut self, change: Change, after: Option<u64>) {
+        let path = change.path.clone();
+        if let Err(rejection) = self.change(change, after) {
+            tracing::debug!(step = %path, %rejection, "rejected");
+        }
+    }
+
+    /// The event of another attempt, and what launches it where the decision is to.
+    async fn next_attempt(
+        &mut self,
+        row: &StepRow,
+        attempt: u32,
+        event: impl Fn(u32, ratchet_core::ids::TokenHash) -> StepEvent,
+    ) -> Result<(StepEvent, Option<(Slot, Box<Order>)>), EngineError> {
+        let parent = match row.key.path.child {
+            Some(_) => self.row(&StepPath::step(row.key.path.step.clone())).await?,
+            None => None,
+        };
+        let ready = Ready {
+            path: &row.key.path,
+            needs: row.needs,
+            predecessor: row.predecessor,
+            parent: parent.as_ref(),
+            adopts: None,
+            successor: None,
+        };
+        let mut order = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
+            Prepared::Task(order) => order,
+            // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
+            Prepared::Settled(verdict) => return Ok((Self::no_longer_runs(row, verdict), None)),
+        };
+        let token = self.give_token(&mut order, attempt + 1);
+        let slot = match self.slot.take() {
+            Some(slot) => slot,
+            None => self.engine.ports.launcher.reserve().await?,
+        };
+        Ok((event(attempt, token.hash()), Some((slot, order))))
+    }
+
+    fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {
+        let failure = match verdict {
+            Verdict::Settle { outcome: Outcome::Failed { failure, .. }, .. } => failure,
+            _ => StepFailure::new(
+                FailureClass::Definition,
+                format!(
+                    "{} no longer has anything to run: what it reads has changed since its last attempt",
+                    row.key.path
+                ),
+            ),
+        };
+        tracing::warn!(step = %row.key.path, %failure, "the next attempt cannot be made");
+        StepEvent::GivenUp { failure }
+    }
+
+    fn give_token(&self, order: &mut Order, attempt: u32) -> Token {
+        let token = Token::new(self.engine.ports.clock.entropy());
+        order.token = token.clone();
+        order.attempt = attempt;
+        order.trace = self.run.row.trace.of_attempt(&order.key, attempt);
+        token
+    }
+
+    /// A slot, where one is free now.
+    async fn take_slot(&mut self) -> Result<Option<Slot>, EngineError> {
+        if let Some(slot) = self.slot.take() {
+            return Ok(Some(slot));
+        }
+        tokio::select! {
+            biased;
+            slot = self.engine.ports.launcher.reserve() => Ok(Some(slot?)),
+            () = std::future::ready(()) => Ok(None),
+        }
+    }
+
+    /// Leaves a step to a handler of its own, which waits for a slot. What was staged is committed first: no result waits for room.
+    async fn put_off(&mut self, dispatch: Dispatch, after: Option<u64>) -> Result<(), EngineError> {
+        let envelope = Envelope {
+            execution: self.run.row.id.clone(),
+            trace: self.run.row.trace.clone(),
+            event: Event::StepReady {
+                epoch: self.run.row.epoch,
+                path: dispatch.path,
+                needs: dispatch.needs,
+                predecessor: dispatch.predecessor,
+            },
+        };
+        self.act_after(Act::Publish(Box::new(envelope)), after).await
+    }
+
+    /// Of a child that settles: who would take over its lane.
+    pub(super) async fn successor_of(&mut self, path: &StepPath) -> Result<Option<u32>, EngineError> {
+        if path.child.is_none() {
+            return Ok(None);
+        }
+        let parent = self.row(&StepPath::step(path.step.clone())).await?;
+        let Some(StepState::FannedOut { count, lanes }) = parent.map(|row| row.state) else { return Ok(None) };
+        let last = self.last_child(&path.step).await?.max(path.child);
+        Ok(fan_out::successor(last, lanes, count))
+    }
+
+    /// The row of a step or child in the current epoch, what was staged included.
+    pub(super) async fn row(&self, path: &StepPath) -> Result<Option<StepRow>, EngineError> {
+        if let Some(row) = self.overlay.get(path) {
+            return Ok(Some(row.clone()));
+        }
+        Ok(self.engine.ports.store.step(&self.run.key(path.clone())).await?)
+    }
+
+    /// The row of an event's key, where the event is of the current epoch.
+    async fn current(&self, key: &StepKey) -> Result<Option<StepRow>, EngineError> {
+        if key.epoch != self.run.row.epoch || !self.run.row.accepts_claims(key.epoch) {
+            return Ok(None);
+        }
+        self.row(&key.path).await
+    }
+}
+
+fn first_four(bytes: [u8; 16]) -> [u8; 4] {
+    [bytes[0], bytes[1], bytes[2], bytes[3]]
+}

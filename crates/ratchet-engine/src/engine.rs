@@ -1,0 +1,246 @@
+//! The engine: its ports, and the door to its handlers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ratchet_core::{
+    execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    history::Actor,
+    ids::{Digest, ExecutionId, StepId},
+    output::Outputs,
+    rejection::Rejection,
+    workflow::Workflow,
+};
+use ratchet_definition::compile::{SourceFile, compile};
+use serde_json::Value;
+use thiserror::Error;
+use tracing::Instrument as _;
+
+use crate::{
+    handlers,
+    items::ItemCache,
+    ports::{
+        BlobError, BlobStore, BusError, Clock, Envelope, Event, EventBus, LaunchError, Observer, StateStore,
+        StoreError, TaskLauncher, WorkspaceError, Workspaces,
+    },
+};
+
+/// What the engine needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where executions live.
+    pub store: Arc<dyn StateStore>,
+    /// Where content lives.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Where events go.
+    pub bus: Arc<dyn EventBus>,
+    /// What starts tasks.
+    pub launcher: Arc<dyn TaskLauncher>,
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock>,
+    /// The files of runs.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// The engine. It holds no state of a run: only what can be read again.
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) items: ItemCache,
+    workflows: Mutex<HashMap<Digest, Arc<Workflow>>>,
+}
+
+/// A run to start.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Its identifier. The same again is the same run.
+    pub execution: ExecutionId,
+    /// What it follows. The digest is that of `source`.
+    pub definition: DefinitionRef,
+    /// The definition's text.
+    pub source: String,
+    /// The values of its inputs, defaults included, each of its type.
+    pub inputs: Outputs,
+    /// Variables that the caller passed.
+    pub environment: BTreeMap<String, String>,
+    /// The event that started it.
+    pub trigger: Value,
+    /// What the caller chose.
+    pub options: RunOptions,
+    /// Who asked for it.
+    pub actor: Actor,
+    /// The trace that it belongs to.
+    pub trace: TraceParent,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Its row.
+    pub row: ExecutionRow,
+    /// Whether this call made it; else it was there already.
+    pub created: bool,
+}
+
+/// A run that is to go on.
+#[derive(Debug, Clone)]
+pub struct ResumeRequest {
+    /// Steps that run again, with all that depend on them, though they were done.
+    pub from: Vec<StepId>,
+    /// Who asked for it.
+    pub actor: Actor,
+}
+
+/// Why a handler could not do its work. A failure of a step is no such error: it is data.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// No such run.
+    #[error("there is no execution {0}")]
+    NotFound(ExecutionId),
+    /// No such step.
+    #[error("the workflow {workflow} has no step {step}")]
+    NoSuchStep {
+        /// The workflow.
+        workflow: String,
+        /// The step.
+        step: StepId,
+    },
+    /// What was asked does not apply to the run as it stands.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The definition that the run follows cannot be read any more.
+    #[error("the definition of {execution} cannot be read: {reason}")]
+    Definition {
+        /// The run.
+        execution: ExecutionId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Others changed the same rows again and again.
+    #[error("{execution} is changed by many at once; try again")]
+    Contention {
+        /// The run.
+        execution: ExecutionId,
+    },
+    /// The state store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blob store failed.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The event bus failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The launcher failed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The files of a run failed.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+}
+
+impl EngineError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Contention { .. } | Self::Bus(_) => true,
+            Self::Store(error) => matches!(error, StoreError::Unavailable(_)),
+            Self::Launch(error) => matches!(error, LaunchError::NoCapacity(_)),
+            Self::NotFound(_)
+            | Self::NoSuchStep { .. }
+            | Self::Rejected(_)
+            | Self::Definition { .. }
+            | Self::Blob(_)
+            | Self::Workspace(_) => false,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine on these ports.
+    pub fn new(ports: Ports) -> Self {
+        Self { ports, items: ItemCache::default(), workflows: Mutex::default() }
+    }
+
+    /// What it stands on.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Starts a run, or finds the one that was started under the same identifier.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, EngineError> {
+        handlers::start_execution::start(self, request).await
+    }
+
+    /// Handles an event. The same event again, late or out of order changes nothing.
+    pub async fn handle(&self, envelope: Envelope) -> Result<(), EngineError> {
+        let span = tracing::debug_span!(
+            "handle",
+            event = envelope.event.name(),
+            execution = %envelope.execution,
+            traceparent = %envelope.trace.0,
+        );
+        let id = envelope.execution;
+        async move {
+            match envelope.event {
+                Event::ExecutionChanged | Event::WakeUpDue => handlers::plan::plan(self, &id).await,
+                Event::StepReady { epoch, path, needs, predecessor } => {
+                    handlers::dispatch_step::dispatch(self, &id, epoch, path, needs, predecessor).await
+                }
+                Event::StepFinished(report) => handlers::complete_step::complete(self, *report).await,
+                Event::TaskLost { key, attempt } => handlers::recover_step::lost(self, &key, attempt).await,
+                Event::RetryDue { key, attempt } => handlers::recover_step::retry(self, &key, attempt).await,
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Derives what is left undone of a run, and does it.
+    pub async fn wake(&self, id: &ExecutionId) -> Result<(), EngineError> {
+        handlers::plan::plan(self, id).await
+    }
+
+    /// Ends a run before its work is done: what runs is stopped, what stands under `finally` runs.
+    pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, EngineError> {
+        handlers::end_execution::cancel(self, id, actor, reason).await
+    }
+
+    /// Lets a run go on in a new epoch.
+    pub async fn resume(&self, id: &ExecutionId, request: ResumeRequest) -> Result<ExecutionRow, EngineError> {
+        handlers::resume_execution::resume(self, id, request).await
+    }
+
+    /// The workflow that a run follows.
+    pub async fn workflow(&self, row: &ExecutionRow) -> Result<Arc<Workflow>, EngineError> {
+        let digest = &row.definition.digest;
+        if let Some(workflow) = self.workflows.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
+            return Ok(workflow.clone());
+        }
+        let unreadable = |reason: String| EngineError::Definition { execution: row.id.clone(), reason };
+        let text =
+            String::from_utf8(self.ports.blobs.get(digest).await?).map_err(|error| unreadable(error.to_string()))?;
+        let source = SourceFile { name: row.definition.origin.clone(), text };
+        let compiled = compile(&source).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
+        let workflow = Arc::new(compiled.workflow);
+        self.workflows.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), workflow.clone());
+        Ok(workflow)
+    }
+}
+
+impl Event {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ExecutionChanged => "ExecutionChanged",
+            Self::StepReady { .. } => "StepReady",
+            Self::StepFinished(_) => "StepFinished",
+            Self::TaskLost { .. } => "TaskLost",
+            Self::RetryDue { .. } => "RetryDue",
+            Self::WakeUpDue => "WakeUpDue",
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Changes of an execution's row.
+
+use jiff::Timestamp;
+use ratchet_core::{
+    decide::decide_execution,
+    event::ExecutionEvent,
+    execution::ExecutionRow,
+    history::{Actor, Record},
+    ids::ExecutionId,
+    join::NeedOutcome,
+    output::{Output, Outputs},
+    rejection::Rejection,
+    status::ExecutionStatus,
+    step::{FailureClass, StepFailure},
+    transition::ExecutionTransition,
+};
+use ratchet_definition::{coerce::coerce, evaluate::Evaluator};
+use serde_json::Value;
+
+use crate::{
+    engine::{Engine, EngineError},
+    ports::{Current, Expectation, Write},
+    prepare::failure_of,
+    run::Run,
+    scope::{self, Overlay},
+    values::store_large,
+};
+
+/// How often a write of an execution's row may conflict before its handler gives up.
+const CONFLICTS_MAX: u32 = 50;
+
+/// The row as an event leaves it, and the record of the change.
+pub(crate) fn change(
+    run: &Run,
+    event: &ExecutionEvent,
+    actor: Actor,
+    cause: String,
+    now: Timestamp,
+) -> Result<(ExecutionRow, Record<ExecutionTransition>), Rejection> {
+    let transition = decide_execution(&run.row, event, &run.policy(), now)?;
+    let record = run.row.chain.next(run.row.id.as_str(), now, actor, cause, transition);
+    let mut row = run.row.clone();
+    row.apply(record.clone());
+    row.revision += 1;
+    Ok((row, record))
+}
+
+/// Changes the row by an event, however often others come between. Tells the observer.
+pub(crate) async fn update(
+    engine: &Engine,
+    run: &Run,
+    event: &ExecutionEvent,
+    actor: Actor,
+    cause: String,
+) -> Result<ExecutionRow, EngineError> {
+    let mut run = run.clone();
+    for _ in 0..CONFLICTS_MAX {
+        let (row, record) = change(&run, event, actor.clone(), cause.clone(), engine.ports.clock.now())?;
+        match write(engine, &run.row, row.clone()).await? {
+            Ok(()) => {
+                engine.ports.observer.execution_changed(&row, &record);
+                return Ok(row);
+            }
+            Err(current) => run.row = current,
+        }
+    }
+    Err(EngineError::Contention { execution: run.row.id })
+}
+
+/// Has the run looked at no later than at a time.
+pub(crate) async fn wake_by(engine: &Engine, id: &ExecutionId, at: Timestamp) -> Result<(), EngineError> {
+    set_wake(engine, id, |row| row.wake_at.is_none_or(|wake| wake > at).then_some((at, row.idle_wakes))).await
+}
+
+/// Sets when the run is looked at again, where `choose` gives a time and a count of idle wake-ups.
+pub(crate) async fn set_wake(
+    engine: &Engine,
+    id: &ExecutionId,
+    choose: impl Fn(&ExecutionRow) -> Option<(Timestamp, u32)>,
+) -> Result<(), EngineError> {
+    let mut current = engine.ports.store.execution(id).await?;
+    for _ in 0..CONFLICTS_MAX {
+        let Some(old) = current.filter(|row| row.status == ExecutionStatus::Running) else { return Ok(()) };
+        let Some((at, idle_wakes)) = choose(&old) else { return Ok(()) };
+        let row = ExecutionRow { wake_at: Some(at), idle_wakes, revision: old.revision + 1, ..old.clone() };
+        match write(engine, &old, row).await? {
+            Ok(()) => return Ok(()),
+            Err(other) => current = Some(other),
+        }
+    }
+    Err(EngineError::Contention { execution: id.clone() })
+}
+
+async fn write(
+    engine: &Engine,
+    old: &ExecutionRow,
+    new: ExecutionRow,
+) -> Result<Result<(), ExecutionRow>, EngineError> {
+    let expect = Expectation::Revision(old.revision);
+    let committed = engine.ports.store.commit(vec![Write::Execution { row: Box::new(new), expect }]).await?;
+    match committed.conflict.map(|conflict| conflict.current) {
+        None => Ok(Ok(())),
+        Some(Current::Execution(row)) => Ok(Err(*row)),
+        Some(Current::Absent | Current::Step(_)) => Err(EngineError::NotFound(old.id.clone())),
+    }
+}
+
+/// What a run gives: its declared outputs, evaluated over its steps'.
+pub(crate) async fn outputs(
+    engine: &Engine,
+    run: &Run,
+    overlay: &Overlay,
+) -> Result<Result<Outputs, StepFailure>, EngineError> {
+    let declared = &run.workflow.outputs;
+    if declared.is_empty() {
+        return Ok(Ok(Outputs::new()));
+    }
+    let steps =
+        declared.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.uses.steps.clone()).collect();
+    let scope = scope::build(engine, run, overlay, steps, NeedOutcome::FINE, None).await?;
+    let files = engine.ports.workspaces.files(&run.row).await?;
+    let evaluator = Evaluator::new(scope, files);
+    let mut outputs = Outputs::new();
+    for output in declared {
+        let null = Output::Json(Value::Null);
+        let evaluated = output.from.as_ref().map_or(Ok(null.clone()), |from| evaluator.expression(from));
+        let value = match evaluated {
+            Ok(value) if value == null => Ok(value),
+            Ok(value) => coerce(output.value_type, value).map_err(|error| {
+                let message = format!("the workflow's output {}: {error}", output.name);
+                StepFailure::new(FailureClass::Output, message).with_code(error.code)
+            }),
+            Err(error) => {
+                let failure = failure_of(&error);
+                Err(StepFailure { message: format!("the workflow's output {}: {failure}", output.name), ..failure })
+            }
+        };
+        match value {
+            Ok(value) => outputs.insert(output.name.clone(), value),
+            Err(failure) => return Ok(Err(failure)),
+        };
+    }
+    Ok(Ok(store_large(engine.ports.blobs.as_ref(), outputs).await?))
+}

@@ -1,0 +1,71 @@
+//! A run is asked for.
+
+use jiff::{SignedDuration, Timestamp};
+use ratchet_core::{
+    execution::ExecutionRow, history::Chain, ids::Epoch, reconcile::WAKE_SECONDS_MIN, status::ExecutionStatus,
+    transition::ExecutionTransition,
+};
+use ratchet_definition::compile::{SourceFile, compile};
+
+use crate::{
+    engine::{Engine, EngineError, StartRequest, Started},
+    ports::{Current, Envelope, Event, Expectation, Write},
+    values::store_large,
+};
+
+/// Starts a run. The same identifier again is the same run, whoever asks and however often.
+pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Started, EngineError> {
+    let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace } = request;
+    let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
+    let text = SourceFile { name: definition.origin.clone(), text: source.clone() };
+    let timeout = compile(&text).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow.timeout;
+    let blob = engine.ports.blobs.put(source.as_bytes()).await?;
+    if blob.digest != definition.digest {
+        return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));
+    }
+    let now = engine.ports.clock.now();
+    let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
+    let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));
+    let created = ExecutionTransition::Created { definition: definition.digest.clone(), deadline };
+    let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
+    let mut row = ExecutionRow {
+        id: execution.clone(),
+        definition,
+        epoch: Epoch::FIRST,
+        status: ExecutionStatus::Running,
+        endings: Vec::new(),
+        in_finally: false,
+        pause_reason: None,
+        inputs: store_large(engine.ports.blobs.as_ref(), inputs).await?,
+        environment,
+        trigger,
+        options,
+        trace: trace.clone(),
+        created_at: now,
+        updated_at: now,
+        ended_at: None,
+        deadline,
+        wake_at: Some(after(SignedDuration::from_secs(WAKE_SECONDS_MIN))),
+        idle_wakes: 0,
+        outputs: ratchet_core::output::Outputs::new(),
+        continued: false,
+        failure: None,
+        revision: 1,
+        chain: Chain::EMPTY,
+        records: Vec::new(),
+    };
+    row.apply(record.clone());
+    let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
+    let committed = engine.ports.store.commit(vec![write]).await?;
+    let created = committed.conflict.is_none();
+    if let Some(Current::Execution(existing)) = committed.conflict.map(|conflict| conflict.current) {
+        row = *existing;
+    } else {
+        engine.ports.observer.execution_changed(&row, &record);
+    }
+    // Also for a run that was there: whoever made it may have died before anybody was told.
+    if row.status == ExecutionStatus::Running {
+        engine.ports.bus.publish(Envelope { execution, trace, event: Event::ExecutionChanged }).await?;
+    }
+    Ok(Started { row, created })
+}

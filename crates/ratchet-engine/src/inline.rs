@@ -1,0 +1,165 @@
+//! Steps that need no task: the engine does them where it decides.
+
+use std::sync::Arc;
+
+use ratchet_core::{
+    event::Outcome,
+    output::{Output, Outputs},
+    step::{FailureClass, StepFailure, StepResult, Usage},
+    workflow::{Action, Assert, Condition, OutputSource, Step, TextTemplate},
+};
+use ratchet_definition::{
+    coerce::coerce,
+    evaluate::{EvaluationError, Evaluator, Scope},
+    files::FileAccess,
+};
+use serde_json::Value;
+
+use crate::{
+    engine::{Engine, EngineError},
+    ports::WorkspaceError,
+    prepare::{failed, failure_of},
+    run::Run,
+    values::store_large,
+};
+
+/// The code of a condition that is false.
+const ASSERTION_FAILED: &str = "RT-0192";
+/// The code of a file that a template step could not write.
+const NOT_WRITTEN: &str = "RT-0193";
+
+/// Does what the step says.
+pub(crate) async fn perform(
+    engine: &Engine,
+    run: &Run,
+    step: &Step,
+    evaluator: &Evaluator,
+    scope: &Scope,
+    files: &Arc<dyn FileAccess>,
+) -> Result<Outcome, EngineError> {
+    let outcome = match &step.action {
+        Action::Assert(assert) => check(assert, evaluator),
+        Action::Template(text) => fill_in(engine, run, text, evaluator).await?,
+        Action::Shell(_) | Action::ClaudeCode(_) => {
+            unreachable!("these need a task: Action::needs_task says so")
+        }
+    };
+    let Outcome::Succeeded(mut result) = outcome else { return Ok(outcome) };
+    match declared(engine, run, step, scope, files, &result.outputs).await? {
+        Ok(outputs) => result.outputs.extend(outputs),
+        Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
+    }
+    result.outputs = store_large(engine.ports.blobs.as_ref(), result.outputs).await?;
+    Ok(Outcome::Succeeded(result))
+}
+
+fn check(assert: &Assert, evaluator: &Evaluator) -> Outcome {
+    let mut false_ones = Vec::new();
+    for condition in &assert.conditions {
+        match evaluator.condition(&condition.expression) {
+            Ok(judgement) if judgement.holds => {}
+            Ok(judgement) => false_ones.push((condition, judgement.read)),
+            Err(error) => return failed(&error),
+        }
+    }
+    let Some((first, _)) = false_ones.first() else { return Outcome::Succeeded(StepResult::default()) };
+    let message = match message(evaluator, first, assert) {
+        Ok(message) => message,
+        Err(error) => return failed(&error),
+    };
+    let detail: Vec<String> = false_ones
+        .iter()
+        .map(|(condition, read)| {
+            let values: Vec<String> = read.iter().map(|(name, value)| format!("  {name} = {value}")).collect();
+            format!("false: {}\n{}", condition.expression.source.trim(), values.join("\n"))
+        })
+        .collect();
+    let failure =
+        StepFailure::new(FailureClass::Assertion, message).with_code(ASSERTION_FAILED).with_detail(detail.join("\n"));
+    Outcome::Failed { failure, usage: Usage::default() }
+}
+
+fn message(evaluator: &Evaluator, condition: &Condition, assert: &Assert) -> Result<String, EvaluationError> {
+    match condition.message.as_ref().or(assert.message.as_ref()) {
+        Some(message) => evaluator.text(message),
+        None => Ok(format!("the condition is false: {}", condition.expression.source.trim())),
+    }
+}
+
+async fn fill_in(
+    engine: &Engine,
+    run: &Run,
+    text: &TextTemplate,
+    evaluator: &Evaluator,
+) -> Result<Outcome, EngineError> {
+    let path = text.output.as_ref().map(|path| evaluator.text(path)).transpose();
+    let (content, path) = match path.and_then(|path| Ok((evaluator.text(&text.template)?, path))) {
+        Ok(evaluated) => evaluated,
+        Err(error) => return Ok(failed(&error)),
+    };
+    let mut outputs = Outputs::new();
+    if let Some(path) = path {
+        match engine.ports.workspaces.write(&run.row, &path, content.as_bytes()).await {
+            Ok(file) => outputs.insert("file".to_owned(), Output::File(file)),
+            Err(error @ WorkspaceError::Outside(_)) => {
+                let failure = StepFailure::new(FailureClass::Output, error.to_string()).with_code(NOT_WRITTEN);
+                return Ok(Outcome::Failed { failure, usage: Usage::default() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    outputs.insert("text".to_owned(), Output::Json(Value::String(content)));
+    Ok(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() }))
+}
+
+/// The outputs that the step declares beside what its type gives.
+async fn declared(
+    engine: &Engine,
+    run: &Run,
+    step: &Step,
+    scope: &Scope,
+    files: &Arc<dyn FileAccess>,
+    given: &Outputs,
+) -> Result<Result<Outputs, StepFailure>, EngineError> {
+    let mut outputs = Outputs::new();
+    for output in &step.outputs {
+        let value = match &output.source {
+            OutputSource::From { expression, value_type } => {
+                let mut scope = scope.clone();
+                scope.locals.extend(given.clone());
+                scope.locals.extend(outputs.clone());
+                let evaluated = Evaluator::new(scope, files.clone()).expression(expression);
+                match evaluated.map_err(|error| failure_of(&error)).and_then(|value| {
+                    coerce(*value_type, value).map_err(|error| {
+                        StepFailure::new(FailureClass::Output, error.to_string()).with_code(error.code)
+                    })
+                }) {
+                    Ok(value) => value,
+                    Err(failure) => return Ok(Err(failure)),
+                }
+            }
+            OutputSource::File(path) => {
+                let read = Evaluator::new(scope.clone(), files.clone())
+                    .text(path)
+                    .map_err(|error| failure_of(&error))
+                    .and_then(|path| {
+                        let content = files.read(&path).map_err(|error| {
+                            StepFailure::new(FailureClass::Output, format!("the output {}: {error}", output.name))
+                        })?;
+                        Ok((path, content))
+                    });
+                match read {
+                    Ok((path, content)) => {
+                        let content = engine.ports.blobs.put(&content).await?;
+                        let path = path.trim_start_matches("./").to_owned();
+                        Output::File(ratchet_core::output::FileValue { path, content })
+                    }
+                    Err(failure) => return Ok(Err(failure)),
+                }
+            }
+        };
+        outputs.insert(output.name.clone(), value);
+    }
+    tracing::trace!(execution = %run.row.id, step = %step.id, outputs = outputs.len(), "declared outputs");
+    Ok(Ok(outputs))
+}

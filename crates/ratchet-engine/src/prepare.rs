@@ -1,0 +1,356 @@
+//! What a step's expressions say once its needs are there: whether it runs, and with what.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ratchet_core::{
+    event::{Outcome, Verdict},
+    fan_out,
+    graph::Node,
+    history::sha256_hex,
+    ids::{Epoch, StepPath},
+    join::NeedOutcome,
+    output::Output,
+    status::StepStatus,
+    step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
+    transition::{Ending, SkipReason},
+    workflow::{Action, ForEach, OutputSource, Step, StepInputs},
+};
+use ratchet_definition::{
+    evaluate::{EvaluationError, Evaluator, Scope},
+    files::FileAccess,
+};
+use serde_json::Value;
+
+use crate::{
+    engine::{Engine, EngineError},
+    inline, items,
+    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, Token, Work},
+    run::Run,
+    scope::{self, Overlay},
+    values::load,
+};
+
+/// What is to be done with a step that is ready.
+pub(crate) enum Prepared {
+    /// The engine knows already.
+    Settled(Verdict),
+    /// It needs a task. The order has no token yet.
+    Task(Box<Order>),
+}
+
+/// A step that is ready, as its handler knows it.
+pub(crate) struct Ready<'a> {
+    pub(crate) path: &'a StepPath,
+    pub(crate) needs: NeedOutcome,
+    pub(crate) predecessor: Option<u32>,
+    /// The fan-out's row, for a child.
+    pub(crate) parent: Option<&'a StepRow>,
+    /// The epoch whose children may be taken over, for a fan-out.
+    pub(crate) adopts: Option<&'a StepRow>,
+    /// Who takes over the lane of a child that settles at once.
+    pub(crate) successor: Option<u32>,
+}
+
+impl Ready<'_> {
+    fn settle(&self, outcome: Outcome) -> Prepared {
+        let (predecessor, successor) = (self.predecessor, self.successor);
+        Prepared::Settled(Verdict::Settle { outcome, predecessor, successor })
+    }
+
+    fn skip(&self, reason: SkipReason) -> Prepared {
+        let (predecessor, successor) = (self.predecessor, self.successor);
+        Prepared::Settled(Verdict::Skip { reason, predecessor, successor })
+    }
+}
+
+/// Evaluates a step that is ready. An expression that cannot be evaluated is a failure of the step, not of the engine.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    run: &Run,
+    overlay: &Overlay,
+    ready: &Ready<'_>,
+) -> Result<Prepared, EngineError> {
+    let node = run.node(&ready.path.step)?;
+    let Some(step) = run.step(node) else {
+        return Ok(ready.settle(Outcome::Succeeded(StepResult::default())));
+    };
+    if ready.path.child.is_none()
+        && let Some(prepared) = without_evaluation(run, node, step, ready)
+    {
+        return Ok(prepared);
+    }
+    if let Some(outcome) = adopted(engine, run, ready).await? {
+        return Ok(ready.settle(outcome));
+    }
+    let item = match (ready.path.child, ready.parent.and_then(|parent| parent.items.as_ref())) {
+        (Some(child), Some(index)) => {
+            let item = engine.items.item(engine.ports.blobs.as_ref(), index, child).await?;
+            Some((load(engine.ports.blobs.as_ref(), &item).await?, child))
+        }
+        _ => None,
+    };
+    let mut scope = scope::build(engine, run, overlay, step.steps_read(), ready.needs, item).await?;
+    let files = engine.ports.workspaces.files(&run.row).await?;
+    if let Err(error) = scope::add_environment(&mut scope, run, &files) {
+        return Ok(ready.settle(failed(&error)));
+    }
+    let scope = Arc::new(scope);
+    let evaluator = Evaluator::new(scope.clone(), files.clone());
+    match evaluate(run, step, ready, &scope, &evaluator, files.as_ref()) {
+        Err(error) => Ok(ready.settle(failed(&error))),
+        Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
+        Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
+        Ok(Evaluated::Order(order)) => Ok(Prepared::Task(order)),
+        Ok(Evaluated::Inline) => {
+            Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, &files).await?))
+        }
+    }
+}
+
+enum Evaluated {
+    Skip,
+    FanOut(Vec<Output>),
+    Order(Box<Order>),
+    Inline,
+}
+
+/// What is known before any expression is evaluated.
+fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) -> Option<Prepared> {
+    use ratchet_core::execution::Selection;
+    let selected = match &run.row.options.selection {
+        Selection::All => true,
+        Selection::Only(only) => step.id == *only,
+        Selection::Until(until) => run
+            .graph()
+            .index_of(until)
+            .zip(run.graph().index_of(&step.id))
+            .is_none_or(|(until, this)| until == this || run.graph().ancestors(&[until]).contains(&this)),
+    };
+    if !selected {
+        return Some(ready.skip(SkipReason::NotSelected));
+    }
+    if step.place == ratchet_core::workflow::Place::OnFailure && run.row.endings.contains(&Ending::Cancelled) {
+        return Some(ready.skip(SkipReason::RunCancelled));
+    }
+    if let Some(reason) = node.is_left_out(ready.needs) {
+        return Some(ready.skip(reason));
+    }
+    let handles_failure = step.when.as_ref().is_some_and(|when| when.uses.handles_failure);
+    (node.is_blocked_by(ready.needs) && !handles_failure).then_some(Prepared::Settled(Verdict::Block))
+}
+
+/// The result of the same child in an older epoch, where it still counts.
+async fn adopted(engine: &Engine, run: &Run, ready: &Ready<'_>) -> Result<Option<Outcome>, EngineError> {
+    let mut parent = ready.parent.cloned();
+    while let Some(epoch) = parent.as_ref().and_then(|parent| parent.adopts) {
+        let at = |path: StepPath| ratchet_core::ids::StepKey { execution: run.row.id.clone(), epoch, path };
+        if let Some(row) = engine.ports.store.step(&at(ready.path.clone())).await?
+            && row.status() == StepStatus::Completed
+            && let Some(result) = row.result
+        {
+            return Ok(Some(Outcome::Succeeded(result)));
+        }
+        parent = engine.ports.store.step(&at(StepPath::step(ready.path.step.clone()))).await?;
+    }
+    Ok(None)
+}
+
+fn evaluate(
+    run: &Run,
+    step: &Step,
+    ready: &Ready<'_>,
+    scope: &Scope,
+    evaluator: &Evaluator,
+    files: &dyn FileAccess,
+) -> Result<Evaluated, EvaluationError> {
+    let is_child = ready.path.child.is_some();
+    if let Some(when) = &step.when
+        && (step.foreach.is_none() || when.uses.item == is_child)
+        && !evaluator.condition(when)?.holds
+    {
+        return Ok(Evaluated::Skip);
+    }
+    if let (Some(foreach), false) = (&step.foreach, is_child) {
+        return list(evaluator, foreach).map(Evaluated::FanOut);
+    }
+    if !step.action.needs_task() {
+        return Ok(Evaluated::Inline);
+    }
+    order(run, step, ready, scope, evaluator, files).map(|order| Evaluated::Order(Box::new(order)))
+}
+
+fn list(evaluator: &Evaluator, foreach: &ForEach) -> Result<Vec<Output>, EvaluationError> {
+    match evaluator.expression(&foreach.items)? {
+        Output::Json(Value::Array(values)) => Ok(values.into_iter().map(Output::Json).collect()),
+        Output::Each(outputs) => {
+            Ok(outputs.into_iter().map(|output| output.unwrap_or(Output::Json(Value::Null))).collect())
+        }
+        other => Err(mistake(
+            "RT-0190",
+            format!("`foreach` needs a list, and this is {}", kind_of(&other)),
+            &foreach.items.source,
+        )),
+    }
+}
+
+fn kind_of(output: &Output) -> &'static str {
+    match output {
+        Output::Json(Value::Null) => "null",
+        Output::Json(Value::Bool(_)) => "a boolean",
+        Output::Json(Value::Number(_)) => "a number",
+        Output::Json(Value::String(_)) => "a string",
+        Output::Json(Value::Array(_)) | Output::Each(_) => "a list",
+        Output::Json(Value::Object(_)) => "an object",
+        Output::File(_) => "a file",
+        Output::Stored(_) => "a stored value",
+    }
+}
+
+async fn fan_out(
+    engine: &Engine,
+    run: &Run,
+    step: &Step,
+    ready: &Ready<'_>,
+    list: Vec<Output>,
+) -> Result<Prepared, EngineError> {
+    let blobs = engine.ports.blobs.as_ref();
+    // A resumed fan-out works on the list that it had: a child may itself have changed what the list is made from.
+    let (items, adopts): (_, Option<Epoch>) = match ready.adopts {
+        Some(old) => match &old.items {
+            Some(items) => (items.clone(), Some(old.key.epoch)),
+            None => (items::store(blobs, &list).await?, None),
+        },
+        None => (items::store(blobs, &list).await?, None),
+    };
+    let count = engine.items.count(blobs, &items).await?;
+    if count == 0 {
+        let outputs = step.outputs.iter().map(|output| (output.name.clone(), Output::Each(Vec::new()))).collect();
+        return Ok(ready.settle(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() })));
+    }
+    let wanted = step.foreach.as_ref().and_then(|foreach| foreach.max_parallel).map(std::num::NonZeroU32::get);
+    let lanes = fan_out::lanes(wanted, run.row.options.max_parallel, count);
+    Ok(Prepared::Settled(Verdict::FanOut { count, lanes, items, adopts }))
+}
+
+fn order(
+    run: &Run,
+    step: &Step,
+    ready: &Ready<'_>,
+    scope: &Scope,
+    evaluator: &Evaluator,
+    files: &dyn FileAccess,
+) -> Result<Order, EvaluationError> {
+    let mut environment: BTreeMap<String, String> =
+        run.workflow.environment.keys().filter_map(|name| Some((name.clone(), scope.env.get(name)?.clone()))).collect();
+    for (name, template) in &step.environment {
+        environment.insert(name.clone(), evaluator.text(template)?);
+    }
+    let work = match &step.action {
+        Action::Shell(shell) => {
+            let command = evaluator.command(shell)?;
+            let allow_exit_codes = shell.allow_exit_codes.iter().copied().collect();
+            Work::Command { argv: command.argv, values: command.values, allow_exit_codes }
+        }
+        Action::ClaudeCode(agent) => Work::Agent(Box::new(AgentOrder {
+            prompt: evaluator.text(&agent.prompt)?,
+            profile: agent.security_profile,
+            model: agent.model.as_ref().map(|model| evaluator.text(model)).transpose()?,
+            max_turns: agent.max_turns.map(std::num::NonZeroU32::get),
+            max_cost_usd: agent.max_cost_usd,
+            allowed_tools: agent.allowed_tools.clone(),
+            output_schema: agent.output_schema.clone(),
+            append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
+        })),
+        Action::Assert(_) | Action::Template(_) => {
+            unreachable!("the engine does these at once: Action::needs_task says so")
+        }
+    };
+    let key = run.key(ready.path.clone());
+    let trace = run.row.trace.of_attempt(&key, 1);
+    Ok(Order {
+        // The same over epochs too: a resumed step is the same effect on the outside world.
+        idempotency_key: sha256_hex(format!("{}/{}", run.row.id, ready.path).as_bytes())[..32].to_owned(),
+        key,
+        attempt: 1,
+        token: Token::new([0; 16]),
+        trace,
+        work,
+        environment,
+        working_directory: step.working_directory.as_ref().map_or(Ok(String::new()), |path| evaluator.text(path))?,
+        timeout: step.timeout,
+        outputs: outputs(step, evaluator)?,
+        inputs: inputs(step, evaluator, files)?,
+        place: run.row.options.place.clone(),
+    })
+}
+
+fn outputs(step: &Step, evaluator: &Evaluator) -> Result<Vec<OutputOrder>, EvaluationError> {
+    let source = |source: &OutputSource| {
+        Ok(match source {
+            OutputSource::File(path) => OutputOrderSource::File(evaluator.text(path)?),
+            OutputSource::From { expression, value_type } => {
+                OutputOrderSource::From { expression: expression.clone(), value_type: *value_type }
+            }
+        })
+    };
+    step.outputs
+        .iter()
+        .map(|output| Ok(OutputOrder { name: output.name.clone(), source: source(&output.source)? }))
+        .collect()
+}
+
+/// The files that a step reads. Values by name are seen by its templates only.
+fn inputs(step: &Step, evaluator: &Evaluator, files: &dyn FileAccess) -> Result<Vec<String>, EvaluationError> {
+    let StepInputs::Files(templates) = &step.inputs else { return Ok(Vec::new()) };
+    let mut paths = Vec::new();
+    for template in templates {
+        add_paths(&mut paths, evaluator.value(template)?, &template.source, files)?;
+    }
+    Ok(paths)
+}
+
+fn add_paths(
+    paths: &mut Vec<String>,
+    output: Output,
+    source: &str,
+    files: &dyn FileAccess,
+) -> Result<(), EvaluationError> {
+    match output {
+        Output::Json(Value::String(path)) => paths.push(path),
+        Output::Json(Value::Null) => {}
+        Output::Json(Value::Array(values)) => {
+            for value in values {
+                add_paths(paths, Output::Json(value), source, files)?;
+            }
+        }
+        Output::Each(outputs) => {
+            for output in outputs.into_iter().flatten() {
+                add_paths(paths, output, source, files)?;
+            }
+        }
+        Output::File(file) => {
+            let path = files.path_of_captured(&file).map_err(|error| mistake("RT-0191", error.to_string(), source))?;
+            paths.push(path);
+        }
+        other => {
+            let message = format!("an input must be a path or a list of paths, and this is {}", kind_of(&other));
+            return Err(mistake("RT-0191", message, source));
+        }
+    }
+    Ok(())
+}
+
+fn mistake(code: &'static str, message: String, text: &str) -> EvaluationError {
+    EvaluationError { code, message, help: None, text: text.trim().to_owned() }
+}
+
+pub(crate) fn failed(error: &EvaluationError) -> Outcome {
+    Outcome::Failed { failure: failure_of(error), usage: Usage::default() }
+}
+
+/// The failure of a step whose expression could not be evaluated.
+pub(crate) fn failure_of(error: &EvaluationError) -> StepFailure {
+    let mut failure = StepFailure::new(FailureClass::Definition, error.to_string()).with_code(error.code);
+    failure.hint.clone_from(&error.help);
+    failure
+}

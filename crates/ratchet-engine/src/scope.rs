@@ -1,0 +1,117 @@
+//! What the expressions of a step see.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ratchet_core::{
+    ids::{StepId, StepPath},
+    join::NeedOutcome,
+    output::Output,
+    status::StepStatus,
+    step::StepRow,
+};
+use ratchet_definition::{
+    evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
+    files::FileAccess,
+};
+
+use crate::{
+    engine::{Engine, EngineError},
+    run::Run,
+    values::load_large,
+};
+
+/// Rows that were staged and are not in the store yet, by path.
+pub(crate) type Overlay = std::collections::HashMap<StepPath, StepRow>;
+
+/// The scope of one step, or of the run's own outputs.
+pub(crate) async fn build(
+    engine: &Engine,
+    run: &Run,
+    overlay: &Overlay,
+    steps: BTreeSet<StepId>,
+    needs: NeedOutcome,
+    item: Option<(Output, u32)>,
+) -> Result<Scope, EngineError> {
+    let blobs = engine.ports.blobs.as_ref();
+    let ids: Vec<StepId> = steps.into_iter().collect();
+    let mut views = BTreeMap::new();
+    if !ids.is_empty() {
+        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
+        for (id, stored) in ids.into_iter().zip(rows) {
+            let row = overlay.get(&StepPath::step(id.clone())).cloned().or(stored);
+            let view = match row {
+                Some(row) => view(engine, &row).await?,
+                None => pending(),
+            };
+            views.insert(id, view);
+        }
+    }
+    let (item, index) = item.map_or((None, None), |(item, index)| (Some(item), Some(index)));
+    Ok(Scope {
+        inputs: load_large(blobs, &run.row.inputs).await?,
+        env: run.row.environment.clone(),
+        steps: views,
+        item,
+        index,
+        execution: ExecutionView {
+            id: run.row.id.clone(),
+            workflow: run.workflow.name.clone(),
+            version: run.workflow.version.clone(),
+            started_at: run.row.created_at,
+        },
+        trigger: run.row.trigger.clone(),
+        needs,
+        locals: BTreeMap::new(),
+        now: run.row.created_at,
+    })
+}
+
+/// Adds the workflow's own variables; what the caller passed stands over them.
+pub(crate) fn add_environment(
+    scope: &mut Scope,
+    run: &Run,
+    files: &Arc<dyn FileAccess>,
+) -> Result<(), EvaluationError> {
+    if run.workflow.environment.is_empty() {
+        return Ok(());
+    }
+    let evaluator = Evaluator::new(scope.clone(), files.clone());
+    let mut values = BTreeMap::new();
+    for (name, template) in &run.workflow.environment {
+        values.insert(name.clone(), evaluator.text(template)?);
+    }
+    values.append(&mut scope.env);
+    scope.env = values;
+    Ok(())
+}
+
+async fn view(engine: &Engine, row: &StepRow) -> Result<StepView, EngineError> {
+    let result = row.result.as_ref();
+    let outputs = match result {
+        Some(result) => load_large(engine.ports.blobs.as_ref(), &result.outputs).await?,
+        None => BTreeMap::new(),
+    };
+    let duration = row.settled_at.map(|end| end.duration_since(row.started_at).as_millis());
+    Ok(StepView {
+        status: row.status(),
+        outputs,
+        exit_code: result.and_then(|result| result.exit_code),
+        duration_ms: duration.map(|millis| u64::try_from(millis).unwrap_or(0)),
+        attempts: row.attempt,
+        cached: false,
+    })
+}
+
+fn pending() -> StepView {
+    StepView {
+        status: StepStatus::Pending,
+        outputs: BTreeMap::new(),
+        exit_code: None,
+        duration_ms: None,
+        attempts: 0,
+        cached: false,
+    }
+}
