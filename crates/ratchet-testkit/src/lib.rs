@@ -6,3 +6,4 @@
 pub mod builders;
 pub mod contract;
 pub mod memory;
+pub mod messages_api;
