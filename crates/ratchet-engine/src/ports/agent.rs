@@ -54,7 +54,7 @@ pub struct AgentRequest {
     pub directory: PathBuf,
     /// Where the session's events are written, a line of JSON each.
     pub transcript: PathBuf,
-    /// Variables that its step declares.
+    /// The environment of its process, but for the variables that are the agent's own.
     pub environment: BTreeMap<String, String>,
     /// The trace that its own spans belong to.
     pub trace: TraceParent,
@@ -90,7 +90,7 @@ pub struct AgentError {
     /// What to do about it.
     pub hint: Option<String>,
     /// What was spent until then.
-    pub spent: AgentReply,
+    pub spent: Box<AgentReply>,
 }
 
 /// The kinds of an agent's failure.
@@ -116,6 +116,8 @@ pub enum AgentFault {
     Profile,
     /// A recording has no session for the step, or one that does not fit.
     Recording,
+    /// It did its work, and its session could not be recorded.
+    Unrecorded,
     /// It ended in a way that is none of these.
     Broken,
 }
