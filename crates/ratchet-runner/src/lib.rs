@@ -2,6 +2,14 @@
 //!
 //! A library for whatever runs attempts: the embedded engine on one machine, and a task's own main elsewhere.
 
+mod advice;
 pub mod agent;
 pub mod codes;
+mod environment;
+mod family;
+mod output_log;
 mod paths;
+mod process;
+mod snapshot;
+pub use environment::BaseEnvironment;
+pub use output_log::{LogLine, Stream};

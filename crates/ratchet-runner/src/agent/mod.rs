@@ -1,11 +1,16 @@
-//! The agents: one that replays recorded sessions, and what a recording looks like.
+//! The agents: Claude Code, one that replays recorded sessions, and what a recording looks like.
 
+mod claude_code;
 mod places;
 mod recorded;
+mod recorder;
 mod recording;
+mod secrets;
 
 #[cfg(test)]
 mod testing;
 
+pub use claude_code::{ClaudeCode, Installed};
 pub use recorded::RecordedAgent;
+pub use recorder::Recorder;
 pub use recording::{Edit, RecordedFailure, RecordedFault, RecordedReply, Recording, RecordingError, Session};

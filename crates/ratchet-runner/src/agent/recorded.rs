@@ -87,7 +87,7 @@ impl Tape {
         if request.output_schema.is_some() && reply.json.is_none() {
             let message =
                 format!("the step {} has an output_schema, and its recorded reply has no `json`", request.step);
-            return Err(AgentError { spent: reply, ..failure(AgentFault::Schema, message) });
+            return Err(AgentError { spent: Box::new(reply), ..failure(AgentFault::Schema, message) });
         }
         Ok(reply)
     }
@@ -170,7 +170,7 @@ impl Tape {
 }
 
 fn failure(fault: AgentFault, message: String) -> AgentError {
-    AgentError { fault, message, hint: None, spent: AgentReply::default() }
+    AgentError { fault, message, hint: None, spent: Box::default() }
 }
 
 fn recorded_failure(recorded: &RecordedFailure) -> AgentError {
@@ -185,7 +185,7 @@ fn recorded_failure(recorded: &RecordedFailure) -> AgentError {
     };
     let RecordedFailure { cost_usd, tokens, turns, .. } = *recorded;
     let spent = AgentReply { cost_usd, tokens, turns, ..AgentReply::default() };
-    AgentError { spent, ..failure(fault, recorded.message.clone()) }
+    AgentError { spent: Box::new(spent), ..failure(fault, recorded.message.clone()) }
 }
 
 #[cfg(test)]

@@ -281,14 +281,18 @@ impl Recording {
         of_step.max_by_key(|session| session.call)
     }
 
+    /// Every file that it names, beside `recording.json`.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.sessions.iter().flat_map(Session::files)
+    }
+
     /// The SHA-256 over `recording.json` and all files that it names: another digest is another agent.
     pub fn digest(&self, folder: &Path) -> Result<Digest, RecordingError> {
         let mut parts = String::new();
-        let named = self.sessions.iter().flat_map(Session::files);
-        for file in [Self::FILE].into_iter().chain(named) {
+        for file in [Self::FILE].into_iter().chain(self.files()) {
             let path = folder.join(file);
             let content = fs::read(&path).map_err(|source| RecordingError::Unreadable { path, source })?;
-            parts.push_str(&format!("{} {file}\n", sha256_hex(&content)));
+            parts.extend([sha256_hex(&content).as_str(), " ", file, "\n"]);
         }
         Ok(Digest::new(sha256_hex(parts.as_bytes())))
     }

@@ -1,0 +1,116 @@
+//! How a session ended. By its result and nothing else: the exit code and the result's `subtype` say success of sessions that failed.
+
+use ratchet_engine::ports::{AgentError, AgentFault, AgentReply, AgentRequest};
+use serde_json::Value;
+
+use super::session::{Heard, tokens_of};
+use crate::process::Reason;
+
+/// The reply, or why there is none.
+pub(super) fn judge(
+    heard: &Heard,
+    reason: Reason,
+    code: i32,
+    request: &AgentRequest,
+    last_words: &str,
+) -> Result<AgentReply, AgentError> {
+    let spent = spent(heard);
+    let fail = |fault: AgentFault, message: String, hint: Option<&str>| AgentError {
+        fault,
+        message,
+        hint: hint.map(str::to_owned),
+        spent: Box::new(spent.clone()),
+    };
+    if reason == Reason::Stopped {
+        return Err(fail(AgentFault::Stopped, "the agent was told to stop".to_owned(), None));
+    }
+    let Some(result) = &heard.result else {
+        if reason == Reason::TimedOut {
+            let seconds = request.timeout.unwrap_or_default().as_secs_f64();
+            return Err(fail(AgentFault::Timeout, format!("the agent was not done after {seconds} s"), None));
+        }
+        let words = if last_words.is_empty() { "it said nothing" } else { last_words };
+        // Before its first event it has only looked at its arguments and its machine.
+        let fault = if heard.session_id.is_none() { AgentFault::Unavailable } else { AgentFault::Broken };
+        let hint = "its transcript and output.log hold all that it said";
+        return Err(fail(fault, format!("the agent ended with code {code} and no result: {words}"), Some(hint)));
+    };
+    if result["is_error"] == Value::Bool(false) {
+        if request.output_schema.is_some() && result["structured_output"].is_null() {
+            let message = "the agent ended without the data that `output_schema` asks for";
+            return Err(fail(AgentFault::Schema, message.to_owned(), Some("its last words are in the transcript")));
+        }
+        return Ok(spent);
+    }
+    let words = complaint(result);
+    let status = result["api_error_status"].as_u64();
+    Err(match (status, result["terminal_reason"].as_str()) {
+        (Some(401 | 403), _) => {
+            fail(AgentFault::Unauthorised, format!("the API refuses the key: {words}"), Some("check ANTHROPIC_API_KEY"))
+        }
+        (Some(429 | 529), _) => fail(
+            AgentFault::RateLimited,
+            format!("the API is busy: {words}"),
+            Some("`retry` with `on: [rate_limited]` and a delay tries again later"),
+        ),
+        (Some(status), _) => fail(AgentFault::Api, format!("the API failed with status {status}: {words}"), None),
+        (None, _) if words.contains("Not logged in") || words.contains("/login") => fail(
+            AgentFault::Unauthorised,
+            format!("the agent has no key: {words}"),
+            Some("set ANTHROPIC_API_KEY, or the variables of Bedrock, in the environment of ratchet"),
+        ),
+        (None, Some("api_error")) => fail(
+            AgentFault::Api,
+            format!("the API cannot be reached: {words}"),
+            Some("check the network and ANTHROPIC_BASE_URL"),
+        ),
+        (None, Some("max_turns")) => {
+            fail(AgentFault::Limit, format!("the agent reached its limit of turns: {words}"), Some("raise `max_turns`"))
+        }
+        (None, Some("budget_exhausted")) => {
+            fail(AgentFault::Limit, format!("the agent spent its money: {words}"), Some("raise `max_cost_usd`"))
+        }
+        (None, Some("structured_output_retry_exhausted")) => fail(
+            AgentFault::Schema,
+            format!("the agent gave no data that fits `output_schema`: {words}"),
+            Some("make the schema simpler, or say in the prompt what it asks for"),
+        ),
+        (None, _) if reason == Reason::TimedOut => {
+            fail(AgentFault::Timeout, format!("the agent was ended at its timeout: {words}"), None)
+        }
+        (None, _) => fail(AgentFault::Broken, format!("the agent failed: {words}"), None),
+    })
+}
+
+/// What the session gave and took, by its result where there is one.
+fn spent(heard: &Heard) -> AgentReply {
+    let session_id = heard.session_id.clone().unwrap_or_default();
+    let Some(result) = &heard.result else {
+        return AgentReply { tokens: heard.tokens, turns: heard.turns, session_id, ..AgentReply::default() };
+    };
+    AgentReply {
+        response: result["result"].as_str().unwrap_or_default().to_owned(),
+        json: Some(&result["structured_output"]).filter(|value| !value.is_null()).cloned(),
+        cost_usd: result["total_cost_usd"].as_f64().unwrap_or_default(),
+        tokens: tokens(result),
+        turns: result["num_turns"].as_u64().and_then(|turns| u32::try_from(turns).ok()).unwrap_or(heard.turns),
+        session_id,
+        permission_denials: result["permission_denials"].as_array().cloned().unwrap_or_default(),
+    }
+}
+
+/// The tokens of all models that worked, or of the main one where the result does not list them.
+fn tokens(result: &Value) -> u64 {
+    let names = ["inputTokens", "outputTokens", "cacheCreationInputTokens", "cacheReadInputTokens"];
+    let of_model = |usage: &Value| names.iter().filter_map(|name| usage[*name].as_u64()).sum::<u64>();
+    let all: u64 = result["modelUsage"].as_object().into_iter().flat_map(|models| models.values()).map(of_model).sum();
+    if all > 0 { all } else { tokens_of(&result["usage"]) }
+}
+
+/// What the session says about its failure, in one line or few.
+fn complaint(result: &Value) -> String {
+    let errors = result["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let said = errors.chain(result["result"].as_str()).collect::<Vec<_>>().join("; ");
+    let reason = result["terminal_reason"].as_str().unwrap_or("it does not say why");
+    if said.is_empty() { reason.to_owned() } else { said.chars().take(2000).collect() }
+}

@@ -1,0 +1,198 @@
+//! The real Claude Code command, headless. It is found on the machine, never shipped.
+//!
+//! Nothing of the workspace configures it: neither its settings, hooks and tool servers, nor its variables. `CLAUDE.md`, which is advice and no
+//! configuration, is given back as part of the system prompt.
+
+mod arguments;
+mod installed;
+mod judge;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod scripted;
+mod session;
+mod variables;
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, StopSignal};
+use tokio::sync::OnceCell;
+
+pub use self::installed::Installed;
+use self::{session::Session, variables::Variables};
+use crate::{
+    family::Mark,
+    output_log::{Bounds, OutputLog},
+    paths,
+    process::{self, Limits, Program},
+};
+
+/// The longest `CLAUDE.md` that is given back, in bytes.
+const ADVICE_BYTES_MAX: u64 = 256 << 10;
+
+/// Claude Code as it is installed on this machine.
+pub struct ClaudeCode {
+    /// The file that the person named.
+    named: Option<PathBuf>,
+    search: String,
+    variables: Variables,
+    grace: Duration,
+    installed: OnceCell<Installed>,
+}
+
+impl ClaudeCode {
+    /// Found and configured by these variables: `RATCHET_CLAUDE` or `PATH`, and those that the command documents for its API.
+    pub fn new(given: &BTreeMap<String, String>) -> Self {
+        Self {
+            named: given.get("RATCHET_CLAUDE").filter(|path| !path.is_empty()).map(PathBuf::from),
+            search: given.get("PATH").cloned().unwrap_or_default(),
+            variables: Variables::of(given),
+            // It ends what it started itself when it is asked to, which takes it a moment.
+            grace: Duration::from_secs(5),
+            installed: OnceCell::new(),
+        }
+    }
+
+    /// Found and configured by the variables of this process.
+    pub fn of_this_process() -> Self {
+        Self::new(
+            &env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        )
+    }
+
+    /// The command on this machine: asked once.
+    pub async fn installed(&self) -> Result<&Installed, AgentError> {
+        self.installed.get_or_try_init(|| Installed::find(self.named.as_deref(), &self.search)).await
+    }
+
+    async fn work(&self, request: &AgentRequest, stop: StopSignal) -> Result<AgentReply, AgentError> {
+        let tools = arguments::tools(request)?;
+        let installed = self.installed().await?;
+        let prepared = Prepared::of(request).map_err(|error| {
+            failure(
+                AgentFault::Unavailable,
+                format!("the attempt's folder {} cannot be used: {error}", request.directory.display()),
+            )
+        })?;
+        let mut session = Session::open(&request.transcript)
+            .map_err(|error| failure(AgentFault::Unavailable, format!("the transcript cannot be written: {error}")))?;
+        let (environment, dropped) = self.variables.environment(request);
+        if !dropped.is_empty() {
+            session.warn(&format!(
+                "the step's variables {} are left out: who configures the agent is the person who runs ratchet",
+                dropped.join(", ")
+            ));
+        }
+        let program = Program {
+            file: installed.path.clone(),
+            arguments: arguments::of(request, installed, &tools, &prepared),
+            mark: Mark::of(&environment),
+            environment,
+            directory: request.workspace.clone(),
+            stdin: Some(prepared.prompt),
+        };
+        let limits = Limits { timeout: request.timeout, grace: self.grace };
+        let log = OutputLog::new(request.directory.join("output.log"), Instant::now(), Bounds::default(), |_| {});
+        let mut listener = session.listening(log);
+        let ended = process::run(program, limits, stop, &mut listener).await.map_err(|error| AgentError {
+            hint: Some("RATCHET_CLAUDE names the command where it is not the one on the PATH".to_owned()),
+            ..failure(AgentFault::Unavailable, format!("{} cannot be started: {error}", installed.path.display()))
+        })?;
+        let (heard, last_words) = listener.end();
+        judge::judge(&heard, ended.reason, ended.code(), request, &last_words)
+    }
+}
+
+#[async_trait]
+impl Agent for ClaudeCode {
+    fn identity(&self) -> String {
+        "claude-code".to_owned()
+    }
+
+    async fn perform(&self, request: AgentRequest, stop: StopSignal) -> Result<AgentReply, AgentError> {
+        self.work(&request, stop).await
+    }
+}
+
+/// What lies ready in the attempt's folder when the command starts.
+struct Prepared {
+    prompt: fs::File,
+    system_prompt: Option<PathBuf>,
+    /// Folders outside the workspace that it may read.
+    readable: Vec<PathBuf>,
+}
+
+impl Prepared {
+    fn of(request: &AgentRequest) -> io::Result<Self> {
+        for folder in ["home", "claude", "tmp"] {
+            fs::create_dir_all(request.directory.join(folder))?;
+        }
+        let (readable, copies) = readable(request)?;
+        let prompt = request.directory.join("prompt.txt");
+        fs::write(&prompt, &request.prompt)?;
+        let mut system = Vec::new();
+        system.extend(advice(&request.workspace));
+        system.extend(request.append_system_prompt.clone());
+        system.extend(copies);
+        let system_prompt = if system.is_empty() {
+            None
+        } else {
+            let path = request.directory.join("system-prompt.md");
+            fs::write(&path, system.join("\n\n"))?;
+            Some(path)
+        };
+        Ok(Self { prompt: fs::File::open(prompt)?, system_prompt, readable })
+    }
+}
+
+/// What the project tells agents in its `CLAUDE.md`, where there is one in the workspace and it is no book.
+fn advice(workspace: &Path) -> Option<String> {
+    let path = paths::existing(workspace, "CLAUDE.md").ok()?;
+    let found = path.metadata().ok()?;
+    if !found.is_file() || found.len() > ADVICE_BYTES_MAX {
+        return None;
+    }
+    fs::read_to_string(path).ok()
+}
+
+/// The folders that make the request's files readable, and what the agent is told of those that had to be copied.
+///
+/// A file that is alone in its folder is readable where it lies. The neighbours of any other are none of the agent's business: it gets a copy.
+fn readable(request: &AgentRequest) -> io::Result<(Vec<PathBuf>, Option<String>)> {
+    let workspace = request.workspace.canonicalize()?;
+    let mut folders = Vec::new();
+    let mut told = Vec::new();
+    for (number, path) in request.readable.iter().enumerate() {
+        let real = path.canonicalize()?;
+        if real.starts_with(&workspace) {
+            continue;
+        }
+        let parent = real.parent().unwrap_or(&real).to_owned();
+        if real.is_dir() {
+            folders.push(real);
+        } else if fs::read_dir(&parent)?.take(2).count() == 1 {
+            folders.push(parent);
+        } else {
+            let folder = request.directory.join("inputs").join(number.to_string());
+            fs::create_dir_all(&folder)?;
+            let copy = folder.join(path.file_name().unwrap_or_default());
+            fs::copy(&real, &copy)?;
+            told.push(format!("- {} is readable as {}", path.display(), copy.display()));
+            folders.push(folder.canonicalize()?);
+        }
+    }
+    let told = (!told.is_empty()).then(|| format!("Files from outside the working directory:\n{}", told.join("\n")));
+    Ok((folders, told))
+}
+
+fn failure(fault: AgentFault, message: String) -> AgentError {
+    AgentError { fault, message, hint: None, spent: Box::default() }
+}

@@ -1,0 +1,212 @@
+//! The processes of an attempt: those of its group, and those that left the group and are known by what they carry in their environment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io, process,
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::process::{Pid, WaitOptions};
+use tokio::process::Child;
+
+use crate::process::Signal;
+
+/// Variables that every process of an attempt carries and no other process does.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark(Vec<String>);
+
+impl Mark {
+    /// The names of the variables that together mark a process.
+    const NAMES: [&str; 3] = ["RATCHET_EXECUTION_ID", "RATCHET_STEP", "RATCHET_ATTEMPT"];
+
+    /// The mark of processes with this environment.
+    pub(crate) fn of(environment: &BTreeMap<String, String>) -> Self {
+        let entry = |name: &str| environment.get(name).map(|value| format!("{name}={value}"));
+        Self(Self::NAMES.into_iter().filter_map(entry).collect())
+    }
+
+    fn is_on(&self, pid: i32) -> bool {
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+        let entries: BTreeSet<&[u8]> = environment.split(|byte| *byte == 0).collect();
+        self.0.len() == Self::NAMES.len() && self.0.iter().all(|entry| entries.contains(entry.as_bytes()))
+    }
+}
+
+/// The processes that runners in this process started and wait for. They are nobody's leavings.
+static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// A program and all that descends from it. Dropped before its end, it is killed.
+pub(crate) struct Family {
+    group: Option<Pid>,
+    mark: Mark,
+    /// Those that were found outside the group: some of them will be this process's own zombies.
+    found: Mutex<BTreeSet<i32>>,
+    is_over: bool,
+}
+
+impl Family {
+    /// The family of a process that was just started as the head of a group of its own.
+    pub(crate) fn of(child: &Child, mark: Mark) -> Self {
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(group) = group {
+            started().insert(group.as_raw_pid());
+        }
+        Self { group, mark, found: Mutex::default(), is_over: false }
+    }
+
+    /// Notes that the program itself has ended and was waited for.
+    pub(crate) fn parent_ended(&self) {
+        if let Some(group) = self.group {
+            started().remove(&group.as_raw_pid());
+        }
+    }
+
+    /// Notes that nothing of the family is left.
+    pub(crate) fn all_ended(&mut self) {
+        self.is_over = true;
+    }
+
+    /// Sends a signal to every process of the family that can be found.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let signal = match signal {
+            Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::Kill => rustix::process::Signal::KILL,
+        };
+        // Whoever is gone needs no signal.
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+        for pid in self.strays() {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// Whether a process of the family lives, the program itself having ended. Those that ended are waited for where that falls to this process.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.group_is_alive() || !self.strays().is_empty()
+    }
+
+    fn group_is_alive(&self) -> bool {
+        let Some(group) = self.group else { return false };
+        // What is left of the group came to us when its parent ended, if we adopt orphans.
+        while let Ok(Some(_)) = rustix::process::waitpgid(group, WaitOptions::NOHANG) {}
+        rustix::process::test_kill_process_group(group).is_ok()
+    }
+
+    /// Living processes that left the group and carry the mark.
+    fn strays(&self) -> Vec<Pid> {
+        let mut strays = Vec::new();
+        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for pid in candidates() {
+            if started().contains(&pid) {
+                continue;
+            }
+            let (Some(stat), Some(id)) = (Stat::of(pid), Pid::from_raw(pid)) else { continue };
+            if stat.is_zombie {
+                // A known stray came to this process as an orphan, and so did what had a session of its own: nobody else waits for either.
+                let is_orphan = || Stat::of(own_id()).is_some_and(|own| own.session != stat.session);
+                if stat.parent == own_id() && (known.remove(&pid) || is_orphan()) {
+                    let _ = rustix::process::waitpid(Some(id), WaitOptions::NOHANG);
+                }
+            } else if self.mark.is_on(pid) {
+                known.insert(pid);
+                strays.push(id);
+            }
+        }
+        strays
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.parent_ended();
+        if !self.is_over {
+            self.signal(Signal::Kill);
+        }
+    }
+}
+
+/// Makes orphaned descendants of this process its children, so that what leaves its group is found cheaply and waited for.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    if !adopts_orphans() {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    }
+    Ok(())
+}
+
+fn adopts_orphans() -> bool {
+    process::id() == 1 || matches!(rustix::process::child_subreaper(), Ok(Some(_)))
+}
+
+/// Processes that may be strays: this process's children where orphans come to it, else all there are.
+fn candidates() -> Vec<i32> {
+    if adopts_orphans()
+        && let Some(children) = children()
+    {
+        children
+    } else {
+        everybody()
+    }
+}
+
+/// The children of this process, where the kernel tells.
+fn children() -> Option<Vec<i32>> {
+    let mut children = Vec::new();
+    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            // The thread ended meanwhile; its children moved to another one.
+            Err(_) if !thread.path().exists() => {}
+            Err(_) => return None,
+        }
+    }
+    Some(children)
+}
+
+fn everybody() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = own_id();
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| *pid != own).collect()
+}
+
+fn own_id() -> i32 {
+    rustix::process::getpid().as_raw_pid()
+}
+
+fn started() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `/proc` says of a process.
+struct Stat {
+    is_zombie: bool,
+    parent: i32,
+    session: i32,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may hold anything.
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        let session = fields.nth(1)?.parse().ok()?;
+        Some(Self { is_zombie: state == "Z", parent, session })
+    }
+}
+
+/// Every living process that carries a mark, on the whole machine.
+#[cfg(test)]
+pub(crate) fn marked(mark: &Mark) -> Vec<i32> {
+    let lives = |pid: &i32| Stat::of(*pid).is_some_and(|stat| !stat.is_zombie);
+    everybody().into_iter().filter(|pid| lives(pid) && mark.is_on(*pid)).collect()
+}
+
+/// Children of this process that ended and that nobody waited for.
+#[cfg(test)]
+pub(crate) fn zombies() -> Vec<i32> {
+    let is_zombie = |pid: &i32| Stat::of(*pid).is_some_and(|stat| stat.is_zombie && stat.parent == own_id());
+    everybody().into_iter().filter(is_zombie).collect()
+}
