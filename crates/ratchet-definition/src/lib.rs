@@ -4,6 +4,7 @@
 
 mod check;
 pub mod coerce;
+mod command;
 pub mod compile;
 pub mod diagnostic;
 mod duration;

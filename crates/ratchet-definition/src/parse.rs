@@ -1,9 +1,9 @@
 //! The seam to whoever knows the file: texts become templates, expressions and programs, or mistakes with their places in the text.
 
-use ratchet_core::workflow::{Expression, Program, ScriptPart, Template, Uses};
+use ratchet_core::workflow::{Expression, Program, Template};
 
 use crate::{
-    expression,
+    command, expression,
     mistake::Mistake,
     parsed::{Interpreter, Parsed},
     template,
@@ -19,16 +19,12 @@ pub fn expression(text: &str) -> Result<Parsed<Expression>, Vec<Mistake>> {
     expression::parse(text)
 }
 
-/// Parses a script for a shell.
+/// Parses a command for a shell. A plain external command becomes words and needs none.
 pub fn command(text: &str, interpreter: &Interpreter) -> Result<Parsed<Program>, Vec<Mistake>> {
-    if let Some(at) = ["{{", "{%", "{#"].iter().find_map(|opening| text.find(opening)) {
-        return Err(vec![Mistake::error("RT-0018", "this version puts no values into commands yet", at..at + 2)]);
-    }
-    let words = match interpreter {
-        Interpreter::Bash => ["bash", "-euo", "pipefail", "-c"].as_slice(),
-        Interpreter::Sh => ["sh", "-eu", "-c"].as_slice(),
-    };
-    let interpreter = words.iter().map(|word| (*word).to_owned()).collect();
-    let value = Program::Script { interpreter, parts: vec![ScriptPart::Code(text.to_owned())], uses: Uses::default() };
-    Ok(Parsed { value, references: Vec::new(), warnings: Vec::new() })
+    command::parse(text, *interpreter)
+}
+
+/// Parses a script for another program, which takes it as the last argument after these. No value can stand in it.
+pub fn command_for_program(text: &str, program: Vec<String>) -> Result<Parsed<Program>, Vec<Mistake>> {
+    command::parse_for_program(text, program)
 }
