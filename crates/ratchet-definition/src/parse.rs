@@ -23,8 +23,3 @@ pub fn expression(text: &str) -> Result<Parsed<Expression>, Vec<Mistake>> {
 pub fn command(text: &str, interpreter: &Interpreter) -> Result<Parsed<Program>, Vec<Mistake>> {
     command::parse(text, *interpreter)
 }
-
-/// Parses a script for another program, which takes it as the last argument after these. No value can stand in it.
-pub fn command_for_program(text: &str, program: Vec<String>) -> Result<Parsed<Program>, Vec<Mistake>> {
-    command::parse_for_program(text, program)
-}

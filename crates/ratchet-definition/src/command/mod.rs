@@ -58,19 +58,6 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
     Ok(parsed(marked, value))
 }
 
-/// A script for a program that is no shell of ours: it is the program's last argument, and no value can stand in it.
-pub(crate) fn parse_for_program(text: &str, program: Vec<String>) -> Result<Parsed<Program>, Vec<Mistake>> {
-    check_size(text)?;
-    let marked = Marked::new(text)?;
-    let mistakes: Vec<Mistake> =
-        marked.placeholders.iter().map(|placeholder| Refusal::OtherProgram.mistake(text, placeholder)).collect();
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
-    let parts = vec![ScriptPart::Code(text.to_owned())];
-    Ok(parsed(marked, Program::Script { interpreter: program, parts, uses: Uses::default() }))
-}
-
 fn parsed(marked: Marked, value: Program) -> Parsed<Program> {
     let references: Vec<Reference> =
         marked.placeholders.into_iter().flat_map(|placeholder| placeholder.references).collect();

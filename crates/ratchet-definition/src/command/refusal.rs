@@ -48,8 +48,6 @@ pub(super) enum Refusal {
     Builtin(String),
     /// Before the command that another one starts.
     BeforeCommand(String),
-    /// In a script for a program that is no shell.
-    OtherProgram,
     /// Where the parser did not see it.
     Unseen,
 }
@@ -166,11 +164,6 @@ impl Refusal {
                 "RT-0113",
                 format!("a value cannot stand before the command that `{name}` starts"),
                 format!("write `{name}` with options that are in the script, then the command, then {value}"),
-            ),
-            Self::OtherProgram => (
-                "RT-0112",
-                "a value cannot stand in a script for a program that is no shell: it would be code".to_owned(),
-                format!("declare it under the step's `environment:` (NAME: \"{value}\") and read the variable in the script"),
             ),
             Self::Unseen => (
                 "RT-0111",

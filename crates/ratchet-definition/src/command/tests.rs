@@ -255,13 +255,6 @@ fn a_script_that_cannot_be_parsed_is_a_warning_without_values() {
     assert!(show(&nested, Interpreter::Bash).starts_with("script"), "{}", show(&nested, Interpreter::Bash));
 }
 
-#[test]
-fn a_script_for_another_program_takes_no_values() {
-    let python = || vec!["python3".to_owned(), "-c".to_owned()];
-    assert!(parse::command_for_program("print(1)", python()).is_ok());
-    assert_eq!(parse::command_for_program("print({{ x }})", python()).unwrap_err()[0].code, "RT-0112");
-}
-
 fn rendered(evaluator: &Evaluator, text: &str, interpreter: Interpreter) -> RenderedCommand {
     let parsed = parse::command(text, &interpreter).unwrap_or_else(|mistakes| panic!("{text}: {mistakes:?}"));
     let shell = Shell { source: text.to_owned(), program: parsed.value, allow_exit_codes: [].into() };
