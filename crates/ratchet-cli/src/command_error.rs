@@ -60,6 +60,9 @@ pub(crate) enum CommandError {
     /// The history is not what was written.
     #[error("the history of {execution} is broken: {reason}")]
     BrokenHistory { execution: ExecutionId, reason: String },
+    /// The history decides otherwise when it is decided again.
+    #[error("the history of {execution} does not replay: {reason}")]
+    NotReplayed { execution: ExecutionId, reason: String },
     /// The definition that an execution followed is not to be read any more.
     #[error("the definition of {execution} cannot be read: {reason}")]
     Definition { execution: ExecutionId, reason: String },
@@ -115,6 +118,7 @@ impl CommandError {
             Self::NoLog { .. } => "RT-0408",
             Self::Render { .. } => "RT-0409",
             Self::BrokenHistory { .. } => "RT-0410",
+            Self::NotReplayed { .. } => "RT-0417",
             Self::Definition { .. } => "RT-0411",
             Self::KeyTaken { .. } => "RT-0412",
             Self::Output(_) => "RT-0413",
@@ -151,6 +155,9 @@ impl CommandError {
             }
             Self::BrokenHistory { .. } => {
                 "the state was changed by something else than ratchet; do not trust it".to_owned()
+            }
+            Self::NotReplayed { .. } => {
+                "the state was written by another version of ratchet, or changed by something else".to_owned()
             }
             Self::Definition { .. } | Self::Value { .. } => {
                 "the blob store is damaged: restore it from a copy".to_owned()
@@ -190,6 +197,7 @@ impl CommandError {
             ) => ExitCode::WrongCall,
             Self::FileWrite { .. }
             | Self::BrokenHistory { .. }
+            | Self::NotReplayed { .. }
             | Self::Definition { .. }
             | Self::Output(_)
             | Self::Runtime(_)

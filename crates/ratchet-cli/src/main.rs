@@ -12,6 +12,7 @@ mod exit_code;
 mod history;
 mod paint;
 mod progress;
+mod replay;
 mod report;
 mod state;
 mod state_directory;

@@ -3,7 +3,6 @@
 //! A record holds what changed. The event that changed it follows from the change and from where the row stood, so each record can be decided again:
 //! a decision that comes out otherwise, or a hash that does not follow from the record before, is a finding.
 
-use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
@@ -92,11 +91,11 @@ pub fn replay_step(
     Ok(row)
 }
 
-/// Replays the records of an execution up to a time over its row, and returns the row that they make.
+/// Replays the records of an execution up to a number over its row, and returns the row that they make.
 pub fn replay_execution(
     row: &ExecutionRow,
     policy: &ExecutionPolicy,
-    until: Option<Timestamp>,
+    last: u64,
 ) -> Result<ExecutionRow, ReplayFinding> {
     let name = row.id.as_str();
     let mut made = ExecutionRow {
@@ -115,7 +114,7 @@ pub fn replay_execution(
         records: Vec::new(),
         ..row.clone()
     };
-    for record in row.records.iter().take_while(|record| until.is_none_or(|until| record.at <= until)) {
+    for record in row.records.iter().take_while(|record| record.number <= last) {
         let finding = || (name.to_owned(), record.number);
         if !made.chain.accepts(name, record) {
             let (row, number) = finding();

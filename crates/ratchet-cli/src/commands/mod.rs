@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod logs;
 mod prune;
+mod replay;
 mod rm;
 mod schema;
 mod status;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     List(list::ListArguments),
     Logs(logs::LogsArguments),
     History(history::HistoryArguments),
+    Replay(replay::ReplayArguments),
     Rm(rm::RmArguments),
     Prune(prune::PruneArguments),
     Schema(schema::SchemaArguments),
@@ -44,6 +46,7 @@ impl Command {
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
+            Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),
             Self::Rm(arguments) => wait_for(rm::run(arguments, common, console)),
             Self::Prune(arguments) => wait_for(prune::run(arguments, common, console)),
             Self::Schema(arguments) => schema::run(arguments, console),

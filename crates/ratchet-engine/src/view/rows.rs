@@ -120,6 +120,33 @@ impl ExecutionRows {
         Ok(Some(Self { execution, steps }))
     }
 
+    /// Of the rows of every epoch, which are at hand already. Large values are put back in their place.
+    pub async fn assemble(
+        blobs: &dyn BlobStore,
+        workflow: &Workflow,
+        mut execution: ExecutionRow,
+        rows: Vec<StepRows>,
+    ) -> Result<Self, RowsError> {
+        let mut steps: HashMap<StepId, StepRows> = HashMap::new();
+        for rows in rows {
+            let step = rows.row.key.path.step.clone();
+            if steps.get(&step).is_none_or(|known| known.row.key.epoch < rows.row.key.epoch) {
+                steps.insert(step, rows);
+            }
+        }
+        let mut newest = steps.iter().map(|(id, rows)| (id.clone(), rows.row.clone())).collect();
+        drop_void(&mut newest, workflow, &execution.resumes(), execution.epoch);
+        steps.retain(|id, _| newest.contains_key(id));
+        for rows in steps.values_mut() {
+            if let Some(result) = &mut rows.row.result {
+                restore_outputs(&mut result.outputs, blobs).await?;
+            }
+        }
+        restore_outputs(&mut execution.inputs, blobs).await?;
+        restore_outputs(&mut execution.outputs, blobs).await?;
+        Ok(Self { execution, steps })
+    }
+
     /// Of rows that are at hand already.
     pub fn of(execution: ExecutionRow, steps: Vec<StepRows>) -> Self {
         Self { execution, steps: steps.into_iter().map(|rows| (rows.row.key.path.step.clone(), rows)).collect() }
@@ -146,6 +173,14 @@ impl ExecutionRows {
 }
 
 impl StepRows {
+    /// Of a step's row, its earlier attempts, and its children with theirs.
+    pub fn new(row: StepRow, attempts: Vec<AttemptRow>, children: &[(StepRow, Vec<AttemptRow>)]) -> Self {
+        let children_expected = fan_out_count(&row, &attempts);
+        let briefs = || children.iter().map(|(child, attempts)| brief(child, attempts)).collect();
+        let children = (children_expected > 0).then(briefs);
+        Self { row, attempts, children_expected, children }
+    }
+
     /// What all attempts of the step, or of its children, took.
     pub fn spent(&self) -> Usage {
         let own = spent(&self.row, &self.attempts);
@@ -197,19 +232,23 @@ async fn load_children(store: &dyn StateStore, row: &StepRow) -> Result<Vec<Chil
         let full = page.len() == PAGE;
         for child in page {
             let attempts = earlier_attempts(store, &child).await?;
-            let index = child.key.path.child.unwrap_or(0);
-            from = index + 1;
-            briefs.push(ChildBrief {
-                index,
-                status: child.status(),
-                predecessor: child.predecessor,
-                settled_at: child.settled_at,
-                spent: spent(&child, &attempts),
-            });
+            let brief = brief(&child, &attempts);
+            from = brief.index + 1;
+            briefs.push(brief);
         }
         if !full {
             return Ok(briefs);
         }
+    }
+}
+
+fn brief(child: &StepRow, attempts: &[AttemptRow]) -> ChildBrief {
+    ChildBrief {
+        index: child.key.path.child.unwrap_or(0),
+        status: child.status(),
+        predecessor: child.predecessor,
+        settled_at: child.settled_at,
+        spent: spent(child, attempts),
     }
 }
 

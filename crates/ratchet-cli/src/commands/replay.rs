@@ -1,0 +1,66 @@
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
+    replay::Replay, report, state::State, words::counted,
+};
+
+/// Decide an execution again from its history, and show the state as it was
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every record is decided again by the engine's own tables and compared with what was recorded; nothing runs. A difference is an error.
+
+Examples:
+  ratchet replay                     decide all of the newest execution again
+  ratchet replay k3f9 --at 7         the state after the seventh line of `ratchet history k3f9`")]
+pub(super) struct ReplayArguments {
+    /// The execution
+    #[arg(default_value = "last")]
+    execution: String,
+    /// The number of an event in `ratchet history`, counted from 1
+    #[arg(long, value_name = "EVENT")]
+    at: Option<usize>,
+    /// Print the state as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(
+    arguments: &ReplayArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let state = State::open_for(common, &arguments.execution)?;
+    let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    let workflow = state.workflow(&row).await?;
+    let replay = Replay::of(&*state.store, &*state.blobs, &workflow, &row, arguments.at).await?;
+    let count = replay.entries.len();
+    let at = arguments.at.unwrap_or(count);
+    if at == 0 || at > count {
+        return Err(CommandError::Argument {
+            argument: "--at",
+            reason: format!("the history has the events 1 to {count}"),
+            hint: "`ratchet history` lists them",
+        });
+    }
+    let entry = &replay.entries[at - 1];
+    if arguments.json {
+        console.json(&json!({ "at": at, "event": entry, "state": replay.view, "findings": replay.findings }))?;
+    } else {
+        let (paint, now) = (console.out, Timestamp::now());
+        let change = entry.change["change"].as_str().unwrap_or_default().replace('_', " ");
+        let mut lines = vec![
+            paint.dim(&format!("after event {at} of {count}: {} {change}", entry.row)),
+            report::headline(&replay.view, paint, now),
+        ];
+        lines.extend(report::steps(&replay.view, paint, now));
+        console.text(&(lines.join("\n") + "\n"))?;
+    }
+    if replay.findings.is_empty() {
+        console.say(&console.err.dim(&format!("{} decided again, all as recorded", counted(count, "event"))));
+        return Ok(ExitCode::Completed);
+    }
+    Err(CommandError::NotReplayed { execution: row.id, reason: replay.findings.join("; ") })
+}
