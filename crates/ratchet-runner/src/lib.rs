@@ -4,12 +4,21 @@
 
 mod advice;
 pub mod agent;
+mod asking;
+mod capture;
 pub mod codes;
+mod command;
 mod environment;
 mod family;
 mod output_log;
 mod paths;
 mod process;
+mod runner;
 mod snapshot;
+
 pub use environment::BaseEnvironment;
 pub use output_log::{LogLine, Stream};
+pub use runner::{FilesOf, Runner};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! An agent as an attempt.
+
+use std::{path::Path, time::Instant};
+
+use ratchet_core::{
+    output::{Output, Outputs},
+    step::{FailureClass, StepFailure, Usage},
+};
+use ratchet_engine::{
+    order::AgentOrder,
+    ports::{AgentError, AgentFault, AgentReply, AgentRequest},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    capture::{Said, Withheld},
+    codes,
+    runner::{Attempt, Done, Runner, Undone, milliseconds, outside},
+    snapshot::Snapshot,
+};
+
+impl Runner {
+    /// Asks the agent, and notes what it changed.
+    pub(crate) async fn ask(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> Result<Done, Undone> {
+        let request = self.request(attempt, asked).await;
+        let workspace = attempt.place.workspace.clone();
+        let before = snapshot(&workspace).await;
+        let began = Instant::now();
+        let start_ms = milliseconds(began.duration_since(attempt.began));
+        let answer = self.agent.perform(request, attempt.stop.clone()).await;
+        let process_ms = milliseconds(began.elapsed());
+        let usage = |spent: &AgentReply| Usage {
+            start_ms,
+            process_ms,
+            capture_ms: 0,
+            cost_usd: Some(spent.cost_usd),
+            tokens: Some(spent.tokens),
+            turns: Some(spent.turns),
+        };
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(error) if error.fault == AgentFault::Stopped => return Err(Undone::Stopped),
+            Err(error) => {
+                let usage = usage(&error.spent);
+                return Err(Undone::Failed(Box::new(failure(error)), usage));
+            }
+        };
+        let after = snapshot(&workspace).await;
+        let changed: Vec<String> = before.changes(&after).into_keys().collect();
+        let usage = usage(&reply);
+        let (always, said) = outputs(reply, changed);
+        Ok(Done { said, always, exit_code: None, usage, warning: None })
+    }
+
+    async fn request(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> AgentRequest {
+        let (order, place) = (attempt.order, attempt.place);
+        let AgentOrder {
+            prompt,
+            profile,
+            model,
+            max_turns,
+            max_cost_usd,
+            allowed_tools,
+            output_schema,
+            append_system_prompt,
+        } = asked.clone();
+        AgentRequest {
+            step: order.key.path.to_string(),
+            attempt: order.attempt,
+            prompt,
+            profile,
+            model,
+            max_turns,
+            max_cost_usd,
+            allowed_tools,
+            output_schema,
+            append_system_prompt,
+            timeout: order.timeout,
+            workspace: place.workspace.clone(),
+            readable: order.inputs.iter().filter_map(|path| outside(path)).collect(),
+            directory: place.directory.clone(),
+            transcript: place.directory.join("transcript.jsonl"),
+            environment: self.environment.of_attempt(order, place).await,
+            trace: order.trace.clone(),
+        }
+    }
+}
+
+/// The workspace as it is; empty where it cannot be read, so that every file counts as changed rather than none.
+async fn snapshot(workspace: &Path) -> Snapshot {
+    let root = workspace.to_owned();
+    let walked = tokio::task::spawn_blocking(move || Snapshot::of(&root)).await;
+    walked.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// The outputs that an agent always gives, and what its declared ones can read.
+fn outputs(reply: AgentReply, changed: Vec<String>) -> (Outputs, Said) {
+    let mut said = Said::default();
+    let parsed = reply.json.map_or_else(|| serde_json::from_str::<Value>(&reply.response), Ok);
+    let json = parsed.unwrap_or_else(|error| {
+        said.withheld.insert("json", Withheld::NoJson(error.to_string()));
+        Value::Null
+    });
+    let values = [
+        ("response", Value::from(reply.response)),
+        ("json", json),
+        ("cost_usd", json!(reply.cost_usd)),
+        ("tokens", reply.tokens.into()),
+        ("turns", reply.turns.into()),
+        ("session_id", reply.session_id.into()),
+        ("files_changed", changed.into()),
+        ("permission_denials", reply.permission_denials.into()),
+    ];
+    let always: Outputs = values.into_iter().map(|(name, value)| (name.to_owned(), Output::Json(value))).collect();
+    said.locals.clone_from(&always);
+    if said.withheld.contains_key("json") {
+        said.locals.remove("json");
+    }
+    (always, said)
+}
+
+/// The longest message of a failure that is kept, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 4_000;
+
+fn failure(error: AgentError) -> StepFailure {
+    let (class, code) = match error.fault {
+        AgentFault::Unavailable => (FailureClass::Launch, codes::AGENT_UNAVAILABLE),
+        AgentFault::Unauthorised => (FailureClass::AgentError, codes::AGENT_UNAUTHORISED),
+        AgentFault::RateLimited => (FailureClass::RateLimited, codes::AGENT_RATE_LIMITED),
+        AgentFault::Api => (FailureClass::AgentError, codes::AGENT_API),
+        AgentFault::Limit => (FailureClass::AgentError, codes::AGENT_LIMIT),
+        AgentFault::Schema => (FailureClass::AgentError, codes::AGENT_SCHEMA),
+        AgentFault::Timeout => (FailureClass::Timeout, codes::TIMEOUT),
+        AgentFault::Profile => (FailureClass::Launch, codes::AGENT_PROFILE),
+        AgentFault::Recording => (FailureClass::AgentError, codes::SESSION_MISSING),
+        AgentFault::Unrecorded => (FailureClass::AgentError, codes::NOT_RECORDED),
+        AgentFault::Stopped | AgentFault::Broken => (FailureClass::AgentError, codes::AGENT_BROKEN),
+    };
+    let message: String = error.message.chars().take(MESSAGE_CHARACTERS_MAX).collect();
+    let failure = StepFailure::new(class, message).with_code(code);
+    let failure = match error.hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    };
+    let said = error.spent.response;
+    if said.is_empty() || failure.message.contains(&said) {
+        failure
+    } else {
+        failure.with_detail(said.chars().take(MESSAGE_CHARACTERS_MAX).collect::<String>())
+    }
+}

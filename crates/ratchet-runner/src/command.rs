@@ -1,0 +1,233 @@
+//! A command as an attempt.
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use ratchet_core::{
+    output::Output,
+    step::{FailureClass, StepFailure, Usage},
+};
+use serde_json::Value;
+
+use crate::{
+    advice,
+    capture::{Said, Withheld},
+    codes,
+    family::Mark,
+    output_log::{Bounds, OutputLog, Stream},
+    paths,
+    process::{self, Ended, Limits, Listener, NotFound, Program, Reason},
+    runner::{Attempt, Done, Runner, Undone, milliseconds},
+};
+
+impl Runner {
+    /// Runs a program to its end.
+    pub(crate) async fn command(
+        &self,
+        attempt: &Attempt<'_>,
+        argv: &[String],
+        values: &BTreeMap<String, String>,
+        allow_exit_codes: &[i32],
+    ) -> Result<Done, Undone> {
+        let (order, place) = (attempt.order, attempt.place);
+        let mut environment = self.environment.of_attempt(order, place).await;
+        let mark = Mark::of(&environment);
+        environment.extend(values.clone());
+        let directory = working_directory(attempt)?;
+        let search = environment.get("PATH").map_or("", String::as_str);
+        let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
+        let file = process::find(name, search, &directory).map_err(|why| not_found(name, &why, search))?;
+        let sizes = Sizes::of(argv, &environment);
+        let program = Program {
+            file,
+            arguments: arguments.iter().map(Into::into).collect(),
+            environment,
+            directory,
+            stdin: None,
+            mark,
+        };
+        let observer = &self.observer;
+        let log = OutputLog::new(place.directory.join("output.log"), attempt.began, Bounds::default(), |line| {
+            observer.line_written(&order.key, line);
+        });
+        let mut log = Logged(log);
+        let limits = Limits { timeout: order.timeout, grace: self.grace };
+        let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
+        let ended = ended.map_err(|error| not_started(name, &error, &sizes))?;
+        let Logged(mut log) = log;
+        log.end();
+        let usage = Usage {
+            start_ms: milliseconds(ended.spawned.duration_since(attempt.began)),
+            process_ms: milliseconds(ended.ran),
+            ..Usage::default()
+        };
+        judge(&ended, order.timeout, argv, allow_exit_codes, &log)
+            .map_err(|failure| failure.map_or(Undone::Stopped, |failure| Undone::Failed(Box::new(failure), usage)))?;
+        let warning = log.trouble().map(|error| format!("its output.log is not complete: {error}"));
+        let said = if order.outputs.is_empty() { Said::default() } else { said(&mut log, ended.code()) };
+        Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning })
+    }
+}
+
+/// What a command prints goes to its log.
+struct Logged<'a>(OutputLog<'a>);
+
+impl Listener for Logged<'_> {
+    fn hear(&mut self, stream: Stream, bytes: &[u8]) {
+        self.0.print(stream, bytes);
+    }
+}
+
+/// What a command's outputs can read of it.
+fn said(log: &mut OutputLog<'_>, code: i32) -> Said {
+    let mut said = Said::default();
+    for (name, stream) in [("stdout", Stream::Stdout), ("stderr", Stream::Stderr)] {
+        match log.whole(stream) {
+            None => {
+                said.withheld.insert(name, Withheld::TooLong);
+                if stream == Stream::Stdout {
+                    said.withheld.insert("json", Withheld::TooLong);
+                }
+            }
+            Some(mut text) => {
+                if stream == Stream::Stdout {
+                    match serde_json::from_str::<Value>(&text) {
+                        Ok(json) => {
+                            said.locals.insert("json".to_owned(), Output::Json(json));
+                        }
+                        Err(error) => {
+                            said.withheld.insert("json", Withheld::NoJson(error.to_string()));
+                        }
+                    }
+                }
+                if text.ends_with('\n') {
+                    text.truncate(text.len() - if text.ends_with("\r\n") { 2 } else { 1 });
+                }
+                said.value(name, text);
+            }
+        }
+    }
+    said.value("exit_code", code);
+    said
+}
+
+/// Whether an ended command did well; `Err(None)` where it was told to stop.
+fn judge(
+    ended: &Ended,
+    timeout: Option<std::time::Duration>,
+    argv: &[String],
+    allow_exit_codes: &[i32],
+    log: &OutputLog<'_>,
+) -> Result<(), Option<StepFailure>> {
+    let code = ended.code();
+    let words = log.last_words();
+    let failed = |class, code: &'static str, message: String| {
+        let failure = StepFailure::new(class, message).with_code(code);
+        match &words {
+            Some(words) => failure.with_detail(words.clone()),
+            None => failure,
+        }
+    };
+    match ended.reason {
+        Reason::Stopped => return Err(None),
+        Reason::TimedOut => {
+            let seconds = timeout.unwrap_or_default().as_secs_f64();
+            let message = format!("the command was not done after {seconds} s and was ended");
+            let hint = "raise the step's `timeout`, or find out what it waits for: its standard input is empty";
+            return Err(Some(failed(FailureClass::Timeout, codes::TIMEOUT, message).with_hint(hint)));
+        }
+        Reason::Itself | Reason::Lingered => {}
+    }
+    if code == 0 || allow_exit_codes.contains(&code) {
+        return Ok(());
+    }
+    let failure = if ended.status.code().is_none() {
+        failed(FailureClass::Exit(code), codes::SIGNAL, format!("the command was ended by signal {}", code - 128))
+    } else {
+        failed(FailureClass::Exit(code), codes::EXIT_CODE, format!("the command ended with exit code {code}"))
+    };
+    let hint = advice::on_exit(code, argv, words.as_deref().unwrap_or_default());
+    Err(Some(match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }))
+}
+
+fn launch_failure(code: &'static str, message: String, hint: &str) -> Undone {
+    let failure = StepFailure::new(FailureClass::Launch, message).with_code(code).with_hint(hint);
+    Undone::Failed(Box::new(failure), Usage::default())
+}
+
+/// Where the command starts: a folder of the workspace.
+fn working_directory(attempt: &Attempt<'_>) -> Result<PathBuf, Undone> {
+    let (workspace, given) = (&attempt.place.workspace, attempt.order.working_directory.as_str());
+    let given = if given.is_empty() { "." } else { given };
+    let refuse = |reason: String| {
+        let message = format!("the command cannot start in its working directory: {reason}");
+        launch_failure(
+            codes::WORKING_DIRECTORY,
+            message,
+            "`working_directory` is a folder of the workspace, relative to its root, that is there when the step starts",
+        )
+    };
+    let found = paths::existing(workspace, given).map_err(|error| refuse(error.to_string()))?;
+    if found.is_dir() { Ok(found) } else { Err(refuse(format!("`{given}` is not a folder"))) }
+}
+
+fn not_found(name: &str, why: &NotFound, search: &str) -> Undone {
+    match why {
+        NotFound::Missing if name.is_empty() => {
+            launch_failure(codes::PROGRAM_MISSING, "the command is empty".to_owned(), "give the step a `command`")
+        }
+        NotFound::Missing => launch_failure(
+            codes::PROGRAM_MISSING,
+            format!("there is no program `{name}`"),
+            &format!("install it, or say in `environment` where it is; the step's PATH is {search}"),
+        ),
+        NotFound::NotExecutable(path) => launch_failure(
+            codes::NOT_STARTED,
+            format!("{} may not be run", path.display()),
+            &format!("`chmod +x {}`, or name the program that runs it (`bash {name}`)", path.display()),
+        ),
+    }
+}
+
+/// How much of what a process is started with is how long, for the one error that needs it.
+struct Sizes {
+    arguments: usize,
+    variables: usize,
+    longest: usize,
+}
+
+impl Sizes {
+    fn of(argv: &[String], environment: &BTreeMap<String, String>) -> Self {
+        let arguments = || argv.iter().map(String::len);
+        let variables = || environment.iter().map(|(name, value)| name.len() + value.len() + 1);
+        Self {
+            arguments: arguments().sum(),
+            variables: variables().sum(),
+            longest: arguments().chain(variables()).max().unwrap_or(0),
+        }
+    }
+}
+
+fn not_started(name: &str, error: &io::Error, sizes: &Sizes) -> Undone {
+    let Sizes { arguments, variables, longest } = sizes;
+    let errno = error.raw_os_error();
+    if errno == Some(rustix::io::Errno::TOOBIG.raw_os_error()) {
+        let message = format!(
+            "the command is too long for the system: {arguments} bytes of arguments and {variables} of variables, the longest of them {longest}"
+        );
+        let hint = "write long values to a file first, and give the command its path";
+        return launch_failure(codes::TOO_LONG, message, hint);
+    }
+    let hint = if errno == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+        "it is no program for this machine; a script begins with a line like `#!/bin/sh`"
+    } else if error.kind() == io::ErrorKind::NotFound {
+        "the program that its first line names (`#!…`) is not there"
+    } else if error.kind() == io::ErrorKind::InvalidInput {
+        "an argument or variable holds a NUL byte, which no process can be given"
+    } else {
+        "the system refuses to start it: see what it says, and how many processes and how much memory are left"
+    };
+    launch_failure(codes::NOT_STARTED, format!("`{name}` cannot be started: {error}"), hint)
+}
