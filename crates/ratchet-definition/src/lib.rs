@@ -12,6 +12,7 @@ pub mod evaluate;
 mod expression;
 pub mod files;
 mod functions;
+pub mod inputs;
 mod lower;
 pub mod mistake;
 mod nearest;

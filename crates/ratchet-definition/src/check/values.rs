@@ -48,7 +48,7 @@ pub(crate) fn is_of_type(value: &Value, value_type: ValueType) -> bool {
 
 /// Why a value of the right type does not satisfy a validation.
 pub(crate) fn violation(value: &Value, validation: &InputValidation) -> Option<String> {
-    if !validation.allowed.is_empty() && !validation.allowed.contains(value) {
+    if !validation.allowed.is_empty() && !validation.allowed.iter().any(|allowed| same(allowed, value)) {
         return Some("it is not one of the values under `enum`".into());
     }
     if let (Some(pattern), Some(text)) = (&validation.pattern, value.as_str())
@@ -66,6 +66,11 @@ pub(crate) fn violation(value: &Value, validation: &InputValidation) -> Option<S
         (_, Some(max)) if size > max => Some(format!("it is more than {max}{unit}")),
         _ => None,
     }
+}
+
+/// Whether two values are the same; 1 and 1.0 are.
+fn same(left: &Value, right: &Value) -> bool {
+    left == right || left.as_f64().zip(right.as_f64()).is_some_and(|(left, right)| left.total_cmp(&right).is_eq())
 }
 
 #[cfg(test)]
