@@ -5,17 +5,19 @@ use std::{num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::ids::ExecutionId;
-use ratchet_engine::ports::{Clock, Envelope, EventBus};
-use ratchet_testkit::contract;
+use ratchet_engine::ports::{Clock, Envelope, EventBus, Workspaces};
+use ratchet_testkit::{builders::execution_row, contract};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
+    blob_store::LocalBlobStore,
     bus::{LocalBus, Subscription},
     clock::SystemClock,
     directory::StateDirectory,
     launcher::LocalLauncher,
     processes::ProcessTable,
+    workspace::LocalWorkspaces,
 };
 
 struct Consumer {
@@ -56,6 +58,22 @@ async fn the_launcher_keeps_its_contract() {
         let launcher = LocalLauncher::new(runner, bus, state, ProcessTable::default(), NonZeroUsize::new(2));
         launcher.adopt(&ExecutionId::new(contract::LAUNCHER_EXECUTION));
         contract::Launching { launcher, place: json!({"workspace": folder.path(), "in_place": true}) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_workspaces_keep_their_contract() {
+    let folder = TempDir::new().unwrap();
+    contract::workspaces(async || {
+        let root = tempfile::tempdir_in(folder.path()).unwrap().keep();
+        let state = StateDirectory::open(&root.join("state")).unwrap();
+        let workspace = root.join("workspace");
+        std::fs::create_dir(&workspace).unwrap();
+        let mut run = execution_row("run");
+        run.options.place = json!({"workspace": workspace, "in_place": true});
+        let blobs = Arc::new(LocalBlobStore::new(state.blobs()));
+        (Arc::new(LocalWorkspaces::new(state, blobs)) as Arc<dyn Workspaces>, run)
     })
     .await;
 }
