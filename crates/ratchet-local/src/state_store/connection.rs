@@ -14,7 +14,7 @@ use std::{
 use ratchet_engine::ports::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{error::StoreFailure, schema, schema::SchemaError};
+use super::{error, schema, schema::SchemaError};
 
 /// How long a transaction waits for its turn while other processes write.
 const TURN_LIMIT: Duration = Duration::from_secs(30);
@@ -62,7 +62,7 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, Store
         let reason = "it is too short to be a database".to_owned();
         return Err(StoreError::Damaged { place: path.display().to_string(), reason });
     }
-    let failure = |error| StoreFailure::new("open", error).at(path);
+    let failure = |error| error::of_database("open", &error, path);
     let mut connection = connect(path, patience.clone()).map_err(failure)?;
     drop(making);
     if !use_write_ahead_log(&connection).map_err(failure)? {
@@ -76,7 +76,7 @@ pub(super) fn open(path: &Path, patience: &Patience) -> Result<Connection, Store
             place: path.display().to_string(),
             reason: "it is the database of another program".to_owned(),
         },
-        SchemaError::Sqlite(error) => StoreFailure::new("bring up to date", error).at(path),
+        SchemaError::Sqlite(error) => error::of_database("bring up to date", &error, path),
     })?;
     Ok(connection)
 }

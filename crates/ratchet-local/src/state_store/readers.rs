@@ -6,7 +6,7 @@ use std::{
 use ratchet_engine::ports::StoreError;
 use rusqlite::Connection;
 
-use super::{connection, error::StoreFailure};
+use super::{connection, error, error::StoreFailure};
 
 /// Connections that are kept open between reads. More are opened while more read at once.
 const IDLE_MAX: usize = 4;
@@ -28,7 +28,7 @@ impl Readers {
         let connection = match kept {
             Some(connection) => connection,
             None => connection::open_for_reading(&self.path)
-                .map_err(|error| StoreFailure::new("open", error).at(&self.path))?,
+                .map_err(|error| error::of_database("open", &error, &self.path))?,
         };
         let result = read(&connection).map_err(|error| error.at(&self.path));
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

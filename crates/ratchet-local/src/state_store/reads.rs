@@ -42,7 +42,7 @@ pub(super) fn newest_steps(
     epoch: Epoch,
     steps: &[StepId],
 ) -> Result<Vec<Option<StepRow>>, StoreFailure> {
-    let asked = serde_json::to_string(steps).map_err(|error| StoreFailure::body(error.to_string()))?;
+    let asked = serde_json::to_string(steps).map_err(|error| StoreFailure::Row(error.to_string()))?;
     let mut statement = connection.prepare_cached(
         "SELECT (
             SELECT body FROM step WHERE execution = ?1 AND step = asked.value AND epoch <= ?2 ORDER BY epoch DESC LIMIT 1

@@ -134,7 +134,7 @@ impl Row for Resume {
 /// Reads a row's text.
 pub(super) fn decode<T: Row>(body: &str) -> Result<T, StoreFailure> {
     serde_json::from_str(body)
-        .map_err(|error| StoreFailure::body(format!("the row of {} cannot be read: {error}", T::NAME)))
+        .map_err(|error| StoreFailure::Row(format!("the row of {} cannot be read: {error}", T::NAME)))
 }
 
 fn encode<T: Serialize>(row: &T) -> Result<String, StoreError> {

@@ -1,6 +1,5 @@
 use std::{
     path::{Path, PathBuf},
-    slice,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     apply::apply,
     connection::Patience,
-    error::StoreFailure,
+    error,
     row::{RowWrite, Written},
 };
 
@@ -106,7 +105,7 @@ impl Writer {
         };
         self.send(Job::Alone(Box::new(job)))?;
         let result = answered.await.map_err(|_| self.shared.stopped())?;
-        result.map_err(|error| StoreFailure::new(action, error).at(&self.shared.path))
+        result.map_err(|error| error::of_database(action, &error, &self.shared.path))
     }
 
     pub(super) fn counts(&self) -> WriterCounts {
@@ -147,38 +146,32 @@ impl Shared {
             Err(TryLockError::WouldBlock) => return None,
         };
         self.patience.set(false);
-        match self.write_together(&connection, &[writes]) {
+        match begin(&connection).and_then(|()| self.finish(&connection, &[writes])) {
             Ok(mut written) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 Some(Ok(written.pop().unwrap_or_default()))
             }
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => None,
-            Err(error) => Some(Err(self.failure(error))),
+            Err(error) => Some(Err(self.failure(&error))),
         }
     }
 
     fn write_until_closed(&self, jobs: &Receiver<Job>) {
-        let mut batch = Vec::new();
-        while let Ok(job) = jobs.recv() {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| self.receive(jobs.recv().ok())) {
             let mut connection = self.lock();
-            let mut next = Some(job);
-            while let Some(job) = next.take() {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                match job {
-                    Job::Commit(commit) => {
-                        batch.push(commit);
-                        if batch.len() < BATCH_MAX {
-                            next = jobs.try_recv().ok();
-                        }
-                    }
-                    Job::Alone(work) => {
-                        self.write_batch(&connection, &mut batch);
-                        work(&mut connection);
-                    }
-                }
+            match job {
+                Job::Commit(commit) => next = self.write_batch(&connection, commit, jobs),
+                Job::Alone(work) => work(&mut connection),
             }
-            self.write_batch(&connection, &mut batch);
         }
+    }
+
+    fn receive(&self, job: Option<Job>) -> Option<Job> {
+        if job.is_some() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        job
     }
 
     /// The connection, for somebody who can wait for it and for other processes.
@@ -188,33 +181,43 @@ impl Shared {
         connection
     }
 
-    /// Writes what waits in one transaction, and answers it.
-    fn write_batch(&self, connection: &Connection, batch: &mut Vec<Commit>) {
+    /// Writes a commit and all that wait behind it in one transaction, and answers them. Returns the job that ended the queue, where one did.
+    fn write_batch(&self, connection: &Connection, first: Commit, jobs: &Receiver<Job>) -> Option<Job> {
+        let begun = begin(connection);
+        // What came while other processes had their turn comes along.
+        let (mut batch, mut after) = (vec![first], None);
+        while batch.len() < BATCH_MAX && after.is_none() {
+            match self.receive(jobs.try_recv().ok()) {
+                Some(Job::Commit(commit)) => batch.push(commit),
+                alone @ Some(Job::Alone(_)) => after = alone,
+                None => break,
+            }
+        }
         let writes: Vec<&[RowWrite]> = batch.iter().map(|commit| &*commit.writes).collect();
-        let results = match self.write_together(connection, &writes) {
-            Ok(written) => written.into_iter().map(Ok).collect(),
-            Err(error) if batch.len() == 1 => vec![Err(self.failure(error))],
-            // What one commit cannot do is not the others' fault: each tries for itself.
-            Err(_) => writes
-                .iter()
-                .map(|writes| {
-                    let written = self.write_together(connection, slice::from_ref(writes));
-                    written.map(|mut written| written.pop().unwrap_or_default()).map_err(|error| self.failure(error))
-                })
-                .collect::<Vec<_>>(),
+        let results: Vec<_> = match begun {
+            Err(error) => writes.iter().map(|_| Err(self.failure(&error))).collect(),
+            Ok(()) => match self.finish(connection, &writes) {
+                Ok(written) => written.into_iter().map(Ok).collect(),
+                Err(error) if batch.len() == 1 => vec![Err(self.failure(&error))],
+                // What one commit cannot do is not the others' fault: each tries for itself.
+                Err(_) => writes.iter().map(|writes| self.write_alone(connection, writes)).collect(),
+            },
         };
-        for (commit, result) in batch.drain(..).zip(results) {
+        for (commit, result) in batch.into_iter().zip(results) {
             self.commits.fetch_add(1, Ordering::Relaxed);
             // Whoever asked may be gone; what was committed stays committed.
             let _ = commit.answer.send(result);
         }
+        after
     }
 
-    fn write_together(&self, connection: &Connection, commits: &[&[RowWrite]]) -> rusqlite::Result<Vec<Written>> {
-        if commits.is_empty() {
-            return Ok(Vec::new());
-        }
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    fn write_alone(&self, connection: &Connection, writes: &[RowWrite]) -> Result<Written, StoreError> {
+        let written = begin(connection).and_then(|()| self.finish(connection, &[writes]));
+        written.map(|mut written| written.pop().unwrap_or_default()).map_err(|error| self.failure(&error))
+    }
+
+    /// Applies commits in the transaction that has begun, and ends it: all of them are on the disk then, or none.
+    fn finish(&self, connection: &Connection, commits: &[&[RowWrite]]) -> rusqlite::Result<Vec<Written>> {
         let written = commits.iter().map(|writes| apply(connection, writes)).collect::<rusqlite::Result<Vec<_>>>();
         let written = written.and_then(|written| connection.prepare_cached("COMMIT")?.execute([]).map(|_| written));
         if written.is_ok() {
@@ -226,11 +229,16 @@ impl Shared {
         written
     }
 
-    fn failure(&self, error: rusqlite::Error) -> StoreError {
-        StoreFailure::new("write to", error).at(&self.path)
+    fn failure(&self, error: &rusqlite::Error) -> StoreError {
+        error::of_database("write to", error, &self.path)
     }
 
     fn stopped(&self) -> StoreError {
         StoreError::Unavailable(format!("the writer of {} has stopped", self.path.display()))
     }
+}
+
+/// Begins with the write lock in hand, so that nothing that is read in between can change.
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_| ())
 }
