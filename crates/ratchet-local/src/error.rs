@@ -105,6 +105,9 @@ pub enum LocalError {
         /// What the system said.
         source: io::Error,
     },
+    /// A handler broke down.
+    #[error("the engine broke down while it handled an event: {0}")]
+    Handler(String),
     /// There is no such run.
     #[error("there is no run {0}")]
     NotFound(ExecutionId),
@@ -150,6 +153,7 @@ impl LocalError {
             Self::Leftovers { .. } => "RT-0259",
             Self::Supervision { .. } => "RT-0260",
             Self::NotFound(_) => "RT-0261",
+            Self::Handler(_) => "RT-0263",
         }
     }
 
@@ -174,6 +178,9 @@ impl LocalError {
             }
             Self::Leftovers { .. } => "end them by hand, then resume the run".to_owned(),
             Self::Supervision { .. } => "run with RATCHET_SUPERVISION=reaper".to_owned(),
+            Self::Handler(_) => {
+                "this is a mistake in ratchet: please report it, then resume the run, which goes on from what is recorded".to_owned()
+            }
             Self::NotFound(_) => "`ratchet list` shows the runs of this state directory".to_owned(),
         }
     }

@@ -102,6 +102,26 @@ impl LocalLauncher {
             .count()
     }
 
+    /// How many attempts of a run are running here, or have reported an end that was not handled yet.
+    pub fn unsettled(&self, execution: &ExecutionId) -> usize {
+        let tasks = lock(&self.inner.tasks);
+        let is_unsettled = |task: &Task| !matches!(task, Task::Acknowledged);
+        tasks.iter().filter(|((key, _), task)| key.execution == *execution && is_unsettled(task)).count()
+    }
+
+    /// Waits until no attempt of a run is running here.
+    pub async fn idle(&self, execution: &ExecutionId) {
+        loop {
+            let ended = lock(&self.inner.tasks).iter().find_map(|((key, _), task)| match task {
+                Task::Running { ended, .. } if key.execution == *execution => Some(ended.clone()),
+                _ => None,
+            });
+            let Some(mut ended) = ended else { return };
+            // The sender goes only after it has said so, or with the whole process.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
     /// Tells every running attempt of a run to end, and does not wait for it.
     pub fn stop_all(&self, execution: &ExecutionId, stop: Stop) {
         for ((key, _), task) in lock(&self.inner.tasks).iter() {

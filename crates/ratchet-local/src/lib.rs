@@ -4,6 +4,7 @@ pub mod blob_store;
 pub mod bus;
 pub mod clock;
 pub mod directory;
+pub mod engine;
 pub mod error;
 pub mod launcher;
 pub mod lock;

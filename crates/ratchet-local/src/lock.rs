@@ -15,22 +15,42 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::{self, StateDirectory},
     error::LocalError,
-    processes::ProcessTable,
+    processes::{ProcessName, ProcessTable},
     supervise::Supervision,
 };
 
 /// How long a lock may take to come free once its owner is gone: its namespace is being torn down.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether that came.
+const HANDOVER_BEAT: Duration = Duration::from_millis(2);
+
 /// What stands in the lock file of a run that is driven, and of one whose engine died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The process that a person sees.
-    pub pid: u32,
-    /// When it started, as the kernel counts: tells it from a later process of the same number.
-    pub started: u64,
+    pub guard: ProcessName,
+    /// The process above the engine: when it is gone, so is everything that the engine started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reaper: Option<ProcessName>,
     /// What ends its steps' processes when it dies.
     pub supervision: Supervision,
+}
+
+impl Owner {
+    /// Whether the process that a person sees is there.
+    fn is_alive(&self, table: &ProcessTable) -> bool {
+        table.is_alive(self.guard)
+    }
+
+    /// Waits until all that ends with this owner has ended. A lock is free a moment before that.
+    fn wait_for_end(&self, table: &ProcessTable) {
+        let begin = Instant::now();
+        let is_there = |name| table.is_alive(name);
+        while (is_there(self.guard) || self.reaper.is_some_and(is_there)) && begin.elapsed() < HANDOVER_PATIENCE {
+            std::thread::sleep(HANDOVER_BEAT);
+        }
+    }
 }
 
 /// The right to drive a run. Held by at most one process of the machine; the kernel takes it back when that dies.
@@ -65,6 +85,10 @@ impl EngineLock {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_the_file_at(&file, &path) => {
                     let dead = read_owner(&mut file).map_err(refused)?;
+                    // Several runs of one process share an owner, and one of them may have ended without giving its lock back.
+                    if let Some(dead) = dead.as_ref().filter(|dead| dead.guard != me.guard) {
+                        dead.wait_for_end(table);
+                    }
                     write_owner(&mut file, Some(me)).map_err(refused)?;
                     return Ok(Acquired { lock: Self { file }, dead });
                 }
@@ -72,11 +96,14 @@ impl EngineLock {
                 Ok(()) => directory::create(&state.execution(id)).map_err(refused)?,
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     let owner = read_owner(&mut file).map_err(refused)?;
-                    let alive = owner.as_ref().is_some_and(|owner| is_alive(table, owner));
+                    let alive = owner.as_ref().is_some_and(|owner| owner.is_alive(table));
                     if alive || begin.elapsed() > HANDOVER_PATIENCE {
-                        return Err(LocalError::Driven { execution: id.clone(), owner: owner.map(|owner| owner.pid) });
+                        return Err(LocalError::Driven {
+                            execution: id.clone(),
+                            owner: owner.map(|owner| owner.guard.pid),
+                        });
                     }
-                    std::thread::sleep(Duration::from_millis(5));
+                    std::thread::sleep(HANDOVER_BEAT);
                 }
                 Err(error) => return Err(refused(error.into())),
             }
@@ -124,13 +151,14 @@ fn write_owner(file: &mut File, owner: Option<&Owner>) -> io::Result<()> {
     }
 }
 
-fn is_alive(table: &ProcessTable, owner: &Owner) -> bool {
-    table.process(owner.pid).is_some_and(|process| process.started == owner.started && !process.zombie)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An owner whose process is gone, though another has its number now.
+    fn dead(owner: &Owner) -> Owner {
+        Owner { guard: ProcessName { started: owner.guard.started + 1, ..owner.guard }, ..owner.clone() }
+    }
 
     #[test]
     fn one_process_drives_a_run_and_a_dead_owner_is_named() {
@@ -138,18 +166,18 @@ mod tests {
         let state = StateDirectory::open(folder.path()).unwrap();
         let table = ProcessTable::default();
         let id = ExecutionId::new("run");
-        let me = Owner { supervision: Supervision::None, ..Supervision::None.owner(&table) };
+        let me = Supervision::None.owner(&table);
 
         assert!(!EngineLock::is_held(&state, &id));
         let first = EngineLock::acquire(&state, &id, &table, &me).unwrap();
         assert!(first.dead.is_none() && EngineLock::is_held(&state, &id));
         let refused = EngineLock::acquire(&state, &id, &table, &me).unwrap_err();
-        assert_eq!(refused.to_string(), format!("the run run is driven by another process ({})", me.pid));
+        assert_eq!(refused.to_string(), format!("the run run is driven by another process ({})", me.guard.pid));
         drop(first);
         assert!(!EngineLock::is_held(&state, &id));
 
         // What a process that was killed leaves: its name, and no lock.
-        let dead = Owner { started: me.started + 1, ..me.clone() };
+        let dead = dead(&me);
         std::fs::write(state.lock(&id), serde_json::to_vec(&dead).unwrap()).unwrap();
         let next = EngineLock::acquire(&state, &id, &table, &me).unwrap();
         assert_eq!(next.dead, Some(dead));
@@ -162,7 +190,7 @@ mod tests {
         let table = ProcessTable::default();
         let id = ExecutionId::new("run");
         let me = Supervision::None.owner(&table);
-        let dying = Owner { started: me.started + 1, ..me.clone() };
+        let dying = dead(&me);
         let held = EngineLock::acquire(&state, &id, &table, &dying).unwrap();
         let waiter = std::thread::spawn({
             let (state, id, table) = (state.clone(), id.clone(), table.clone());

@@ -10,6 +10,8 @@ use std::{
 };
 
 use ratchet_core::ids::ExecutionId;
+use serde::{Deserialize, Serialize};
+
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::{directory::StateDirectory, error::LocalError};
@@ -19,6 +21,15 @@ pub const EXECUTION_VARIABLE: &str = "RATCHET_EXECUTION_ID";
 
 /// How long a killed process may take to be gone. A process in the middle of a disk access is not gone at once.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What names a process for good: numbers are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessName {
+    /// Its number.
+    pub pid: u32,
+    /// Clock ticks from the machine's start to its own.
+    pub started: u64,
+}
 
 /// One process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +42,13 @@ pub struct Process {
     pub started: u64,
     /// Whether it has ended and only waits to be noticed.
     pub zombie: bool,
+}
+
+impl Process {
+    /// Its name for good.
+    pub fn name(&self) -> ProcessName {
+        ProcessName { pid: self.pid, started: self.started }
+    }
 }
 
 /// A view of `/proc`.
@@ -49,6 +67,16 @@ impl ProcessTable {
     /// The view that is mounted there.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Whether a process is there and has not ended.
+    pub fn is_alive(&self, name: ProcessName) -> bool {
+        self.process(name.pid).is_some_and(|process| process.name() == name && !process.zombie)
+    }
+
+    /// The process that reads this, by the number that it has in this view.
+    pub fn own(&self) -> Option<Process> {
+        self.process(fs::read_link(self.root.join("self")).ok()?.to_str()?.parse().ok()?)
     }
 
     /// A process by its number.
@@ -95,7 +123,7 @@ impl ProcessTable {
     /// The living processes of a run: those that carry its mark, and those that work in its folder. This process and those above it are not among
     /// them.
     pub fn of_execution(&self, state: &StateDirectory, id: &ExecutionId) -> io::Result<Vec<Process>> {
-        let mark = format!("{EXECUTION_VARIABLE}={id}").into_bytes();
+        let mark = Mark::new(state, id);
         let folder = state.execution(id);
         let above = self.above(getpid().as_raw_pid().unsigned_abs());
         let mut found = self.all()?;
@@ -119,10 +147,9 @@ impl ProcessTable {
         above
     }
 
-    fn carries(&self, pid: u32, mark: &[u8]) -> bool {
+    fn carries(&self, pid: u32, mark: &Mark) -> bool {
         // Another user's process cannot be read, and is none of ours.
-        fs::read(self.root.join(pid.to_string()).join("environ"))
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == mark))
+        fs::read(self.root.join(pid.to_string()).join("environ")).is_ok_and(|environment| mark.is_in(&environment))
     }
 
     fn works_in(&self, pid: u32, folder: &Path) -> bool {
@@ -131,6 +158,28 @@ impl ProcessTable {
             let path = path.as_os_str().as_bytes();
             Path::new(OsStr::from_bytes(path.strip_suffix(b" (deleted)").unwrap_or(path))).starts_with(folder)
         })
+    }
+}
+
+/// What the environment of a run's process looks like. A run of the same name in another state directory is another run.
+struct Mark {
+    variable: Vec<u8>,
+    /// Where this run's attempts have their folders, and how any run of this name would call them.
+    folder: Vec<u8>,
+    any_folder: Vec<u8>,
+}
+
+impl Mark {
+    fn new(state: &StateDirectory, id: &ExecutionId) -> Self {
+        let any_folder = format!("/executions/{id}/").into_bytes();
+        let folder = [state.root().as_os_str().as_bytes(), &any_folder].concat();
+        Self { variable: format!("{EXECUTION_VARIABLE}={id}").into_bytes(), folder, any_folder }
+    }
+
+    fn is_in(&self, environment: &[u8]) -> bool {
+        let contains = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
+        let is_named = environment.split(|byte| *byte == 0).any(|variable| variable == self.variable);
+        is_named && (contains(environment, &self.folder) || !contains(environment, &self.any_folder))
     }
 }
 
@@ -202,6 +251,22 @@ mod tests {
         let table = ProcessTable::new(folder.path());
         assert_eq!(table.process(7), Some(Process { pid: 7, parent: 3, started: 4242, zombie: false }));
         assert_eq!(table.all().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_run_of_the_same_name_elsewhere_is_another_run() {
+        let mark = Mark::new(&StateDirectory::new("/state"), &ExecutionId::new("r1"));
+        for (environment, is_ours) in [
+            ("PATH=/bin\0RATCHET_EXECUTION_ID=r1\0", true),
+            ("HOME=/state/executions/r1/attempts/1/s/1/home\0RATCHET_EXECUTION_ID=r1", true),
+            ("RATCHET_EXECUTION_ID=r1\0HOME=/elsewhere/executions/r1/attempts/1/s/1/home\0", false),
+            ("RATCHET_EXECUTION_ID=r12\0", false),
+            ("XRATCHET_EXECUTION_ID=r1\0", false),
+            ("HOME=/state/executions/r1/home\0", false),
+            ("", false),
+        ] {
+            assert_eq!(mark.is_in(environment.as_bytes()), is_ours, "{environment:?}");
+        }
     }
 
     /// Starts a shell that leaves processes of its own session behind, and returns when they run.

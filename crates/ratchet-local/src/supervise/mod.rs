@@ -24,7 +24,7 @@ use crate::{
     directory::StateDirectory,
     error::LocalError,
     lock::{EngineLock, Owner},
-    processes::{ProcessTable, end_leftovers},
+    processes::{ProcessName, ProcessTable, end_leftovers},
 };
 
 /// Chooses how steps are supervised: `namespace`, `reaper` or `none`. Unset: the best that this machine can do.
@@ -46,7 +46,8 @@ impl Supervision {
     /// This very process as the owner of a lock.
     pub fn owner(self, table: &ProcessTable) -> Owner {
         let pid = std::process::id();
-        Owner { pid, started: table.process(pid).map_or(0, |process| process.started), supervision: self }
+        let started = table.process(pid).map_or(0, |process| process.started);
+        Owner { guard: ProcessName { pid, started }, reaper: None, supervision: self }
     }
 }
 

@@ -92,7 +92,9 @@ impl EngineRole {
             return Err(failed("run without its reaper", std::io::Error::other("it is gone already")));
         }
         let proc = inherited::take(self.chain.proc).map_err(|error| failed("see the processes above", error))?;
-        Ok(Above { owner: self.chain.owner, table: table_of(proc) })
+        let table = table_of(proc);
+        let reaper = table.own().and_then(|own| table.process(own.parent)).map(|process| process.name());
+        Ok(Above { owner: Owner { reaper, ..self.chain.owner }, table })
     }
 }
 

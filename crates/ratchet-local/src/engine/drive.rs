@@ -1,0 +1,258 @@
+//! The loop that drives a run: events to handlers, times to events, and an eye on what other processes write.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{ExecutionId, StepKey},
+    status::ExecutionStatus,
+};
+use ratchet_engine::{
+    Engine, EngineError,
+    ports::{Envelope, Event, EventBus, StateStore, Stop},
+};
+use tokio::{
+    sync::watch::Receiver,
+    task::{JoinError, JoinSet},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{DriveError, LocalEngine, watch::Known};
+use crate::{bus::Subscription, error::LocalError, place::LocalPlace};
+
+/// How often it is looked whether another process left word.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// Every so many beats the row itself is read: whoever writes without leaving word is noticed too, and so is a wake-up that is due.
+const BEATS_A_LOOK: u32 = 20;
+
+/// How many events are handled at once. Those that wait for a slot are not among them.
+const HANDLERS_MAX: usize = 64;
+
+/// How many steps wait for a slot at once: a few more than there may be slots that come free in one moment.
+const WAITING_FOR_SLOT_MAX: usize = 32;
+
+/// How often an event is handled again that failed for now, and how long after.
+const RETRIES_MAX: u32 = 8;
+const RETRY_DELAY: Duration = Duration::from_millis(20);
+
+/// How long attempts that were killed may take to be gone before the run is given back.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A handler's end.
+struct Handled {
+    /// The attempt whose report it handled.
+    report: Option<(StepKey, u32)>,
+    /// Whether it waited for a slot.
+    for_slot: bool,
+    /// What came of it.
+    result: Result<(), EngineError>,
+}
+
+impl LocalEngine {
+    /// Whether driving the run would do anything.
+    pub(super) fn has_something_left(&self, row: &ExecutionRow) -> Result<bool, DriveError> {
+        Ok(match row.status {
+            ExecutionStatus::Running => true,
+            ExecutionStatus::Completed => !LocalPlace::of(row)?.in_place && self.application(row)?.is_none(),
+            ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => false,
+        })
+    }
+
+    pub(super) async fn drive_held(&self, id: &ExecutionId, taken_over: bool) -> Result<ExecutionRow, DriveError> {
+        let known = self.watch.subscribe(id);
+        let row = self.row(id).await?;
+        if row.status == ExecutionStatus::Running {
+            let events = self.holds().get_mut(id).and_then(|hold| hold.events.take());
+            let events = events.unwrap_or_else(|| self.bus.subscribe(id));
+            if taken_over {
+                self.tell(&row, Event::WakeUpDue).await?;
+            }
+            let driver = Driver {
+                local: self,
+                id,
+                events,
+                known,
+                row,
+                told_of: None,
+                handlers: JoinSet::new(),
+                startable: VecDeque::new(),
+                waiting_for_slot: 0,
+            };
+            let driven = driver.run().await;
+            // Whatever happened: nothing of the run is left when it is given back.
+            self.launcher.stop_all(id, Stop::AtOnce);
+            if timeout(KILL_PATIENCE, self.launcher.idle(id)).await.is_err() {
+                tracing::warn!(execution = %id, "attempts do not end");
+            }
+            driven?;
+        }
+        let row = self.row(id).await?;
+        if row.status == ExecutionStatus::Completed {
+            self.apply(&row).await?;
+        }
+        Ok(row)
+    }
+
+    pub(super) async fn row(&self, id: &ExecutionId) -> Result<ExecutionRow, DriveError> {
+        Ok(self.store.execution(id).await?.ok_or_else(|| EngineError::NotFound(id.clone()))?)
+    }
+
+    async fn tell(&self, row: &ExecutionRow, event: Event) -> Result<(), DriveError> {
+        let envelope = Envelope { execution: row.id.clone(), trace: row.trace.clone(), event };
+        Ok(self.bus.publish(envelope).await.map_err(EngineError::from)?)
+    }
+}
+
+/// One run that is driven.
+struct Driver<'a> {
+    local: &'a LocalEngine,
+    id: &'a ExecutionId,
+    events: Subscription,
+    known: Receiver<Known>,
+    /// Its newest row that is known here.
+    row: ExecutionRow,
+    /// The wake-up that was told of last: while that is handled it is not told again.
+    told_of: Option<Timestamp>,
+    /// Given up where the driver is: a handler may die at any await.
+    handlers: JoinSet<Handled>,
+    /// Steps that can start, and how many of them a handler holds that waits for a slot.
+    startable: VecDeque<Envelope>,
+    waiting_for_slot: usize,
+}
+
+impl Driver<'_> {
+    async fn run(mut self) -> Result<(), DriveError> {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = 0_u32;
+        let mut nudged = self.local.state.nudged(self.id);
+        loop {
+            while self.has_room()
+                && let Some(envelope) = self.events.try_next()
+            {
+                self.take(envelope);
+            }
+            if self.is_over() {
+                return Ok(());
+            }
+            tokio::select! {
+                Some(handled) = self.handlers.join_next() => self.settle(handled)?,
+                envelope = self.events.next(), if self.has_room() => self.take(envelope),
+                changed = self.known.changed() => {
+                    let known = self.known.borrow_and_update().clone();
+                    if changed.is_err() || known.abandoned {
+                        return Ok(());
+                    }
+                    if let Some(row) = known.row.filter(|row| row.revision > self.row.revision) {
+                        self.row = row;
+                    }
+                }
+                _ = beat.tick() => {
+                    beats = beats.wrapping_add(1);
+                    let now = self.local.state.nudged(self.id);
+                    let is_told = std::mem::replace(&mut nudged, now) != now;
+                    if is_told || beats.is_multiple_of(BEATS_A_LOOK) || self.is_due() {
+                        self.look().await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the run is ended or paused, and nothing of it is on its way here.
+    fn is_over(&self) -> bool {
+        self.row.status != ExecutionStatus::Running
+            && self.handlers.is_empty()
+            && self.startable.is_empty()
+            && self.local.launcher.unsettled(self.id) == 0
+    }
+
+    fn has_room(&self) -> bool {
+        self.handlers.len() - self.waiting_for_slot < HANDLERS_MAX
+    }
+
+    fn take(&mut self, envelope: Envelope) {
+        if matches!(envelope.event, Event::StepReady { .. }) {
+            self.startable.push_back(envelope);
+            self.fill_slots();
+        } else {
+            self.spawn(envelope, false);
+        }
+    }
+
+    fn fill_slots(&mut self) {
+        while self.waiting_for_slot < WAITING_FOR_SLOT_MAX
+            && let Some(envelope) = self.startable.pop_front()
+        {
+            self.waiting_for_slot += 1;
+            self.spawn(envelope, true);
+        }
+    }
+
+    fn spawn(&mut self, envelope: Envelope, for_slot: bool) {
+        let report = match &envelope.event {
+            Event::StepFinished(report) => Some((report.key.clone(), report.attempt)),
+            _ => None,
+        };
+        let engine = self.local.engine.clone();
+        self.handlers.spawn(async move { Handled { report, for_slot, result: handle(&engine, envelope).await } });
+    }
+
+    fn settle(&mut self, handled: Result<Handled, JoinError>) -> Result<(), DriveError> {
+        let Handled { report, for_slot, result } = handled.map_err(|error| LocalError::Handler(error.to_string()))?;
+        if for_slot {
+            self.waiting_for_slot -= 1;
+            self.fill_slots();
+        }
+        result?;
+        if let Some((key, attempt)) = report {
+            self.local.launcher.acknowledge(&key, attempt);
+        }
+        Ok(())
+    }
+
+    /// Whether the run's own wake-up is due, as far as is known here.
+    fn is_due(&self) -> bool {
+        self.row.wake_at.is_some_and(|at| at <= self.local.engine.ports().clock.now())
+    }
+
+    /// Reads the row, and sees to what another process changed in it and to its wake-up.
+    async fn look(&mut self) -> Result<(), DriveError> {
+        let row = self.local.row(self.id).await?;
+        if row.revision < self.row.revision {
+            return Ok(());
+        }
+        let is_changed = (row.epoch, row.status) != (self.row.epoch, self.row.status);
+        self.row = row;
+        if self.row.status != ExecutionStatus::Running {
+            return Ok(());
+        }
+        if is_changed {
+            self.local.tell(&self.row, Event::ExecutionChanged).await?;
+        } else if self.is_due() && (self.handlers.is_empty() || self.told_of != self.row.wake_at) {
+            self.told_of = self.row.wake_at;
+            self.local.tell(&self.row, Event::WakeUpDue).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Handles an event, again and again where it fails for now.
+async fn handle(engine: &Engine, envelope: Envelope) -> Result<(), EngineError> {
+    for retry in 0.. {
+        match engine.handle(envelope.clone()).await {
+            Err(EngineError::Rejected(rejection)) => {
+                tracing::debug!(%rejection, "rejected");
+                return Ok(());
+            }
+            Err(error) if error.is_retryable() && retry < RETRIES_MAX => {
+                tracing::warn!(%error, event = envelope.event.name(), "an event is handled again");
+                sleep(RETRY_DELAY * 2_u32.pow(retry)).await;
+            }
+            other => return other,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The end of a run: its changes go to the user's directory.
+
+use std::{collections::BTreeSet, path::Path};
+
+use ratchet_core::{
+    execution::ExecutionRow,
+    output::Output,
+    step::{StepRow, StepState},
+};
+use ratchet_engine::{ports::StateStore, values::load};
+
+use super::{DriveError, LocalEngine, in_background};
+use crate::{
+    place::LocalPlace,
+    workspace::{self, Application, TreePath},
+};
+
+/// Rows that are read at a time.
+const PAGE: usize = 500;
+
+impl LocalEngine {
+    /// Applies what a completed run changed. Done already, it is only told.
+    pub(super) async fn apply(&self, row: &ExecutionRow) -> Result<Application, DriveError> {
+        let place = LocalPlace::of(row)?;
+        if place.in_place {
+            return Ok(Application::Nothing);
+        }
+        if let Some(done) = self.application(row)? {
+            return Ok(done);
+        }
+        let declared = self.declared_files(row).await?;
+        let (state, id, epoch) = (self.state.clone(), row.id.clone(), row.epoch);
+        Ok(in_background(move || workspace::apply(&state, &id, epoch, &place.workspace, declared)).await?)
+    }
+
+    /// The files that steps of the run gave as outputs: they are applied though git ignores them.
+    async fn declared_files(&self, row: &ExecutionRow) -> Result<BTreeSet<TreePath>, DriveError> {
+        let mut files = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.store.steps(&row.id, after.as_ref(), PAGE).await?;
+            for step in &page.rows {
+                self.add_files_of(step, &mut files).await?;
+                if matches!(step.state, StepState::FannedOut { .. }) || step.status().is_settled() {
+                    self.add_files_of_children(step, &mut files).await?;
+                }
+            }
+            after = page.rows.last().map(|step| step.key.clone());
+            if !page.more {
+                return Ok(files);
+            }
+        }
+    }
+
+    async fn add_files_of_children(&self, step: &StepRow, files: &mut BTreeSet<TreePath>) -> Result<(), DriveError> {
+        let mut from = 0;
+        loop {
+            let (id, epoch, name) = (&step.key.execution, step.key.epoch, &step.key.path.step);
+            let children = self.store.children(id, epoch, name, from, PAGE).await?;
+            for child in &children {
+                self.add_files_of(child, files).await?;
+            }
+            match children.last().and_then(|child| child.key.path.child) {
+                Some(last) if children.len() == PAGE => from = last + 1,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn add_files_of(&self, step: &StepRow, files: &mut BTreeSet<TreePath>) -> Result<(), DriveError> {
+        let Some(result) = &step.result else { return Ok(()) };
+        for output in result.outputs.values() {
+            add_files(&load(self.engine.ports().blobs.as_ref(), output).await?, files);
+        }
+        Ok(())
+    }
+}
+
+fn add_files(output: &Output, files: &mut BTreeSet<TreePath>) {
+    match output {
+        Output::File(file) => {
+            files.insert(TreePath::new(Path::new(&file.path).components().collect::<std::path::PathBuf>()));
+        }
+        Output::Each(each) => each.iter().flatten().for_each(|output| add_files(output, files)),
+        Output::Json(_) | Output::Stored(_) => {}
+    }
+}

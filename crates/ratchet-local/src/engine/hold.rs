@@ -1,0 +1,85 @@
+//! A run in the hands of this process: its lock, its events, and the certainty that nothing of an earlier engine is left of it.
+
+use std::fs;
+
+use ratchet_core::ids::ExecutionId;
+
+use super::{LocalEngine, in_background};
+use crate::{
+    bus::Subscription,
+    directory,
+    error::LocalError,
+    lock::{Acquired, EngineLock, Owner},
+    processes::{ProcessTable, end_leftovers},
+    supervise::{self, Supervision},
+};
+
+/// What holds a run.
+pub(super) struct Hold {
+    /// Given back when it is dropped.
+    _lock: EngineLock,
+    /// The run's events; with the driver while it drives.
+    pub(super) events: Option<Subscription>,
+}
+
+impl LocalEngine {
+    /// Takes a run into the hands of this process, where it is not there yet. Whether it was taken over from an engine that may have left something undone.
+    pub(super) async fn hold(&self, id: &ExecutionId) -> Result<bool, LocalError> {
+        if self.holds().contains_key(id) {
+            return Ok(false);
+        }
+        let (state, held) = (self.state.clone(), id.clone());
+        let lock = in_background(move || {
+            let Acquired { lock, dead } = EngineLock::acquire(&state, &held, &supervise::table(), &supervise::owner())?;
+            if let Some(dead) = dead {
+                end_what_is_left(&state, &held, &dead)?;
+            }
+            mark(&state, &held)?;
+            Ok(lock)
+        })
+        .await?;
+        let events = self.bus.subscribe(id);
+        self.launcher.adopt(id);
+        self.holds().insert(id.clone(), Hold { _lock: lock, events: Some(events) });
+        Ok(true)
+    }
+
+    /// Gives a run back.
+    pub(super) fn release(&self, id: &ExecutionId) {
+        self.launcher.release(id);
+        self.watch.forget(id);
+        if self.holds().remove(id).is_some() && supervise::current() != Supervision::Namespace {
+            // A mark that stays only costs the next command a search for processes.
+            let _ = fs::remove_file(self.state.unsupervised().join(id.as_str()));
+        }
+    }
+
+    /// Locks a run for a moment, to put something right.
+    pub(super) fn lock(&self, id: &ExecutionId) -> Result<Acquired, LocalError> {
+        EngineLock::acquire(&self.state, id, &supervise::table(), &supervise::owner())
+    }
+}
+
+/// What ended with its namespace needs no search; the rest is found by its marks.
+fn end_what_is_left(state: &directory::StateDirectory, id: &ExecutionId, dead: &Owner) -> Result<(), LocalError> {
+    match (dead.supervision, supervise::current()) {
+        (Supervision::Namespace, _) => Ok(()),
+        // From inside a namespace the machine's processes cannot be seen. The guard looked before it made this one, unless that owner lived then.
+        (_, Supervision::Namespace) if state.unsupervised().join(id.as_str()).exists() => {
+            Err(LocalError::Leftovers { execution: id.clone(), pids: Vec::new() })
+        }
+        (_, Supervision::Namespace) => Ok(()),
+        (_, Supervision::Reaper | Supervision::None) => end_leftovers(&ProcessTable::default(), state, id).map(|_| ()),
+    }
+}
+
+/// Notes that processes of the run could outlive its engine.
+fn mark(state: &directory::StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
+    if supervise::current() == Supervision::Namespace {
+        return Ok(());
+    }
+    let mark = state.unsupervised().join(id.as_str());
+    directory::create(&state.unsupervised())
+        .and_then(|()| fs::write(&mark, ""))
+        .map_err(|source| LocalError::state_directory(&mark, "be written", source))
+}

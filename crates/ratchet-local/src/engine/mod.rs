@@ -1,0 +1,240 @@
+//! The engine on one machine: the ports assembled, and one or more runs driven in this process until they end or pause.
+
+mod drive;
+mod finish;
+mod hold;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ratchet_core::{execution::ExecutionRow, history::Actor, ids::ExecutionId};
+use ratchet_engine::{
+    Engine, EngineError, Ports, ResumeRequest, StartRequest, Started,
+    ports::{AttemptRunner, BlobStore, Clock, Observer, StateStore, Stop, StoreError},
+};
+use thiserror::Error;
+
+use self::{hold::Hold, watch::Watch};
+use crate::{
+    blob_store::LocalBlobStore,
+    bus::LocalBus,
+    clock::SystemClock,
+    directory::StateDirectory,
+    error::LocalError,
+    launcher::LocalLauncher,
+    place::LocalPlace,
+    state_store::LocalStateStore,
+    supervise,
+    workspace::{self, Application, LocalWorkspaces},
+};
+
+/// What a local engine is made of.
+pub struct LocalConfig {
+    /// The state directory, which is made where it is not there.
+    pub state_dir: PathBuf,
+    /// Runs attempts.
+    pub runner: Arc<dyn AttemptRunner>,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
+    /// How many attempts run at once; `None` for one a CPU, at least two.
+    pub max_parallel: Option<NonZeroUsize>,
+}
+
+/// The engine of this process.
+pub struct LocalEngine {
+    engine: Arc<Engine>,
+    state: StateDirectory,
+    store: Arc<LocalStateStore>,
+    bus: LocalBus,
+    launcher: LocalLauncher,
+    watch: Arc<Watch>,
+    holds: Mutex<HashMap<ExecutionId, Hold>>,
+}
+
+/// Why a run could not be driven.
+#[derive(Debug, Error)]
+pub enum DriveError {
+    /// This machine stood in the way.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The engine could not go on.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<StoreError> for DriveError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl LocalEngine {
+    /// Opens the state directory and puts the ports together.
+    pub fn open(config: LocalConfig) -> Result<Self, DriveError> {
+        let state = StateDirectory::open(&config.state_dir)?;
+        let store = Arc::new(LocalStateStore::open(&state.database())?);
+        let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let bus = LocalBus::new(clock.clone());
+        let launcher = LocalLauncher::new(
+            config.runner,
+            Arc::new(bus.clone()),
+            state.clone(),
+            supervise::table(),
+            config.max_parallel,
+        );
+        let watch = Arc::new(Watch::new(config.observer));
+        let engine = Arc::new(Engine::new(Ports {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            bus: Arc::new(bus.clone()),
+            launcher: Arc::new(launcher.clone()),
+            clock,
+            workspaces: Arc::new(LocalWorkspaces::new(state.clone(), blobs)),
+            observer: watch.clone(),
+        }));
+        Ok(Self { engine, state, store, bus, launcher, watch, holds: Mutex::default() })
+    }
+
+    /// The engine on these ports.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The state directory.
+    pub fn state(&self) -> &StateDirectory {
+        &self.state
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<LocalStateStore> {
+        &self.store
+    }
+
+    /// Starts a run, which [`drive`](Self::drive) then drives, or finds the one that was started under the same identifier.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, DriveError> {
+        let id = request.execution.clone();
+        if self.store.execution(&id).await?.is_some() {
+            return Ok(self.engine.start(request).await?);
+        }
+        let place = LocalPlace::parse(&id, &request.options.place)?;
+        self.hold(&id).await?;
+        let started = self.prepare_and_start(&place, request).await;
+        let made = started.as_ref().is_ok_and(|started| started.created);
+        if !made {
+            // Another process made it in this very moment, or nothing came of it.
+            self.release(&id);
+        }
+        if started.is_err() && matches!(self.store.execution(&id).await, Ok(None)) {
+            // What is left of it has no row and goes with the next `prune` at the latest.
+            let _ = workspace::remove_tree(&self.state.execution(&id));
+        }
+        started
+    }
+
+    async fn prepare_and_start(&self, place: &LocalPlace, request: StartRequest) -> Result<Started, DriveError> {
+        let (state, id, place) = (self.state.clone(), request.execution.clone(), place.clone());
+        in_background(move || workspace::prepare(&state, &id, &place)).await?;
+        Ok(self.engine.start(request).await?)
+    }
+
+    /// Lets a run go on in a new epoch; [`drive`](Self::drive) then drives it. A run whose process died is driven without.
+    pub async fn resume(&self, id: &ExecutionId, request: ResumeRequest) -> Result<ExecutionRow, DriveError> {
+        self.row(id).await?;
+        self.hold(id).await?;
+        match self.engine.resume(id, request).await {
+            Ok(row) => Ok(row),
+            Err(error) => {
+                self.release(id);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends a run before its work is done, whichever process drives it. What runs is asked to end, then `finally` runs.
+    pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, DriveError> {
+        let row = self.engine.cancel(id, actor, reason).await?;
+        // The process that drives it looks at this more often than at the rows.
+        let nudge = self.state.nudge(id);
+        if let Err(error) = File::create(&nudge).and_then(|file| file.set_modified(std::time::SystemTime::now())) {
+            tracing::debug!(%error, "the process that drives the run finds out a little later");
+        }
+        Ok(row)
+    }
+
+    /// Kills what runs of a run here, and lets [`drive`](Self::drive) return at once. The run can be resumed.
+    pub fn abandon(&self, id: &ExecutionId) {
+        self.watch.abandon(id);
+        self.launcher.stop_all(id, Stop::AtOnce);
+    }
+
+    /// Drives a run until it is ended or paused and nothing of it runs, and applies its changes where it completed. A run that another process left behind is
+    /// taken over. Several runs may be driven at once.
+    pub async fn drive(&self, id: &ExecutionId) -> Result<ExecutionRow, DriveError> {
+        let row = self.row(id).await?;
+        if !self.has_something_left(&row)? {
+            self.release(id);
+            return Ok(row);
+        }
+        let taken_over = self.hold(id).await?;
+        let driven = self.drive_held(id, taken_over).await;
+        self.release(id);
+        driven
+    }
+
+    /// What came of applying the changes of a completed run; `None` where it is not completed, or not tried yet.
+    pub fn application(&self, row: &ExecutionRow) -> Result<Option<Application>, LocalError> {
+        workspace::application(&self.state, &row.id, row.epoch)
+    }
+
+    /// Finishes what other processes left half applied when they died. Cheap where there is nothing.
+    pub fn finish_applications(&self) -> Result<(), LocalError> {
+        let unreadable = |source| LocalError::state_directory(&self.state.executions(), "be read", source);
+        for id in self.state.execution_ids().map_err(unreadable)? {
+            if self.state.journal(&id).exists()
+                && let Ok(acquired) = self.lock(&id)
+            {
+                workspace::recover(&self.state, &id)?;
+                drop(acquired);
+            }
+        }
+        Ok(())
+    }
+
+    fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where an engine leaves word for the one that drives a run.
+impl StateDirectory {
+    fn nudge(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("changed")
+    }
+
+    /// When word was left last, as the file system says it.
+    fn nudged(&self, id: &ExecutionId) -> Option<std::time::SystemTime> {
+        fs::metadata(self.nudge(id)).and_then(|metadata| metadata.modified()).ok()
+    }
+}
+
+/// Does work that waits for the disk where it holds nobody up.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(LocalError::Supervision {
+            action: "finish work in the background".to_owned(),
+            source: io::Error::other(error),
+        })
+    })
+}
