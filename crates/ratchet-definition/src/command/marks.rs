@@ -113,6 +113,9 @@ impl Marked {
     }
 }
 
+/// Words that begin a statement of a template.
+const STATEMENTS: &[&str] = &["if", "elif", "else", "endif", "for", "endfor", "set", "with", "raw", "do"];
+
 /// The next `{{`, or `{%` that begins a statement (`{%` alone is text in a shell: `date +{%s}`).
 fn next_braces(text: &str, from: usize) -> Option<usize> {
     let mut at = from;
@@ -129,8 +132,7 @@ fn next_braces(text: &str, from: usize) -> Option<usize> {
                 .chars()
                 .take_while(char::is_ascii_alphabetic)
                 .collect();
-            const WORDS: &[&str] = &["if", "elif", "else", "endif", "for", "endfor", "set", "with", "raw", "do"];
-            if WORDS.contains(&word.as_str()) {
+            if STATEMENTS.contains(&word.as_str()) {
                 return Some(open);
             }
         }

@@ -17,7 +17,6 @@ use ratchet_core::workflow::{Program, Quoting, ScriptPart, Uses};
 use self::{
     marks::{Marked, Placeholder},
     place::{Finder, Verdict},
-    refusal::Refusal,
 };
 use crate::{
     mistake::Mistake,

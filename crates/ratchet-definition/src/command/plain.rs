@@ -25,7 +25,7 @@ pub(super) fn words(tree: &Program, marked: &Marked, options: &ParserOptions) ->
     for item in command.suffix.iter().flat_map(|suffix| &suffix.0) {
         match item {
             CommandPrefixOrSuffixItem::Word(word) | CommandPrefixOrSuffixItem::AssignmentWord(_, word) => {
-                words.push(word)
+                words.push(word);
             }
             _ => return None,
         }
@@ -69,11 +69,8 @@ fn template(word: &Word, marked: &Marked, options: &ParserOptions) -> Option<Tem
                     literal.clear();
                     let code = expression.code.trim();
                     // Only a value that is a whole bare word may be several words.
-                    source.push_str(&if whole {
-                        format!("{{{{ {code} }}}}")
-                    } else {
-                        format!("{{{{ ({code})|string }}}}")
-                    });
+                    let value = if whole { format!("{{{{ {code} }}}}") } else { format!("{{{{ ({code})|string }}}}") };
+                    source.push_str(&value);
                     uses.push(&expression.uses);
                 }
             }

@@ -8,6 +8,7 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{BlobRef, FileValue, Output},
     status::StepStatus,
+    workflow::Shell,
 };
 use serde_json::json;
 
@@ -15,6 +16,7 @@ use super::{Evaluator, ExecutionView, Scope, StepView};
 use crate::{
     files::{FileAccess, FileError},
     parse,
+    parsed::Interpreter,
 };
 
 /// Files in memory. A captured file is called `captured/<path>`.
@@ -401,4 +403,32 @@ fn ten_thousand_small_expressions_are_cheap() {
     for round in 0..10_000 {
         evaluator.expression(&expressions[round % 3]).unwrap();
     }
+}
+
+/// The commands and texts of a workflow that raises coverage, as an author writes them.
+#[test]
+fn a_whole_workflow_is_filled_in() {
+    let (scope, files) = scope_and_files();
+    let evaluator = Evaluator::new(scope, Arc::new(files));
+    let command = |text: &str| {
+        let program = parse::command(text, &Interpreter::Bash).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).value;
+        evaluator.command(&Shell { source: text.to_owned(), program, allow_exit_codes: [].into() }).unwrap()
+    };
+    let test = command("pytest --cov --cov-report=xml {{ inputs.target_file }}");
+    assert_eq!(test.argv, ["pytest", "--cov", "--cov-report=xml", "src/app.py"]);
+    let publish = command(
+        "git add .\n\
+         git commit -m \"Raise coverage of {{ inputs.target_file }} to {{ inputs.ratio }}%\"\n\
+         gh pr create --title \"Coverage: {{ inputs.target_file }}\" \\\n  --body \"To {{ inputs.ratio }}%\"\n",
+    );
+    assert_eq!(
+        publish.display,
+        "git add .\ngit commit -m \"Raise coverage of src/app.py to 90%\"\n\
+         gh pr create --title \"Coverage: src/app.py\" \\\n  --body \"To 90%\"\n"
+    );
+    assert_eq!(publish.argv[..6], ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]);
+    let key = parse::template("tests-{{ hash(inputs.target_file, inputs.target_coverage) }}").unwrap();
+    assert!(key.value.uses.files);
+    let key = evaluator.text(&key.value).unwrap();
+    assert!(key.len() == "tests-".len() + 64, "{key}");
 }

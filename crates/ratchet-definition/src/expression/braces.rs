@@ -13,9 +13,8 @@ const DEPTH_MAX: u32 = 20;
 ///
 /// Errs with the start of a string literal that is never closed.
 fn token_end(text: &str, at: usize) -> Result<usize, usize> {
-    let quote = match text.as_bytes()[at] {
-        quote @ (b'\'' | b'"') => quote,
-        _ => return Ok(at + text[at..].chars().next().map_or(1, char::len_utf8)),
+    let quote @ (b'\'' | b'"') = text.as_bytes()[at] else {
+        return Ok(at + text[at..].chars().next().map_or(1, char::len_utf8));
     };
     let mut position = at + 1;
     while let Some(byte) = text.as_bytes().get(position) {

@@ -56,14 +56,27 @@ pub(crate) fn check_depth(code: &str, is_expression: bool, syntax: SyntaxConfig)
             }
             Token::Ident("elif") if first_of_block => branches += 1,
             Token::Ident(name) if first_of_block && name.starts_with("end") => blocks = blocks.saturating_sub(1),
-            Token::Ident("if" | "else" | "not" | "and" | "or" | "in" | "is") => operators += 1,
+            Token::Ident("if" | "else" | "not" | "and" | "or" | "in" | "is")
+            | Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::FloorDiv
+            | Token::Pow
+            | Token::Mod
+            | Token::Dot
+            | Token::Colon
+            | Token::Tilde
+            | Token::Assign
+            | Token::Pipe
+            | Token::Eq
+            | Token::Ne
+            | Token::Gt
+            | Token::Gte
+            | Token::Lt
+            | Token::Lte => operators += 1,
             Token::Ident(_) | Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Int128(_) | Token::Float(_) => {
             }
-            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::FloorDiv | Token::Pow | Token::Mod => {
-                operators += 1;
-            }
-            Token::Dot | Token::Colon | Token::Tilde | Token::Assign | Token::Pipe => operators += 1,
-            Token::Eq | Token::Ne | Token::Gt | Token::Gte | Token::Lt | Token::Lte => operators += 1,
         }
         let too_deep = above.len() > BRACKETS_MAX || operators > OPERATORS_MAX;
         if too_deep || blocks > BLOCKS_MAX || branches > BRANCHES_MAX {

@@ -327,17 +327,16 @@ impl<'text> Walk<'text> {
     fn call(&mut self, call: &Call<'_>) {
         match call.identify_call() {
             CallType::Function(name) if self.is_local(name) => {}
-            CallType::Function(name) => match function(name) {
-                Some(function) => {
+            CallType::Function(name) => {
+                if let Some(function) = function(name) {
                     self.found.files |= function.reads_files;
                     self.found.handles_failure |= function.handles_failure;
-                }
-                None => {
+                } else {
                     let start = call.expr.span().start_offset as usize;
                     let known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
                     self.unknown("RT-0103", "function", name, start..start + name.len(), &known);
                 }
-            },
+            }
             CallType::Method(object, name) => {
                 if !matches!(object, Expr::Var(variable) if variable.id == "loop") {
                     let end = call.expr.span().end_offset as usize;

@@ -64,16 +64,25 @@ fn cobertura(text: &str) -> Result<Json, Error> {
         }
     }
     let all = total(&files);
-    let lines = counted(root, "lines-covered", "lines-valid")
-        .unwrap_or_else(|| xml::number(root, "line-rate").map(|rate| rate * 100.0).or_else(|| all.line_coverage()));
-    let branches = counted(root, "branches-covered", "branches-valid").unwrap_or_else(|| all.branch_coverage());
+    let lines = match counts(root, "lines-covered", "lines-valid") {
+        Some(counts) => ratio(counts),
+        None => xml::number(root, "line-rate").map(|rate| rate * 100.0).or_else(|| all.line_coverage()),
+    };
+    let branches = match counts(root, "branches-covered", "branches-valid") {
+        Some(counts) => ratio(counts),
+        None => all.branch_coverage(),
+    };
     Ok(report(lines, branches, &files))
 }
 
-/// The percentage of two counts of the whole report, where it has them; of nothing there is none.
-fn counted(root: roxmltree::Node<'_, '_>, covered: &str, valid: &str) -> Option<Option<f64>> {
-    let (covered, valid) = (xml::number(root, covered)?, xml::number(root, valid)?);
-    Some((valid > 0.0).then(|| covered / valid * 100.0))
+/// Two counts of the whole report: of what was covered, and of what there is.
+fn counts(root: roxmltree::Node<'_, '_>, covered: &str, valid: &str) -> Option<(f64, f64)> {
+    xml::number(root, covered).zip(xml::number(root, valid))
+}
+
+/// The percentage; of nothing there is none.
+fn ratio((covered, valid): (f64, f64)) -> Option<f64> {
+    (valid > 0.0).then(|| covered / valid * 100.0)
 }
 
 /// The two counts of `50% (1/2)`.

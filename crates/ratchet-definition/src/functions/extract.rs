@@ -27,7 +27,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         let mark = bare.chars().next().filter(|first| matches!(first, '`' | '~'));
         let length = mark.map_or(0, |mark| bare.chars().take_while(|c| *c == mark).count());
         match open {
-            Some((fence, language, from)) if length >= fence.len() && bare == &fence[..1].repeat(length) => {
+            Some((fence, language, from)) if length >= fence.len() && *bare == fence[..1].repeat(length) => {
                 found.push(Block { language, code: &text[from..at] });
                 open = None;
             }
@@ -54,6 +54,7 @@ pub(super) fn extract_code_blocks(
 }
 
 /// `extract_json_block(text)` or `(text, default)`: the first JSON object or list: of a block between fences, else anywhere in the text.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine gives the rest of the arguments by value")]
 pub(super) fn extract_json_block(state: &State<'_, '_>, text: &Value, default: Rest<Value>) -> Result<Value, Error> {
     let text = text_or_content(state, text)?;
     let fenced = blocks(&text)
@@ -80,6 +81,7 @@ fn anywhere(text: &str) -> Option<Json> {
 }
 
 /// `extract_url(text)` or `(text, default)`: the first http or https address, without the punctuation that ends a sentence.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine gives the rest of the arguments by value")]
 pub(super) fn extract_url(state: &State<'_, '_>, text: &Value, default: Rest<Value>) -> Result<Value, Error> {
     static URL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"https?://[^\s<>"'`\\^{}|]+"#).ok());
     let text = text_or_content(state, text)?;

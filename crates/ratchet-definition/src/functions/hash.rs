@@ -19,6 +19,7 @@ use crate::{
 /// `hash(…)`: the SHA-256 over its arguments. A file value, or a string that names a file or folder of the workspace, stands for its path and content.
 ///
 /// Each part is written with its kind and its length, so that no two lists of arguments run into the same bytes.
+#[expect(clippy::needless_pass_by_value, reason = "the template engine gives the rest of the arguments by value")]
 pub(super) fn hash(state: &State<'_, '_>, arguments: Rest<Value>) -> Result<String, Error> {
     let names = names_of(state)?;
     let mut hasher = Sha256::new();

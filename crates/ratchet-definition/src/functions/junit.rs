@@ -13,7 +13,7 @@ use crate::evaluate::{
 const CASES_MAX: usize = 10_000;
 
 /// `parse_junit(report)`: `tests`, `passed`, `failures`, `errors`, `skipped`, `time` in seconds, and `failed`, a list of `name`, `class`, `kind`
-/// (`failure` or `error`) and `message`. Takes JUnit's XML: a file, the path of one, or the report's text.
+/// (`failure` or `error`) and `message`. Takes the XML of `JUnit`: a file, the path of one, or the report's text.
 pub(super) fn parse_junit(state: &State<'_, '_>, report: &Value) -> Result<Value, Error> {
     let text = match report.as_str() {
         Some(text) if as_file(report).is_none() && text.trim_start().starts_with('<') => text.to_owned(),

@@ -17,7 +17,7 @@ use crate::{
 /// The longest template, in bytes.
 const LENGTH_MAX: usize = 1024 * 1024;
 
-/// The syntax of templates: MiniJinja's, with the last new line of a text kept.
+/// The syntax of templates: that of `MiniJinja`, with the last new line of a text kept.
 pub(crate) fn syntax() -> SyntaxConfig {
     let mut builder = SyntaxConfig::builder();
     builder.keep_trailing_newline(true);
