@@ -343,4 +343,22 @@ mod tests {
         fs::write(tape.path().join("files/new.py"), "other").unwrap();
         assert_ne!(before, RecordedAgent::open(tape.path()).unwrap().identity());
     }
+
+    #[tokio::test]
+    async fn it_keeps_the_contract_of_an_agent() {
+        let tape = recording(SESSIONS);
+        ratchet_testkit::contract::agent(async |place: &Path| {
+            let agent: Arc<dyn Agent> = Arc::new(RecordedAgent::open(tape.path()).unwrap());
+            (agent, request(place, "write"))
+        })
+        .await;
+        // A recorder is the agent that it records.
+        ratchet_testkit::contract::agent(async |place: &Path| {
+            let played = Arc::new(RecordedAgent::open(tape.path()).unwrap());
+            let agent: Arc<dyn Agent> =
+                Arc::new(crate::agent::Recorder::open(played, &place.join("recording"), Vec::new()).unwrap());
+            (agent, request(place, "write"))
+        })
+        .await;
+    }
 }

@@ -44,7 +44,14 @@ pub(super) fn judge(
     }
     let words = complaint(result);
     let status = result["api_error_status"].as_u64();
-    Err(match (status, result["terminal_reason"].as_str()) {
+    // Older versions say a limit by the subtype alone. That it is an error is known by now.
+    let reason_of_end = match result["subtype"].as_str() {
+        Some("error_max_turns") => Some("max_turns"),
+        Some("error_max_budget_usd") => Some("budget_exhausted"),
+        Some("error_max_structured_output_retries") => Some("structured_output_retry_exhausted"),
+        _ => result["terminal_reason"].as_str(),
+    };
+    Err(match (status, reason_of_end) {
         (Some(401 | 403), _) => {
             fail(AgentFault::Unauthorised, format!("the API refuses the key: {words}"), Some("check ANTHROPIC_API_KEY"))
         }

@@ -74,6 +74,9 @@ impl ClaudeCode {
     }
 
     async fn work(&self, request: &AgentRequest, stop: StopSignal) -> Result<AgentReply, AgentError> {
+        if stop.borrow().is_some() {
+            return Err(failure(AgentFault::Stopped, "the agent was told to stop before it began".to_owned()));
+        }
         let tools = arguments::tools(request)?;
         let installed = self.installed().await?;
         let prepared = Prepared::of(request).map_err(|error| {

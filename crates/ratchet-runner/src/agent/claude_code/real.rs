@@ -86,6 +86,11 @@ async fn an_edit_is_really_made_and_accounted_for() {
     let outcome = perform(|request| {
         fs::write(request.workspace.join("CLAUDE.md"), "Always write Latin.").unwrap();
         request.append_system_prompt = Some("And be brief.".to_owned());
+        // As long as the folder of an attempt in a home is: the command's sockets must not mind.
+        request.directory = request
+            .directory
+            .join("executions/0192f0c1-2d3e-7f4a-8b5c-6d7e8f9a0b1c/attempts/1/generate_tests/1".repeat(2));
+        fs::create_dir_all(&request.directory).unwrap();
         let path = request.workspace.join("out.txt");
         vec![Answer::tool("Write", json!({"file_path": path, "content": "salve"})), Answer::text("Factum est.")]
     });

@@ -1,6 +1,6 @@
 //! A stand-in for the command that says what a script says: every way in which a session can end.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use ratchet_core::workflow::SecurityProfile;
 use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest};
@@ -84,6 +84,11 @@ async fn a_session_is_judged_by_its_result_alone() {
             Err((Limit, "(2)")),
         ),
         (error("error_max_budget_usd", "budget_exhausted", "spent"), false, Err((Limit, "money"))),
+        (
+            result(r#""subtype":"error_max_budget_usd","is_error":true,"errors":["spent"]"#),
+            false,
+            Err((Limit, "money")),
+        ),
         (api_error("401", "Invalid API key"), false, Err((Unauthorised, "Invalid API key"))),
         (api_error("403", "Forbidden"), false, Err((Unauthorised, "Forbidden"))),
         (api_error("429", "slow down"), false, Err((RateLimited, "slow down"))),
@@ -256,4 +261,16 @@ async fn a_command_that_is_not_there_or_not_it_is_told() {
         assert_eq!(error.fault, AgentFault::Unavailable);
         assert!(error.message.contains(part), "{error}");
     }
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_an_agent() {
+    let success = format!("{INIT}; echo '{{\"type\":\"result\",\"is_error\":false,\"result\":\"done\"}}'");
+    ratchet_testkit::contract::agent(async |place: &Path| {
+        let agent: Arc<dyn Agent> = Arc::new(command(place, VERSION, "", &success));
+        let mut request = request(place, "ask");
+        request.environment = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
+        (agent, request)
+    })
+    .await;
 }
