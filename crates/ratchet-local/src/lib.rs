@@ -6,6 +6,7 @@ pub mod clock;
 pub mod directory;
 pub mod engine;
 pub mod error;
+pub mod housekeeping;
 pub mod launcher;
 pub mod lock;
 pub mod place;

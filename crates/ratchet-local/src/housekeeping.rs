@@ -1,0 +1,440 @@
+//! Removing runs and what no run needs any more.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ratchet_core::ids::ExecutionId;
+use ratchet_engine::ports::{ExecutionFilter, StateStore};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+
+use crate::{
+    directory::StateDirectory,
+    engine::DriveError,
+    error::LocalError,
+    lock::{Acquired, EngineLock},
+    state_store::LocalStateStore,
+    supervise,
+    workspace::{self, remove_tree},
+};
+
+/// Rows that are read at a time.
+const PAGE: usize = 500;
+
+/// Content that is younger than this may belong to a run that has not written its row yet.
+const YOUNG: Duration = Duration::from_hours(24);
+
+/// What a sweep found that no run needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Folders of runs that have no row: they were never started, or a removal was cut short.
+    pub folders: usize,
+    /// Files of content, and read-only copies of captured files.
+    pub contents: usize,
+    /// Bytes that this gave back.
+    pub bytes: u64,
+}
+
+/// What the state directory takes on the disk, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DiskUse {
+    /// The database with its log.
+    pub database: u64,
+    /// Content by digest, and captured files.
+    pub contents: u64,
+    /// The folders of runs: copies of workspaces, logs, homes.
+    pub executions: u64,
+}
+
+/// Removes a run with all that it has: its files first, so that what a crash leaves is found again by its row. `false` where there is none.
+///
+/// A run that a process drives is [`LocalError::Driven`]. A run that was being applied is applied, or taken back, before it goes.
+pub async fn remove(state: &StateDirectory, store: &LocalStateStore, id: &ExecutionId) -> Result<bool, DriveError> {
+    let (directory, name) = (state.clone(), id.clone());
+    let had_folder = in_background(move || remove_folder(&directory, &name)).await?;
+    let had_rows = store.delete_execution(id).await?;
+    Ok(had_folder || had_rows)
+}
+
+fn remove_folder(state: &StateDirectory, id: &ExecutionId) -> Result<bool, LocalError> {
+    let folder = state.execution(id);
+    // A name that is more than a name would lead out of the folder of runs.
+    let is_name = Path::new(id.as_str()).components().eq([Component::Normal(OsStr::new(id.as_str()))]);
+    if !is_name || folder.symlink_metadata().is_err() {
+        return Ok(false);
+    }
+    let Acquired { lock, .. } = EngineLock::acquire(state, id, &supervise::table(), &supervise::owner())?;
+    workspace::recover(state, id)?;
+    remove_tree(&folder).map_err(|source| LocalError::state_directory(&folder, "be removed", source))?;
+    drop(lock);
+    // Noted where the kernel would not end the run's processes; nobody holds the run now, and its lock was ours.
+    let _ = fs::remove_file(state.unsupervised().join(id.as_str()));
+    Ok(true)
+}
+
+/// Removes what no run needs: folders without a row, and content that no row names. Runs may be under way meanwhile.
+pub async fn sweep(state: &StateDirectory, store: &LocalStateStore, now: SystemTime) -> Result<Swept, DriveError> {
+    let rows = Rows::read(store).await?;
+    let state = state.clone();
+    Ok(in_background(move || {
+        let mut swept = Swept::default();
+        sweep_folders(&state, &rows.executions, now, &mut swept)?;
+        sweep_contents(&state, rows.digests, now, &mut swept)?;
+        Ok(swept)
+    })
+    .await?)
+}
+
+/// What the state directory takes on the disk.
+pub async fn disk_use(state: &StateDirectory, store: &LocalStateStore) -> Result<DiskUse, DriveError> {
+    let database = store.size().await?.total;
+    let state = state.clone();
+    let contents = in_background(move || {
+        let contents = size_of(&state.blobs())? + size_of(&state.root().join("captured"))?;
+        Ok((contents, size_of(&state.executions())?))
+    });
+    let (contents, executions) = contents.await?;
+    Ok(DiskUse { database, contents, executions })
+}
+
+/// What the rows of all runs name.
+#[derive(Default)]
+struct Rows {
+    executions: BTreeSet<ExecutionId>,
+    digests: BTreeSet<String>,
+}
+
+impl Rows {
+    async fn read(store: &LocalStateStore) -> Result<Self, DriveError> {
+        let mut rows = Self::default();
+        let mut after = None;
+        loop {
+            let page = store.executions(&ExecutionFilter::default(), after.as_ref(), PAGE).await?;
+            for row in &page.rows {
+                rows.add(row);
+                rows.executions.insert(row.id.clone());
+                rows.read_steps(store, &row.id).await?;
+            }
+            after = page.rows.last().map(|row| row.id.clone());
+            if !page.more {
+                return Ok(rows);
+            }
+        }
+    }
+
+    async fn read_steps(&mut self, store: &LocalStateStore, id: &ExecutionId) -> Result<(), DriveError> {
+        let mut after = None;
+        loop {
+            let page = store.steps(id, after.as_ref(), PAGE).await?;
+            for step in &page.rows {
+                self.add(step);
+                for attempt in store.attempts(&step.key).await? {
+                    self.add(&attempt);
+                }
+                let mut from = 0;
+                loop {
+                    let children = store.children(id, step.key.epoch, &step.key.path.step, from, PAGE).await?;
+                    for child in &children {
+                        self.add(child);
+                        for attempt in store.attempts(&child.key).await? {
+                            self.add(&attempt);
+                        }
+                    }
+                    match children.last().and_then(|child| child.key.path.child) {
+                        Some(last) if children.len() == PAGE => from = last + 1,
+                        _ => break,
+                    }
+                }
+            }
+            after = page.rows.last().map(|step| step.key.clone());
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Every digest in a row, whatever it stands for: what is named is kept.
+    fn add(&mut self, row: &impl Serialize) {
+        // Rows are plain data with text keys, which always have a JSON form.
+        self.digests.extend(digests_in(&serde_json::to_vec(row).unwrap_or_default()));
+    }
+}
+
+/// The texts in some bytes that look like a digest.
+fn digests_in(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    bytes
+        .split(move |byte| !is_digit(byte))
+        .filter(|run| run.len() == 64)
+        .map(|run| String::from_utf8_lossy(run).into_owned())
+}
+
+fn sweep_folders(
+    state: &StateDirectory,
+    known: &BTreeSet<ExecutionId>,
+    now: SystemTime,
+    swept: &mut Swept,
+) -> Result<(), LocalError> {
+    let unreadable = |source| LocalError::state_directory(&state.executions(), "be read", source);
+    for id in state.execution_ids().map_err(unreadable)? {
+        let folder = state.execution(&id);
+        if known.contains(&id) || !is_old(&folder, now) || EngineLock::is_held(state, &id) {
+            continue;
+        }
+        let size = size_of(&folder)?;
+        if remove_folder(state, &id)? {
+            swept.folders += 1;
+            swept.bytes += size;
+        }
+    }
+    Ok(())
+}
+
+/// Removes content that is named by no row and by no content that a row names.
+fn sweep_contents(
+    state: &StateDirectory,
+    mut open: BTreeSet<String>,
+    now: SystemTime,
+    swept: &mut Swept,
+) -> Result<(), LocalError> {
+    let refused = |path: &Path, source| LocalError::state_directory(path, "be swept", source);
+    let mut unnamed = contents(state).map_err(|error| refused(&state.blobs(), error))?;
+    let mut named = BTreeSet::new();
+    // A list of a fan-out is an index that names its chunks, and a stored output may name files.
+    while let Some(digest) = open.pop_first() {
+        if let Some(place) = unnamed.iter().position(|(name, _)| *name == digest) {
+            let (_, path) = unnamed.swap_remove(place);
+            match fs::read(&path) {
+                Ok(bytes) => open.extend(digests_in(&bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(refused(&path, error)),
+            }
+        }
+        named.insert(digest);
+    }
+    let captured = entries(&state.root().join("captured")).map_err(|error| refused(state.root(), error))?;
+    let captured = captured
+        .into_iter()
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !named.contains(name)));
+    // Whoever puts content that is there already relies on it from then on: none is put between the look at its age and its end.
+    let _lock = lock_contents(state).map_err(|error| refused(&state.blobs(), error))?;
+    for path in unnamed.into_iter().map(|(_, path)| path).chain(captured) {
+        if !is_old(&path, now) {
+            continue;
+        }
+        let size = size_of(&path)?;
+        remove_tree_or_file(&path).map_err(|error| refused(&path, error))?;
+        swept.contents += 1;
+        swept.bytes += size;
+    }
+    Ok(())
+}
+
+/// Keeps content from being put, where any ever was.
+fn lock_contents(state: &StateDirectory) -> io::Result<Option<File>> {
+    match File::open(state.blobs().join("lock")) {
+        Ok(file) => {
+            flock(&file, FlockOperation::LockExclusive)?;
+            Ok(Some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every blob with its digest.
+fn contents(state: &StateDirectory) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for folder in entries(&state.blobs().join("sha256"))? {
+        for path in entries(&folder)? {
+            let parts =
+                [&folder, &path].map(|part| part.file_name().and_then(|name| name.to_str()).unwrap_or_default());
+            found.push((parts.concat(), path));
+        }
+    }
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_tree_or_file(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return remove_tree(path);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_old(path: &Path, now: SystemTime) -> bool {
+    let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > YOUNG))
+}
+
+/// The bytes of all files at and below a path; what disappears meanwhile does not count.
+fn size_of(path: &Path) -> Result<u64, LocalError> {
+    let refused = |source| LocalError::state_directory(path, "be measured", source);
+    let (mut total, mut open) = (0, vec![path.to_owned()]);
+    while let Some(path) = open.pop() {
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => open.extend(entries(&path).map_err(refused)?),
+            Ok(metadata) => total += metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(total)
+}
+
+/// Does work that waits for the disk where it holds nobody up.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(LocalError::Handler(error.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use ratchet_core::{
+        ids::Digest,
+        output::{BlobRef, Output},
+    };
+    use ratchet_engine::ports::{BlobStore, Expectation, Write};
+    use ratchet_testkit::builders::execution_row;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::blob_store::LocalBlobStore;
+
+    struct World {
+        _folder: TempDir,
+        state: StateDirectory,
+        store: LocalStateStore,
+        blobs: LocalBlobStore,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let state = StateDirectory::open(folder.path()).unwrap();
+            let store = LocalStateStore::open(&state.database()).unwrap();
+            let blobs = LocalBlobStore::new(state.blobs());
+            Self { _folder: folder, state, store, blobs }
+        }
+
+        /// A run with a row that names some content, and a folder in which a part is read only.
+        async fn run(&self, id: &str, content: &[BlobRef]) -> ExecutionId {
+            let mut row = execution_row(id);
+            for (number, blob) in content.iter().enumerate() {
+                row.outputs.insert(number.to_string(), Output::Stored(blob.clone()));
+            }
+            let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
+            assert!(self.store.commit(vec![write]).await.unwrap().conflict.is_none());
+            let shut = self.state.workspace(&row.id).join("shut");
+            fs::create_dir_all(&shut).unwrap();
+            fs::write(shut.join("file"), "x").unwrap();
+            fs::set_permissions(&shut, fs::Permissions::from_mode(0o500)).unwrap();
+            row.id
+        }
+
+        async fn has(&self, blob: &BlobRef) -> bool {
+            self.blobs.contains(&blob.digest).await.unwrap()
+        }
+    }
+
+    fn later() -> SystemTime {
+        SystemTime::now() + YOUNG + Duration::from_mins(1)
+    }
+
+    #[tokio::test]
+    async fn a_run_is_removed_with_all_that_it_has_and_no_other() {
+        let world = World::new();
+        let (first, second) = (world.run("a", &[]).await, world.run("b", &[]).await);
+        assert!(remove(&world.state, &world.store, &first).await.unwrap());
+        assert!(world.store.execution(&first).await.unwrap().is_none() && !world.state.execution(&first).exists());
+        assert!(world.store.execution(&second).await.unwrap().is_some() && world.state.execution(&second).exists());
+        assert!(!remove(&world.state, &world.store, &first).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_driven_stays() {
+        let world = World::new();
+        let id = world.run("a", &[]).await;
+        let acquired = EngineLock::acquire(&world.state, &id, &supervise::table(), &supervise::owner()).unwrap();
+        let error = remove(&world.state, &world.store, &id).await.unwrap_err();
+        assert!(matches!(error, DriveError::Local(LocalError::Driven { .. })), "{error}");
+        assert!(world.store.execution(&id).await.unwrap().is_some() && world.state.workspace(&id).exists());
+        drop(acquired);
+        assert!(remove(&world.state, &world.store, &id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_name_never_leads_out_of_the_folder_of_runs() {
+        let world = World::new();
+        let outside = world.state.root().join("precious");
+        fs::create_dir(&outside).unwrap();
+        for name in ["../precious", "..", ".", "", "/", "a/../../precious"] {
+            remove(&world.state, &world.store, &ExecutionId::new(name)).await.unwrap();
+            assert!(outside.exists() && world.state.executions().exists(), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sweep_takes_what_no_run_needs_and_is_old() {
+        let world = World::new();
+        let leaf = world.blobs.put(b"leaf").await.unwrap();
+        let index = world.blobs.put(format!("[\"{}\"]", leaf.digest).as_bytes()).await.unwrap();
+        let orphan = world.blobs.put(b"orphan").await.unwrap();
+        let id = world.run("a", std::slice::from_ref(&index)).await;
+        let half_made = world.state.execution(&ExecutionId::new("half")).join("workspace");
+        fs::create_dir_all(&half_made).unwrap();
+        for digest in [&leaf.digest, &orphan.digest] {
+            let captured = world.state.captured(digest);
+            fs::create_dir_all(&captured).unwrap();
+            fs::write(captured.join("copy"), "1234").unwrap();
+        }
+
+        let young = sweep(&world.state, &world.store, SystemTime::now()).await.unwrap();
+        assert_eq!(young, Swept::default(), "what is young may belong to a run that begins");
+        let swept = sweep(&world.state, &world.store, later()).await.unwrap();
+        assert_eq!(swept, Swept { folders: 1, contents: 2, bytes: 6 + 4 });
+        assert!(world.has(&leaf).await && world.has(&index).await && !world.has(&orphan).await);
+        assert!(world.state.captured(&leaf.digest).exists() && !world.state.captured(&orphan.digest).exists());
+        assert!(!half_made.exists() && world.state.execution(&id).exists());
+
+        remove(&world.state, &world.store, &id).await.unwrap();
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        assert!(!world.has(&leaf).await && !world.has(&index).await);
+    }
+
+    #[tokio::test]
+    async fn the_use_of_the_disk_is_told_by_part() {
+        let world = World::new();
+        world.blobs.put(b"12345").await.unwrap();
+        world.run("a", &[]).await;
+        let taken = disk_use(&world.state, &world.store).await.unwrap();
+        assert!(taken.database > 0 && taken.contents >= 5 && taken.executions == 1, "{taken:?}");
+    }
+
+    #[test]
+    fn only_whole_digests_are_digests() {
+        let digest = Digest::new("ab".repeat(32));
+        let found: Vec<String> = digests_in(format!("\"{digest}\" {digest}0 {}", "AB".repeat(32)).as_bytes()).collect();
+        assert_eq!(found, [digest.as_str()]);
+    }
+}
