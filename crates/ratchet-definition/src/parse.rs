@@ -23,3 +23,8 @@ pub fn expression(text: &str) -> Result<Parsed<Expression>, Vec<Mistake>> {
 pub fn command(text: &str, interpreter: &Interpreter) -> Result<Parsed<Program>, Vec<Mistake>> {
     command::parse(text, *interpreter)
 }
+
+/// Parses the words of a command that is a list: its program runs without a shell. One result a word.
+pub fn command_words(words: &[&str]) -> Vec<Result<Parsed<Template>, Vec<Mistake>>> {
+    command::parse_words(words)
+}

@@ -12,15 +12,17 @@ mod refusal;
 use std::collections::BTreeSet;
 
 use brush_parser::{ParseError, Parser, ParserOptions};
-use ratchet_core::workflow::{Program, Quoting, ScriptPart, Uses};
+use ratchet_core::workflow::{Program, Quoting, ScriptPart, Template, Uses};
 
 use self::{
+    commands::{Argument, Taken},
     marks::{Marked, Placeholder},
     place::{Finder, Verdict},
 };
 use crate::{
     mistake::Mistake,
     parsed::{Interpreter, Parsed, Reference},
+    template,
 };
 
 /// The longest script, in bytes: it is one argument of the shell.
@@ -43,7 +45,7 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
         .iter()
         .zip(&verdicts)
         .filter_map(|(placeholder, verdict)| match verdict {
-            Verdict::Refused(refusal) => Some(refusal.mistake(text, placeholder)),
+            Verdict::Refused(refusal) => Some(refusal.mistake(text, placeholder.span.clone())),
             _ => None,
         })
         .collect();
@@ -55,6 +57,24 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
         None => script(text, &marked, &verdicts, interpreter),
     };
     Ok(parsed(marked, value))
+}
+
+/// Checks the words of a command that is a list: no shell reads them, but the program that they name may run one of them as code.
+pub(crate) fn parse_words(words: &[&str]) -> Vec<Result<Parsed<Template>, Vec<Mistake>>> {
+    let arguments: Vec<Argument> = words
+        .iter()
+        .map(|word| {
+            let plain = !["{{", "{%", "{#"].iter().any(|opening| word.contains(opening));
+            if plain { Argument::Literal((*word).to_owned()) } else { Argument::Value }
+        })
+        .collect();
+    let checked = words.iter().zip(&arguments).zip(commands::taken(&arguments));
+    checked
+        .map(|((word, argument), taken)| match taken {
+            Taken::Not(refusal) if *argument == Argument::Value => Err(vec![refusal.mistake(word, 0..word.len())]),
+            _ => template::parse(word),
+        })
+        .collect()
 }
 
 fn parsed(marked: Marked, value: Program) -> Parsed<Program> {

@@ -1,6 +1,7 @@
 //! Why a value cannot stand where it stands, and what to write instead.
 
-use super::marks::Placeholder;
+use std::ops::Range;
+
 use crate::mistake::Mistake;
 
 /// A place where a value is not known to be data.
@@ -53,10 +54,10 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The mistake that this is.
-    pub(super) fn mistake(&self, text: &str, placeholder: &Placeholder) -> Mistake {
-        let value = &text[placeholder.span.clone()];
-        Mistake::error(self.code(), self.message(), placeholder.span.clone()).with_help(self.help(value))
+    /// The mistake that a value at this place of a text is.
+    pub(super) fn mistake(&self, text: &str, place: Range<usize>) -> Mistake {
+        let help = self.help(&text[place.clone()]);
+        Mistake::error(self.code(), self.message(), place).with_help(help)
     }
 
     fn code(&self) -> &'static str {

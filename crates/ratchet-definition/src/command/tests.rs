@@ -255,6 +255,117 @@ fn a_script_that_cannot_be_parsed_is_a_warning_without_values() {
     assert!(show(&nested, Interpreter::Bash).starts_with("script"), "{}", show(&nested, Interpreter::Bash));
 }
 
+#[test]
+fn the_words_of_a_list_are_checked_too() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", "{{ x }}", "a {{ y }}"], "ok ok ok"),
+        (&["{{ x }}", "a"], "RT-0113 ok"),
+        (&["bash", "-c", "{{ x }}"], "ok ok RT-0112"),
+        (&["bash", "-c", "a \"$1\"", "_", "{{ x }}"], "ok ok ok ok ok"),
+        (&["env", "python3", "-c", "print({{ x }})"], "ok ok ok RT-0112"),
+        (&["run", "{{ nope() }}"], "ok RT-0103"),
+    ];
+    for (words, expected) in cases {
+        let found: Vec<&str> = parse::command_words(words)
+            .into_iter()
+            .map(|word| word.map_or_else(|mistakes| mistakes[0].code, |_| "ok"))
+            .collect();
+        assert_eq!(found.join(" "), *expected, "{words:?}");
+    }
+}
+
+/// Pieces that meet in every order.
+fn anything() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        proptest::sample::select(vec![
+            "{{",
+            "}}",
+            "{%",
+            "%}",
+            "{#",
+            "#}",
+            "'",
+            "\"",
+            "\\",
+            "$",
+            "$(",
+            ")",
+            "`",
+            "${",
+            "}",
+            "<<E\n",
+            "\nE\n",
+            "[[ ",
+            " ]]",
+            "((",
+            "if ",
+            "; then ",
+            "; fi",
+            "case ",
+            " in ",
+            "for ",
+            "; do ",
+            "; done",
+            "|",
+            "&",
+            ";",
+            ">",
+            "#",
+            " ",
+            "\n",
+            "a",
+            "é",
+            "\u{f0000}",
+            "-",
+            "inputs.x",
+            "hash(",
+            "[",
+            "]",
+            ",",
+            ":",
+            "~",
+            ".b",
+            "not ",
+            " == ",
+            "=",
+            "eval ",
+            "bash -c ",
+            "{{ x }}",
+            "{{ é }}",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,4}",
+    ];
+    proptest::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn any_text_is_parsed_or_refused_with_places_inside_it() {
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() });
+    runner
+        .run(&anything(), |text| {
+            let results = [
+                parse::expression(&text).map(|parsed| (parsed.references, parsed.warnings)),
+                parse::template(&text).map(|parsed| (parsed.references, parsed.warnings)),
+                parse::command(&text, &Interpreter::Bash).map(|parsed| (parsed.references, parsed.warnings)),
+                parse::command(&text, &Interpreter::Sh).map(|parsed| (parsed.references, parsed.warnings)),
+            ];
+            for result in results {
+                let (references, mistakes) = result.unwrap_or_else(|mistakes| (Vec::new(), mistakes));
+                for name in references.iter().flat_map(|reference| &reference.names) {
+                    let shown = text.get(name.span.clone());
+                    prop_assert!(shown.is_some_and(|shown| shown.contains(&name.text)), "{text:?} {name:?} {shown:?}");
+                }
+                for mistake in mistakes {
+                    prop_assert!(text.get(mistake.span.clone()).is_some(), "{text:?} {mistake:?}");
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
 fn rendered(evaluator: &Evaluator, text: &str, interpreter: Interpreter) -> RenderedCommand {
     let parsed = parse::command(text, &interpreter).unwrap_or_else(|mistakes| panic!("{text}: {mistakes:?}"));
     let shell = Shell { source: text.to_owned(), program: parsed.value, allow_exit_codes: [].into() };

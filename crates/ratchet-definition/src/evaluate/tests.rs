@@ -396,13 +396,13 @@ fn an_error_says_what_was_evaluated() {
 }
 
 #[test]
-fn ten_thousand_small_expressions_are_cheap() {
-    let evaluator = evaluator();
-    let texts = ["inputs.target_coverage > 5", "{{ env.CREATE_PR == 'true' }}", "baseline.outputs.count + index"];
-    let expressions = texts.map(|text| parse::expression(text).unwrap().value);
-    for round in 0..10_000 {
-        evaluator.expression(&expressions[round % 3]).unwrap();
-    }
+fn a_text_is_compiled_once() {
+    let first = super::compiled::expression("inputs.target_coverage > 5").unwrap();
+    let second = super::compiled::expression("inputs.target_coverage > 5").unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    let first = super::compiled::template("{{ env.CREATE_PR }} and more").unwrap();
+    let second = super::compiled::template("{{ env.CREATE_PR }} and more").unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
 }
 
 /// The commands and texts of a workflow that raises coverage, as an author writes them.

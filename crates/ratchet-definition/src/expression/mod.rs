@@ -69,7 +69,7 @@ pub(crate) fn finish<T>(
 /// What the template language says of a text that is none, in words that say what to write.
 pub(crate) fn syntax_mistake(text: &str, error: &minijinja::Error, span: Range<usize>) -> Mistake {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let span = span.start.min(text.len())..span.end.min(text.len());
+    let span = text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end.max(span.start));
     let mistake = Mistake::error("RT-0100", detail.clone(), span.clone());
     let at = text.get(span.start..).unwrap_or_default();
     let help = if at.starts_with("&&") || at.starts_with('&') || text.get(..span.end).is_some_and(|t| t.ends_with('&'))

@@ -32,8 +32,7 @@ impl<'tree> Lowering<'_, 'tree> {
                     let help = "remove `shell`, or write the command as text".to_owned();
                     self.report().error("RT-0021", shell.head(), message, help);
                 }
-                let words = command.items().iter().filter_map(|word| self.template(word, context)).collect();
-                Program::Words(words)
+                Program::Words(self.words(command.items(), context))
             }
             (Some(script), Some(shell)) if !shell.items().is_empty() => self.other_program(command, script, shell)?,
             (Some(_), shell) => {

@@ -74,6 +74,21 @@ impl<'tree> Lowering<'_, 'tree> {
         Some(value)
     }
 
+    /// The words of a command that is a list.
+    pub(super) fn words(&mut self, nodes: &'tree [Node], context: Context<'tree>) -> Vec<Template> {
+        let scalars: Vec<(&Node, &str)> =
+            nodes.iter().filter_map(|node| Some((node, node.scalar()?.text.as_str()))).collect();
+        let texts: Vec<&str> = scalars.iter().map(|(_, text)| *text).collect();
+        let mut words = Vec::with_capacity(texts.len());
+        for ((node, _), parsed) in scalars.into_iter().zip(parse::command_words(&texts)) {
+            if let Some(Parsed { mut value, references, warnings }) = self.parsed(node, parsed) {
+                self.settle(node, &references, warnings, context, &mut value.uses);
+                words.push(value);
+            }
+        }
+        words
+    }
+
     fn parsed<T>(&mut self, node: &Node, parsed: Result<Parsed<T>, Vec<Mistake>>) -> Option<Parsed<T>> {
         match parsed {
             Ok(parsed) => Some(parsed),
