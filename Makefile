@@ -51,7 +51,7 @@ docs: ## Writes the pages that are generated from the code
 
 .PHONY: build
 build: ## Builds the command for release
-	cargo build --release --locked --package ratchet-cli
+	cargo build --release --locked --package ratchet-cli --features otlp
 	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: bench

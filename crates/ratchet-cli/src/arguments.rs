@@ -40,9 +40,9 @@ pub(crate) struct CommonArguments {
     /// Write the engine's own log to standard error: a filter, like `info` or `ratchet_local=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "RATCHET_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
-    /// Write that log as `text` or as `json`
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text, hide_possible_values = true)]
-    pub(crate) log_format: LogFormat,
+    /// Write that log as `text` or as `json` [default: text]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 /// How the engine's own log is written.

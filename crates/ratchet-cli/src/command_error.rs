@@ -1,13 +1,16 @@
 //! What the command says when it cannot do what it was asked: what happened, where, and what to do, with a stable code.
 
+use std::fmt::Write as _;
 use std::{io, path::PathBuf};
 
 use ratchet_core::ids::ExecutionId;
 use ratchet_engine::{
+    EngineError,
     ports::{BlobError, StoreError},
     view::RowsError,
 };
-use ratchet_local::error::LocalError;
+use ratchet_local::{engine::DriveError, error::LocalError};
+use ratchet_runner::agent::RecordingError;
 use thiserror::Error;
 
 use crate::{exit_code::ExitCode, paint::Paint};
@@ -81,6 +84,12 @@ pub(crate) enum CommandError {
     /// The local engine failed.
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// A recording cannot be used.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The engine could not go on.
+    #[error("the execution cannot go on: {0}")]
+    Engine(String),
     /// The state store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,6 +107,34 @@ impl From<RowsError> for CommandError {
             RowsError::Store(error) => error.into(),
             RowsError::Blob(error) => error.into(),
             RowsError::Value { digest, reason } => Self::Value { digest, reason },
+        }
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFound(id) => Self::UnknownExecution { name: id.to_string() },
+            EngineError::NoSuchStep { workflow, step } => {
+                Self::UnknownStep { workflow, step: step.to_string(), nearest: None }
+            }
+            EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
+            EngineError::Store(error) => error.into(),
+            EngineError::Blob(error) => error.into(),
+            EngineError::Rejected(_)
+            | EngineError::Contention { .. }
+            | EngineError::Bus(_)
+            | EngineError::Launch(_)
+            | EngineError::Workspace(_) => Self::Engine(error.to_string()),
+        }
+    }
+}
+
+impl From<DriveError> for CommandError {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Local(error) => error.into(),
+            DriveError::Engine(error) => error.into(),
         }
     }
 }
@@ -125,6 +162,8 @@ impl CommandError {
             Self::Runtime(_) => "RT-0416",
             Self::Value { .. } => "RT-0414",
             Self::Local(error) => error.code(),
+            Self::Recording(error) => error.code(),
+            Self::Engine(_) => "RT-0417",
             Self::Store(error) => error.code(),
             Self::Blob(error) => error.code(),
             Self::Mistakes { .. } | Self::ReaderGone => return None,
@@ -164,6 +203,8 @@ impl CommandError {
             }
             Self::KeyTaken { .. } => "use another --idempotency-key for other work".to_owned(),
             Self::Local(error) => error.hint(),
+            Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
+            Self::Engine(_) => "what was done is kept: `ratchet resume` goes on with it".to_owned(),
             Self::Store(error) => error.hint().to_owned(),
             Self::Blob(error) => error.hint().to_owned(),
             Self::Runtime(_) => "raise the limits of open files and processes (`ulimit -a`)".to_owned(),
@@ -188,6 +229,7 @@ impl CommandError {
             | Self::NoLog { .. }
             | Self::Render { .. }
             | Self::KeyTaken { .. }
+            | Self::Recording(_)
             | Self::Local(
                 LocalError::Driven { .. }
                 | LocalError::NoWorkspace { .. }
@@ -202,6 +244,7 @@ impl CommandError {
             | Self::Output(_)
             | Self::Runtime(_)
             | Self::Local(_)
+            | Self::Engine(_)
             | Self::Store(_)
             | Self::Blob(_)
             | Self::Value { .. } => ExitCode::Failed,
@@ -220,7 +263,7 @@ impl CommandError {
         };
         let mut text = format!("{}: {self}", paint.bad(&head));
         if let Some(hint) = self.hint() {
-            text.push_str(&format!("\n{}: {hint}", paint.bold("hint")));
+            let _ = write!(text, "\n{}: {hint}", paint.bold("hint"));
         }
         text
     }

@@ -56,9 +56,8 @@ pub(crate) fn load(path: &Path, console: Console) -> Result<Definition, CommandE
 }
 
 /// Compiles the definition that an execution follows.
-pub(crate) fn stored(execution: &ExecutionRow, text: &[u8]) -> Result<Workflow, CommandError> {
+pub(crate) fn stored(execution: &ExecutionRow, text: String) -> Result<Workflow, CommandError> {
     let broken = |reason: String| CommandError::Definition { execution: execution.id.clone(), reason };
-    let text = String::from_utf8(text.to_vec()).map_err(|error| broken(error.to_string()))?;
     let source = SourceFile { name: execution.definition.origin.clone(), text };
     compile(&source).map(|compiled| compiled.workflow).map_err(|findings| broken(findings.to_string()))
 }

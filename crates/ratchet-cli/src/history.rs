@@ -129,7 +129,7 @@ impl Reader<'_> {
         if let Some(number) = fanned_out {
             end_after = self.children(row.key.epoch, &row.key.path.step, &name, number).await?;
         }
-        self.insert(name, row, records, after, end_after);
+        self.insert(name, row, &records, after, end_after);
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl Reader<'_> {
                 }
                 ends.push((name.clone(), Edge::First));
                 let records = self.records(child).await?;
-                self.insert(name, child, records, after, Vec::new());
+                self.insert(name, child, &records, after, Vec::new());
             }
             if !full {
                 return Ok(ends);
@@ -176,11 +176,11 @@ impl Reader<'_> {
         &mut self,
         name: RowName,
         row: &StepRow,
-        records: Vec<Record<StepTransition>>,
+        records: &[Record<StepTransition>],
         after: Vec<(RowName, Edge)>,
         end_after: Vec<(RowName, Edge)>,
     ) {
-        self.check(&name, &row.key.to_string(), &records, &row.chain);
+        self.check(&name, &row.key.to_string(), records, &row.chain);
         let entries = records.iter().map(|record| entry(&name, record)).collect();
         self.sequences.insert(name, Sequence { entries, after, end_after });
     }

@@ -7,15 +7,18 @@ mod commands;
 mod console;
 mod definition;
 mod drawing;
+mod driving;
 mod execution_name;
 mod exit_code;
 mod history;
+mod inputs;
 mod paint;
 mod progress;
 mod replay;
 mod report;
 mod state;
 mod state_directory;
+mod summary;
 mod telemetry;
 mod words;
 

@@ -7,6 +7,7 @@ use ratchet_core::{
 };
 use ratchet_engine::view::{ExecutionView, StepView};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use crate::{
     paint::{Paint, mark},
@@ -40,7 +41,7 @@ pub(crate) fn headline(view: &ExecutionView, paint: Paint, now: Timestamp) -> St
         line.push_str(&paint.warn(&format!(" with {}", counted(view.failed_steps.len(), "failed step"))));
     }
     if view.cost_usd > 0.0 {
-        line.push_str(&format!("  {}", dollars(view.cost_usd)));
+        let _ = write!(line, "  {}", dollars(view.cost_usd));
     }
     line.push_str(&paint.dim(&format!("  {}", view.execution_id)));
     line
@@ -57,7 +58,8 @@ fn step_line(id: &StepId, step: &StepView, width: usize, paint: Paint, now: Time
     let word = format!("{:<9}", step.status.as_str());
     let mut line = format!("  {sign} {:<width$}  {}", id.as_str(), paint.step(step.status, &word));
     if let Some(started) = step.started_at {
-        line.push_str(&format!(" {:>7}", elapsed(between(started, step.completed_at.unwrap_or(now)))));
+        let took = elapsed(between(started, step.completed_at.unwrap_or(now)));
+        let _ = write!(line, " {took:>7}");
     }
     let mut notes = Vec::new();
     if step.attempts > 1 {
@@ -77,7 +79,7 @@ fn step_line(id: &StepId, step: &StepView, width: usize, paint: Paint, now: Time
     notes.extend(step.warning.as_deref().map(one_line));
     notes.extend(step.error.as_ref().map(|error| one_line(error.message.lines().next().unwrap_or_default())));
     if !notes.is_empty() {
-        line.push_str(&format!("  {}", paint.dim(&notes.join(", "))));
+        let _ = write!(line, "  {}", paint.dim(&notes.join(", ")));
     }
     line.trim_end().to_owned()
 }

@@ -1,13 +1,20 @@
 //! The state directory, opened.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, workflow::Workflow};
+use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::{
     ports::BlobStore,
     view::{ExecutionRows, ExecutionView},
 };
-use ratchet_local::{blob_store::LocalBlobStore, directory::StateDirectory, state_store::LocalStateStore};
+use ratchet_local::{
+    blob_store::LocalBlobStore,
+    directory::StateDirectory,
+    place::LocalPlace,
+    state_store::LocalStateStore,
+    workspace::{Application, application},
+};
+use serde::Serialize;
 
 use crate::{arguments::CommonArguments, command_error::CommandError, definition, state_directory};
 
@@ -21,14 +28,27 @@ pub(crate) struct State {
     pub(crate) blobs: Arc<dyn BlobStore>,
 }
 
+/// How an execution stands, and where its files are.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// The execution.
+    #[serde(flatten)]
+    pub(crate) view: ExecutionView,
+    /// What became of its changes; none while it has not completed.
+    pub(crate) application: Option<Application>,
+    /// The directory that it is about.
+    pub(crate) workspace: PathBuf,
+    /// The copy that it works on; none in place.
+    pub(crate) copy: Option<PathBuf>,
+}
+
 impl State {
     /// Opens the state directory, and makes it where it is not there.
     pub(crate) fn open(common: &CommonArguments) -> Result<Self, CommandError> {
         let place = state_directory::locate(common.state_dir.as_deref())?;
         let directory = StateDirectory::open(&place)?;
         let store = Arc::new(LocalStateStore::open(&directory.database())?);
-        let blobs = Arc::new(LocalBlobStore::new(directory.blobs()));
-        Ok(Self { directory, store, blobs })
+        Ok(Self::over(directory, store))
     }
 
     /// Opens the state directory where it is there. A command that only looks leaves none behind.
@@ -45,14 +65,42 @@ impl State {
         })
     }
 
+    /// The state directory of an engine of this process.
+    pub(crate) fn over(directory: StateDirectory, store: Arc<LocalStateStore>) -> Self {
+        let blobs = Arc::new(LocalBlobStore::new(directory.blobs()));
+        Self { directory, store, blobs }
+    }
+
+    /// The text of the definition that an execution follows.
+    pub(crate) async fn text(&self, execution: &ExecutionRow) -> Result<String, CommandError> {
+        let text = self.blobs.get(&execution.definition.digest).await?;
+        String::from_utf8(text)
+            .map_err(|error| CommandError::Definition { execution: execution.id.clone(), reason: error.to_string() })
+    }
+
     /// The definition that an execution follows.
     pub(crate) async fn workflow(&self, execution: &ExecutionRow) -> Result<Workflow, CommandError> {
-        let text = self.blobs.get(&execution.definition.digest).await?;
-        definition::stored(execution, &text)
+        definition::stored(execution, self.text(execution).await?)
+    }
+
+    /// An execution as it is shown, with what became of its files.
+    pub(crate) async fn outcome(&self, execution: &ExecutionRow) -> Result<Outcome, CommandError> {
+        let view = self.view(execution).await?;
+        let place = LocalPlace::of(execution)?;
+        let completed = execution.status == ExecutionStatus::Completed;
+        let application = if completed && place.in_place {
+            Some(Application::Nothing)
+        } else if completed {
+            application(&self.directory, &execution.id, execution.epoch)?
+        } else {
+            None
+        };
+        let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id)).filter(|copy| copy.exists());
+        Ok(Outcome { view, application, workspace: place.workspace, copy })
     }
 
     /// An execution as it is shown.
-    pub(crate) async fn view(&self, execution: &ExecutionRow) -> Result<ExecutionView, CommandError> {
+    async fn view(&self, execution: &ExecutionRow) -> Result<ExecutionView, CommandError> {
         let workflow = self.workflow(execution).await?;
         let rows = ExecutionRows::load(&*self.store, &*self.blobs, &workflow, &execution.id).await?;
         let unknown = |id: &ExecutionId| CommandError::UnknownExecution { name: id.to_string() };

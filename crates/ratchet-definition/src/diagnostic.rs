@@ -20,11 +20,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A span that begins or ends within a character is widened to whole ones.
     pub(crate) fn new(mistake: Mistake, source: Arc<Source>) -> Self {
-        let start = source.text.floor_char_boundary(mistake.span.start);
-        let end = source.text.ceil_char_boundary(mistake.span.end).max(start);
-        Self { mistake: Mistake { span: start..end, ..mistake }, source }
+        Self { mistake, source }
     }
 
     /// Stable, `RT-nnnn`; its page is `docs/errors/RT-nnnn.md`.
@@ -204,7 +201,7 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// A file's text as it is shown, and where its lines begin.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     name: String,
     text: String,
@@ -249,13 +246,6 @@ impl Source {
         let start = span.start.saturating_sub(width / 2).max(line.start);
         let end = (start + width).min(line.end).max(span.start);
         self.text.ceil_char_boundary(start)..self.text.floor_char_boundary(end)
-    }
-}
-
-impl fmt::Debug for Source {
-    /// The text would bury what it is printed with: there is one for each finding.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

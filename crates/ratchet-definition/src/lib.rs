@@ -22,6 +22,3 @@ pub mod schema;
 pub mod shape;
 mod template;
 pub mod yaml;
-
-#[cfg(test)]
-mod work;

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::ExecutionRow,
     ids::{Digest, ExecutionId, StepId},
     output::{Output, Outputs},
     status::{ExecutionStatus, StepStatus},
     step::{FailureClass, StepFailure, StepState, Waiting},
-    transition::{ExecutionTransition, SkipReason},
+    transition::SkipReason,
     workflow::{ValueType, Workflow},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -103,6 +102,9 @@ pub struct StepView {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureView>,
+    /// Whether the run went on all the same, where it failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
     /// What it had to say although it succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -187,14 +189,14 @@ impl ExecutionView {
             execution_id: row.id.clone(),
             status: row.status,
             pause_reason: row.pause_reason.clone(),
-            error: own_failure(row),
+            error: row.failure.as_ref().map(failure_view),
             failed_steps: of_status(StepStatus::Failed).map(|(id, _)| id.clone()).collect(),
             current_step: of_status(StepStatus::Running).next().map(|(id, _)| id.clone()),
             inputs: inputs_view(workflow, &row.inputs),
             outputs: outputs_view(&row.outputs),
             artifacts: artifacts(workflow, rows),
             epoch: row.epoch.0,
-            cost_usd: steps.iter().filter_map(|(_, step)| step.cost_usd).sum(),
+            cost_usd: steps.iter().filter_map(|(_, step)| step.cost_usd).fold(0.0, |sum, cost| sum + cost),
             tokens: steps.iter().filter_map(|(_, step)| step.tokens).sum(),
             overhead: Overhead::of(workflow, rows, row.ended_at.unwrap_or(updated_at)),
             created_at: row.created_at,
@@ -248,13 +250,6 @@ pub fn skip_words(reason: &SkipReason) -> &'static str {
     }
 }
 
-fn own_failure(row: &ExecutionRow) -> Option<FailureView> {
-    match &row.records.last()?.transition {
-        ExecutionTransition::Ended { failure, .. } => failure.as_ref().map(failure_view),
-        _ => None,
-    }
-}
-
 fn outputs_view(outputs: &Outputs) -> BTreeMap<String, Value> {
     outputs.iter().map(|(name, output)| (name.clone(), output_view(output))).collect()
 }
@@ -281,6 +276,7 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
             exit_code: None,
             reason: None,
             error: None,
+            continued: false,
             warning: None,
             children: None,
             process_ms: None,
@@ -315,6 +311,7 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
         exit_code: result.and_then(|result| result.exit_code),
         reason,
         error,
+        continued: matches!(row.state, StepState::Failed { continued: true, .. }),
         warning: result.and_then(|result| result.warning.clone()),
         children: rows.children.as_ref().map(|children| children_view(rows.children_expected, children)),
         process_ms: (row.attempt > 0).then_some(spent.process_ms),

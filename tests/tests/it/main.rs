@@ -1,3 +1,4 @@
 //! Black-box tests and repository checks: one binary, so that they link once.
 
+mod command;
 mod repository;

@@ -10,7 +10,7 @@ Examples:
   ratchet completions bash > ~/.local/share/bash-completion/completions/ratchet
   ratchet completions zsh > ~/.zfunc/_ratchet
   ratchet completions fish > ~/.config/fish/completions/ratchet.fish")]
-pub(super) struct CompletionsArguments {
+pub(crate) struct CompletionsArguments {
     /// Your shell
     shell: Shell,
 }

@@ -24,7 +24,7 @@ Exits with 1 where something is missing that every workflow needs.
 Examples:
   ratchet doctor
   ratchet doctor --json")]
-pub(super) struct DoctorArguments {
+pub(crate) struct DoctorArguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -232,9 +232,7 @@ fn report(findings: &Findings, console: Console) -> String {
         format!("  {} {}  {}", sign(state.writable, true), state.directory.display(), paint.dim(&what)),
         String::new(),
     ]);
-    lines.push(match findings.ready {
-        true => "Ready to run workflows.".to_owned(),
-        false => "Not ready: what is marked ✗ is needed.".to_owned(),
-    });
+    let verdict = if findings.ready { "Ready to run workflows." } else { "Not ready: what is marked ✗ is needed." };
+    lines.push(verdict.to_owned());
     lines.join("\n") + "\n"
 }

@@ -17,7 +17,7 @@ Examples:
   ratchet graph workflow.yaml                      Mermaid, for a Markdown page
   ratchet graph workflow.yaml -o workflow.svg      the file's name says the format
   ratchet graph workflow.yaml --format dot | dot -Tpdf > workflow.pdf")]
-pub(super) struct GraphArguments {
+pub(crate) struct GraphArguments {
     /// The file, or a folder with a workflow.yaml in it
     #[arg(value_name = "FILE")]
     file: PathBuf,

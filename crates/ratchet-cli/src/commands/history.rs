@@ -22,7 +22,7 @@ Each record is sealed by a hash over itself and the one before it in its row. Th
 Examples:
   ratchet history
   ratchet history k3f9 --json | jq '.records[] | select(.actor != \"engine\")'")]
-pub(super) struct HistoryArguments {
+pub(crate) struct HistoryArguments {
     /// The execution
     #[arg(default_value = "last")]
     execution: String,
@@ -57,10 +57,10 @@ pub(super) async fn run(
                 .say(&console.err.dim(&format!("{}, every chain is whole", counted(history.entries.len(), "record"))));
         }
     }
-    match history.breaks.is_empty() {
-        true => Ok(ExitCode::Completed),
-        false => Err(CommandError::BrokenHistory { execution: row.id, reason: history.breaks.join("; ") }),
+    if history.breaks.is_empty() {
+        return Ok(ExitCode::Completed);
     }
+    Err(CommandError::BrokenHistory { execution: row.id, reason: history.breaks.join("; ") })
 }
 
 fn line(entry: &Entry, width: usize, console: Console) -> String {

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus};
@@ -20,7 +22,7 @@ Examples:
   ratchet list
   ratchet list --status failed --workflow increase-test-coverage
   ratchet list --json | jq -r '.[0].execution_id'")]
-pub(super) struct ListArguments {
+pub(crate) struct ListArguments {
     /// Only executions of this workflow
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
@@ -37,7 +39,7 @@ pub(super) struct ListArguments {
 
 /// A status as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum StatusArgument {
+pub(crate) enum StatusArgument {
     /// Steps run, or will
     Running,
     /// Waits for a person
@@ -120,17 +122,13 @@ fn table(rows: &[ExecutionRow], console: Console, now: Timestamp) -> String {
     let paint = console.out;
     let id_width = rows.iter().map(|row| row.id.as_str().len()).max().unwrap_or(0);
     let name_width = rows.iter().map(|row| row.definition.name.chars().count()).max().unwrap_or(0);
-    rows.iter()
-        .map(|row| {
-            let took = row.ended_at.map(|ended| elapsed(between(row.created_at, ended))).unwrap_or_default();
-            let status = paint.execution(row.status, &format!("{:<9}", row.status.as_str()));
-            let line = format!(
-                "{:<id_width$}  {:<name_width$}  {status}  {took:>7}  {}",
-                row.id,
-                row.definition.name,
-                paint.dim(&ago(row.created_at, now)),
-            );
-            format!("{}\n", line.trim_end())
-        })
-        .collect()
+    let mut table = String::new();
+    for row in rows {
+        let took = row.ended_at.map(|ended| elapsed(between(row.created_at, ended))).unwrap_or_default();
+        let status = paint.execution(row.status, &format!("{:<9}", row.status.as_str()));
+        let age = paint.dim(&ago(row.created_at, now));
+        let (id, name) = (row.id.as_str(), row.definition.name.as_str());
+        let _ = writeln!(table, "{id:<id_width$}  {name:<name_width$}  {status}  {took:>7}  {age}");
+    }
+    table
 }

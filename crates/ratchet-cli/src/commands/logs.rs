@@ -34,7 +34,7 @@ Examples:
   ratchet logs k3f9 generate[3] --attempt 1
   ratchet logs -f                       until the execution ends
   ratchet logs last write --transcript  what an agent said and did")]
-pub(super) struct LogsArguments {
+pub(crate) struct LogsArguments {
     /// The execution
     #[arg(default_value = "last")]
     execution: String,

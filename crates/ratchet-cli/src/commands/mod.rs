@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod cancel;
 mod completions;
 mod doctor;
 mod graph;
@@ -7,8 +8,12 @@ mod history;
 mod list;
 mod logs;
 mod prune;
+mod render;
 mod replay;
+mod rerun;
+mod resume;
 mod rm;
+mod run;
 mod schema;
 mod status;
 mod validate;
@@ -17,13 +22,20 @@ use std::future::Future;
 
 use clap::Subcommand;
 
-use crate::{arguments::CommonArguments, command_error::CommandError, console::Console, exit_code::ExitCode};
+use crate::{
+    arguments::CommonArguments, command_error::CommandError, console::Console, driving::supervise, exit_code::ExitCode,
+};
 
 /// The commands, in the order of a workflow's life.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(run::RunArguments),
+    Rerun(rerun::RerunArguments),
+    Resume(resume::ResumeArguments),
+    Cancel(cancel::CancelArguments),
     Validate(validate::ValidateArguments),
     Graph(graph::GraphArguments),
+    Render(render::RenderArguments),
     Status(status::StatusArguments),
     List(list::ListArguments),
     Logs(logs::LogsArguments),
@@ -40,8 +52,13 @@ impl Command {
     /// Does what was asked.
     pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
         match self {
+            Self::Run(arguments) => drive(common, || run::run(arguments, common, console)),
+            Self::Rerun(arguments) => drive(common, || rerun::run(arguments, common, console)),
+            Self::Resume(arguments) => drive(common, || resume::run(arguments, common, console)),
+            Self::Cancel(arguments) => drive(common, || cancel::run(arguments, common, console)),
             Self::Validate(arguments) => validate::run(arguments, console),
             Self::Graph(arguments) => graph::run(arguments, console),
+            Self::Render(arguments) => wait_for(render::run(arguments, common, console)),
             Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
@@ -54,6 +71,15 @@ impl Command {
             Self::Completions(arguments) => completions::run(arguments, console),
         }
     }
+}
+
+/// Runs a command that drives an execution: the processes of its steps end with this one.
+fn drive<T, F>(common: &CommonArguments, work: impl FnOnce() -> F) -> Result<T, CommandError>
+where
+    F: Future<Output = Result<T, CommandError>>,
+{
+    supervise(common)?;
+    wait_for(work())
 }
 
 /// Runs a command that reads or drives executions. The others start no runtime.

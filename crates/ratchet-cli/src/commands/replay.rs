@@ -15,7 +15,7 @@ Every record is decided again by the engine's own tables and compared with what 
 Examples:
   ratchet replay                     decide all of the newest execution again
   ratchet replay k3f9 --at 7         the state after the seventh line of `ratchet history k3f9`")]
-pub(super) struct ReplayArguments {
+pub(crate) struct ReplayArguments {
     /// The execution
     #[arg(default_value = "last")]
     execution: String,

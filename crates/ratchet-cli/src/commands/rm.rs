@@ -15,7 +15,7 @@ An execution that goes on is not removed: cancel it first. A paused one is remov
 
 Example:
   ratchet rm k3f9 20261123-0115")]
-pub(super) struct RmArguments {
+pub(crate) struct RmArguments {
     /// The executions
     #[arg(required = true, value_name = "EXECUTION")]
     executions: Vec<String>,

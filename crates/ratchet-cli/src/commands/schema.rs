@@ -11,7 +11,7 @@ Editors complete and check a file that names its schema in the first line:
 
 Example:
   ratchet schema > ratchet.schema.json")]
-pub(super) struct SchemaArguments {}
+pub(crate) struct SchemaArguments {}
 
 pub(super) fn run(_arguments: &SchemaArguments, console: Console) -> Result<ExitCode, CommandError> {
     console.json(&json_schema())?;

@@ -13,7 +13,7 @@ Examples:
   ratchet status                     the newest execution
   ratchet status k3f9                by the end of its name
   ratchet status last --json | jq .steps.tests.outputs")]
-pub(super) struct StatusArguments {
+pub(crate) struct StatusArguments {
     /// The execution
     #[arg(default_value = "last")]
     execution: String,
@@ -29,16 +29,17 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
-    let view = state.view(&row).await?;
+    let outcome = state.outcome(&row).await?;
+    let view = &outcome.view;
     if arguments.json {
-        console.json(&view)?;
+        console.json(&outcome)?;
         return Ok(ExitCode::Completed);
     }
     let (paint, now) = (console.out, Timestamp::now());
-    let mut lines = vec![report::headline(&view, paint, now)];
+    let mut lines = vec![report::headline(view, paint, now)];
     lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
-    lines.extend(report::steps(&view, paint, now));
-    for (title, part) in [("Outputs", report::outputs(&view, paint)), ("Failures", report::failures(&view, paint))] {
+    lines.extend(report::steps(view, paint, now));
+    for (title, part) in [("Outputs", report::outputs(view, paint)), ("Failures", report::failures(view, paint))] {
         if !part.is_empty() {
             lines.extend([String::new(), paint.bold(title)]);
             lines.extend(part);

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ratchet_definition::{compile::compile, diagnostic::Diagnostic};
@@ -15,7 +15,7 @@ Examples:
   ratchet validate workflow.yaml
   ratchet validate workflows/*/workflow.yaml
   ratchet validate workflow.yaml --json | jq '.[].findings'")]
-pub(super) struct ValidateArguments {
+pub(crate) struct ValidateArguments {
     /// The files, or folders with a workflow.yaml in them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -37,7 +37,7 @@ struct Checked {
 }
 
 pub(super) fn run(arguments: &ValidateArguments, console: Console) -> Result<ExitCode, CommandError> {
-    let checked = arguments.files.iter().map(check).collect::<Result<Vec<Checked>, CommandError>>()?;
+    let checked = arguments.files.iter().map(|file| check(file)).collect::<Result<Vec<Checked>, CommandError>>()?;
     if arguments.json {
         console.json(&checked.iter().map(as_json).collect::<Vec<Value>>())?;
     } else {
@@ -46,11 +46,11 @@ pub(super) fn run(arguments: &ValidateArguments, console: Console) -> Result<Exi
             console.line(&verdict(file, console))?;
         }
     }
-    let fine = checked.iter().all(|file| file.valid && !(arguments.strict && !file.findings.is_empty()));
+    let fine = checked.iter().all(|file| file.valid && (file.findings.is_empty() || !arguments.strict));
     Ok(if fine { ExitCode::Completed } else { ExitCode::WrongCall })
 }
 
-fn check(path: &PathBuf) -> Result<Checked, CommandError> {
+fn check(path: &Path) -> Result<Checked, CommandError> {
     let (_, source) = definition::source(path)?;
     Ok(match compile(&source) {
         Ok(compiled) => Checked {

@@ -1,6 +1,7 @@
 //! What a terminal shows of a run under way, as lines: computed from what was told, with no terminal near.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use ratchet_core::{
@@ -11,7 +12,7 @@ use ratchet_core::{
     transition::StepTransition,
     workflow::Workflow,
 };
-use ratchet_engine::view::skip_words;
+use ratchet_engine::view::{StepRows, skip_words};
 
 use crate::{
     paint::{Paint, mark},
@@ -117,6 +118,28 @@ impl Board {
         Some(step)
     }
 
+    /// Takes in what is known of a step from before.
+    pub(crate) fn know(&mut self, step: &StepRows) {
+        let row = &step.row;
+        let Some(position) = self.positions.get(&row.key.path.step) else { return };
+        let known = &mut self.steps[*position];
+        known.status = row.status();
+        known.attempt = row.attempt;
+        known.started_at = (row.attempt > 0).then_some(row.started_at);
+        known.settled_at = row.settled_at;
+        known.cost_usd = step.spent().cost_usd;
+        known.seen = (row.key.epoch, row.chain.length);
+        if let Some(record) = row.records.last() {
+            known.note = note(row, &record.transition);
+        }
+        for child in step.children.iter().flatten() {
+            known.children.get_or_insert_default().note(child.index, child.status, (row.key.epoch, 0));
+        }
+        if let Some(tally) = &mut known.children {
+            tally.count = step.children_expected;
+        }
+    }
+
     /// A step of the file.
     pub(crate) fn step(&self, id: &StepId) -> Option<&BoardStep> {
         self.positions.get(id).map(|position| &self.steps[*position])
@@ -167,10 +190,10 @@ impl Board {
         let failed = self.steps.iter().filter(|step| step.status == StepStatus::Failed).count();
         let mut rest = format!("{settled} of {} done", counted(self.steps.len(), "step"));
         if failed > 0 {
-            rest.push_str(&format!(", {failed} failed"));
+            let _ = write!(rest, ", {failed} failed");
         }
         if running > lines.len() {
-            rest.push_str(&format!(", {} more running", running - lines.len()));
+            let _ = write!(rest, ", {} more running", running - lines.len());
         }
         lines.push(self.paint.dim(&format!("  {rest}")));
         lines

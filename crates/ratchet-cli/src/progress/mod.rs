@@ -20,7 +20,7 @@ use ratchet_core::{
     transition::{ExecutionTransition, StepTransition},
     workflow::Workflow,
 };
-use ratchet_engine::ports::Observer;
+use ratchet_engine::{ports::Observer, view::StepRows};
 
 use self::{board::Board, plain::Plain, terminal::Terminal};
 use crate::paint::{self, Paint};
@@ -68,6 +68,14 @@ impl Progress {
     /// Shows nothing.
     pub(crate) fn quiet() -> Self {
         Self { shown: Shown::Nothing }
+    }
+
+    /// Shows what was done before this process.
+    pub(crate) fn know<'a>(&self, steps: impl Iterator<Item = &'a StepRows>) {
+        match &self.shown {
+            Shown::Plain(plain) => plain.know(steps),
+            Shown::Terminal(_) | Shown::Nothing => self.update(|board| steps.for_each(|step| board.know(step))),
+        }
     }
 
     /// Ends the drawing. What is told later is not shown.

@@ -1,5 +1,6 @@
 //! Where there is no terminal: a line when a step starts and a line when it has ended.
 
+use std::fmt::Write as _;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -12,6 +13,8 @@ use ratchet_core::{
     step::{StepRow, StepState},
     transition::StepTransition,
 };
+
+use ratchet_engine::view::StepRows;
 
 use super::board::{Board, BoardStep};
 use crate::{
@@ -42,6 +45,11 @@ impl<W: Fn(&str)> Plain<W> {
     /// Tells what happens by `write`, a line at a time.
     pub(super) fn new(board: Board, steps: usize, paint: Paint, write: W) -> Self {
         Self { state: Mutex::new(State { board, steps, tenths: HashMap::new() }), write, paint }
+    }
+
+    pub(super) fn know<'a>(&self, steps: impl Iterator<Item = &'a StepRows>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.for_each(|step| state.board.know(step));
     }
 
     pub(super) fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
@@ -77,11 +85,11 @@ fn step_line(paint: Paint, step: &BoardStep, record: &Record<StepTransition>, st
     if status.is_settled()
         && let Some(time) = step.time(record.at)
     {
-        line.push_str(&format!(" {}", elapsed(time)));
+        let _ = write!(line, " {}", elapsed(time));
     }
     let parts = step.parts();
     if !parts.is_empty() {
-        line.push_str(&format!(" ({})", parts.join(", ")));
+        let _ = write!(line, " ({})", parts.join(", "));
     }
     Some(line)
 }

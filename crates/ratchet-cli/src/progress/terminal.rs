@@ -85,7 +85,7 @@ fn paint(shared: &Shared, term: &Term) {
             .map(|line| console::truncate_str(line, usize::from(width).saturating_sub(1).max(20), "…").into_owned())
             .collect();
         let back = if drawn > 0 { format!("\u{1b}[{drawn}A") } else { String::new() };
-        let text: String = lines.iter().map(|line| format!("{line}\u{1b}[K\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| text + line + "\u{1b}[K\n");
         // A terminal that went away has nobody to tell.
         let _ = term.write_str(&format!("{back}\r{text}\u{1b}[J"));
         let _ = term.flush();

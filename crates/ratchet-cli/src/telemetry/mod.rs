@@ -29,7 +29,7 @@ pub(crate) fn start_logging(common: &CommonArguments) -> Result<(), CommandError
         hint: "write a level (error, warn, info, debug, trace), or target=level, separated by commas",
     })?;
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(Console::new().err.is_on());
-    let layer = match common.log_format {
+    let layer = match common.log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Text => format.with_filter(filter).boxed(),
         LogFormat::Json => format.json().flatten_event(true).with_filter(filter).boxed(),
     };

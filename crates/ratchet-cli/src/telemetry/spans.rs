@@ -56,14 +56,14 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
-    /// For one execution, whose span has this context. `caller` is the span that it was started from.
-    pub(crate) fn start(trace: Option<TraceParent>, caller: Option<TraceParent>, console: Console) -> Arc<Self> {
+    /// For one execution. `caller` is the span that it was started from.
+    pub(crate) fn start(caller: Option<TraceParent>, console: Console) -> Arc<Self> {
         let wanted = super::export_is_wanted();
         if wanted && cfg!(not(feature = "otlp")) {
             console.say("note: this ratchet was built without export of traces: build it with `make build`");
         }
         Arc::new(Self {
-            trace: Mutex::new(trace),
+            trace: Mutex::new(None),
             caller,
             #[cfg(feature = "otlp")]
             exporter: wanted.then(|| Exporter::start(console)).flatten(),
@@ -101,7 +101,7 @@ impl Observer for Spans {
             self.ended(span);
         }
         if row.status().is_settled() && row.attempt > 0 {
-            self.ended(step_span(row, record, step, execution));
+            self.ended(step_span(row, record, step, &execution));
         }
     }
 
@@ -120,13 +120,13 @@ impl Observer for Spans {
 
 fn log_step(row: &StepRow, record: &Record<StepTransition>) {
     let (execution, step, attempt) = (&row.key.execution, &row.key.path, row.attempt);
-    match failure(record) {
-        Some(failure) => tracing::warn!(
-            %execution, %step, attempt, epoch = row.key.epoch.0, status = %row.status(), cause = record.cause, failure = failure.message, "step changed"
-        ),
-        None => tracing::info!(
-            %execution, %step, attempt, epoch = row.key.epoch.0, status = %row.status(), cause = record.cause, "step changed"
-        ),
+    let epoch = row.key.epoch.0;
+    let cause = &record.cause;
+    let status = row.status();
+    if let Some(StepFailure { message, .. }) = failure(record) {
+        tracing::warn!(%execution, %step, attempt, epoch, %status, cause, failure = message, "step changed");
+    } else {
+        tracing::info!(%execution, %step, attempt, epoch, %status, cause, "step changed");
     }
 }
 
@@ -169,12 +169,12 @@ fn attempt_span(
     })
 }
 
-fn step_span(row: &StepRow, record: &Record<StepTransition>, context: TraceParent, execution: TraceParent) -> Span {
+fn step_span(row: &StepRow, record: &Record<StepTransition>, context: TraceParent, execution: &TraceParent) -> Span {
     let mut parent = execution.clone();
     if row.key.path.child.is_some() {
         let mut fan_out = row.key.clone();
         fan_out.path.child = None;
-        parent = of_step(&execution, &fan_out);
+        parent = of_step(execution, &fan_out);
     }
     let failed = row.status() == StepStatus::Failed;
     Span {
@@ -260,7 +260,7 @@ mod tests {
         let execution = trace();
         let child = step_with_result(&step_row(child_key("run", 1, "each", 3)), StepResult::default());
         let record = child.records.last().expect("a record").clone();
-        let span = step_span(&child, &record, of_step(&execution, &child.key), execution.clone());
+        let span = step_span(&child, &record, of_step(&execution, &child.key), &execution);
         assert_eq!(span.name, "step each[3]");
         assert_eq!(span.parent, Some(of_step(&execution, &step_key("run", 1, "each"))));
     }

@@ -1,0 +1,86 @@
+use clap::Args;
+use ratchet_core::{execution::ExecutionRow, ids::StepId, status::ExecutionStatus};
+use ratchet_engine::ResumeRequest;
+use ratchet_local::workspace::Application;
+
+use crate::{
+    arguments::CommonArguments,
+    command_error::CommandError,
+    console::Console,
+    definition,
+    driving::{self, Going, Shown},
+    execution_name,
+    exit_code::ExitCode,
+    state::State,
+};
+
+/// Go on with an execution from its last finished step
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What ended well is kept; what failed, was cancelled or was lost runs again, with all that depends on it.
+
+Examples:
+  ratchet resume                       the newest execution
+  ratchet resume k3f9 --from tests     also `tests` runs again, and what depends on it")]
+pub(crate) struct ResumeArguments {
+    /// The execution
+    #[arg(default_value = "last")]
+    execution: String,
+    /// Run this step again too, with all that depends on it; may be repeated
+    #[arg(long, value_name = "STEP")]
+    from: Vec<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+pub(super) async fn run(
+    arguments: &ResumeArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let state = State::open_for(common, &arguments.execution)?;
+    let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    let from = steps(&state, &row, &arguments.from).await?;
+    let going = going(&state, &row, from).await?;
+    drop(state);
+    driving::go_on(common, &row, going, arguments.shown, console).await
+}
+
+async fn steps(state: &State, row: &ExecutionRow, names: &[String]) -> Result<Vec<StepId>, CommandError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let workflow = state.workflow(row).await?;
+    names.iter().map(|name| definition::step(&workflow, name).map(|step| step.id.clone())).collect()
+}
+
+/// How an execution goes on, as it stands.
+async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>) -> Result<Going, CommandError> {
+    let refused = |hint: String| CommandError::NotApplicable {
+        execution: row.id.clone(),
+        status: row.status.to_string(),
+        action: "resumed",
+        hint,
+    };
+    let anew = |from| Ok(Going::Anew(ResumeRequest { from, actor: driving::person() }));
+    match row.status {
+        ExecutionStatus::Running if from.is_empty() => Ok(Going::On),
+        ExecutionStatus::Running => Err(refused(format!(
+            "it goes on already; `ratchet cancel {}` ends it, then it can be resumed from a step",
+            row.id
+        ))),
+        ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => anew(from),
+        ExecutionStatus::Completed if !from.is_empty() => anew(from),
+        // Its process died between the end and the last file, or there was no room.
+        ExecutionStatus::Completed => match state.outcome(row).await?.application {
+            None => Ok(Going::On),
+            Some(Application::NotApplied { .. }) => {
+                Err(refused("its changes were not applied; `ratchet status` shows why".to_owned()))
+            }
+            Some(_) => Err(refused(format!(
+                "`ratchet resume {0} --from STEP` runs a part of it again, `ratchet rerun {0}` all",
+                row.id
+            ))),
+        },
+    }
+}

@@ -1,0 +1,183 @@
+use std::{path::PathBuf, sync::Arc};
+
+use clap::Args;
+use ratchet_core::{
+    execution::{DefinitionRef, RunOptions, Selection},
+    history::sha256_hex,
+    ids::Digest,
+    workflow::Workflow,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::CommonArguments,
+    command_error::CommandError,
+    console::Console,
+    definition::{self, Definition},
+    driving::{self, AgentChoice, Shown, Start},
+    execution_name,
+    exit_code::ExitCode,
+    inputs::InputArguments,
+};
+
+/// Run a workflow to its end
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run works on a copy of the directory; what it changed is applied at its end, all or none. It can be stopped at any
+moment, also by a power loss: `ratchet resume` goes on from the last finished step.
+
+Examples:
+  ratchet run workflow.yaml
+  ratchet run workflow.yaml -i target_file=src/main.py -i target_coverage=90
+  ratchet run workflow.yaml --agent recorded:recording --workspace ~/project
+  ratchet run workflow.yaml --until tests --json | jq .outputs")]
+pub(crate) struct RunArguments {
+    /// The file, or a folder with a workflow.yaml in it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    inputs: InputArguments,
+    /// Work on this directory instead of the current one
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    workspace: PathBuf,
+    /// Work in the directory itself: no copy, nothing to go back to
+    #[arg(long)]
+    in_place: bool,
+    /// Who plays the agent: `claude`, or `recorded:DIR`, which needs no key and no network
+    #[arg(long, value_name = "AGENT", value_parser = AgentChoice::parse)]
+    agent: Option<AgentChoice>,
+    /// Keep the agent's sessions in this folder, to be played with --agent recorded:DIR
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Run at most so many processes at once; else as many as the machine has cores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_parallel: Option<u32>,
+    /// Use no result of an earlier run, and keep none
+    #[arg(long)]
+    no_cache: bool,
+    /// Use no result of an earlier run, and keep the new ones
+    #[arg(long, conflicts_with = "no_cache")]
+    refresh: bool,
+    /// Run this step and what it needs
+    #[arg(long, value_name = "STEP")]
+    until: Option<String>,
+    /// Run this step alone
+    #[arg(long, value_name = "STEP", conflicts_with = "until")]
+    only: Option<String>,
+    /// Be the one run with this key: a second call with it gives the first run's result
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+pub(super) async fn run(
+    arguments: &RunArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let definition = definition::load(&arguments.file, console)?;
+    let workflow = &definition.workflow;
+    let inputs = arguments.inputs.resolve(workflow, std::collections::BTreeMap::new())?;
+    let environment = arguments.inputs.environment()?;
+    let options = RunOptions {
+        selection: selection(arguments, workflow)?,
+        max_parallel: arguments.max_parallel.unwrap_or_else(driving::cores),
+        place: place(arguments)?,
+    };
+    let execution = match &arguments.idempotency_key {
+        Some(key) => execution_name::of_key(&workflow.name, key),
+        None => driving::fresh_name(),
+    };
+    for note in notes(&definition, &environment) {
+        console.say(&format!("{}: {note}", console.err.bold("note")));
+    }
+    let start = Start {
+        execution,
+        definition: reference(&definition),
+        workflow: Arc::new(definition.workflow),
+        text: definition.text,
+        inputs,
+        environment,
+        trigger: json!({ "type": "manual" }),
+        options,
+    };
+    driving::start(common, start, arguments.shown, console).await
+}
+
+/// Which definition it is: its text says it all.
+fn reference(definition: &Definition) -> DefinitionRef {
+    let origin = std::path::absolute(&definition.path).unwrap_or_else(|_| definition.path.clone());
+    DefinitionRef {
+        name: definition.workflow.name.clone(),
+        version: definition.workflow.version.clone(),
+        digest: Digest::new(sha256_hex(definition.text.as_bytes())),
+        origin: origin.display().to_string(),
+    }
+}
+
+fn selection(arguments: &RunArguments, workflow: &Workflow) -> Result<Selection, CommandError> {
+    let known = |name: &String| definition::step(workflow, name).map(|step| step.id.clone());
+    Ok(match (&arguments.until, &arguments.only) {
+        (Some(step), _) => Selection::Until(known(step)?),
+        (None, Some(step)) => Selection::Only(known(step)?),
+        (None, None) => Selection::All,
+    })
+}
+
+/// What the local engine and the agent need to find the run's files again, also after a restart.
+fn place(arguments: &RunArguments) -> Result<Value, CommandError> {
+    let record = arguments.record.as_deref().map(std::path::absolute).transpose();
+    Ok(json!({
+        "workspace": driving::absolute(&arguments.workspace)?,
+        "in_place": arguments.in_place,
+        "agent": arguments.agent.as_ref().map(AgentChoice::stored).transpose()?,
+        "record": record.map_err(|source| CommandError::File { path: arguments.record.clone().unwrap_or_default(), source })?,
+    }))
+}
+
+/// What a person should know before the run.
+fn notes(definition: &Definition, environment: &std::collections::BTreeMap<String, String>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !definition.warnings.is_empty() {
+        let count = crate::words::counted(definition.warnings.len(), "warning");
+        notes.push(format!("{count}: `ratchet validate {}` shows them", definition.path.display()));
+    }
+    if definition.workflow.steps.iter().any(|step| step.cache.enabled) {
+        notes.push("this version keeps no cache yet: steps that ask for one run every time".to_owned());
+    }
+    for name in variables_read(&definition.text) {
+        let set = environment.contains_key(&name) || definition.workflow.environment.contains_key(&name);
+        if !set && std::env::var_os(&name).is_some() {
+            notes.push(format!(
+                "env.{name} is empty in this run, though your environment has it: pass it with --env {name}=…"
+            ));
+        }
+    }
+    notes
+}
+
+/// The names that follow `env.` anywhere in a file's text, each once.
+fn variables_read(text: &str) -> Vec<String> {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let mut names: Vec<String> = text
+        .match_indices("env.")
+        .filter(|(at, _)| !text[..*at].ends_with(|before| is_name(before) || before == '.'))
+        .map(|(at, found)| text[at + found.len()..].chars().take_while(|character| is_name(*character)).collect())
+        .filter(|name: &String| !name.is_empty())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_found_where_templates_name_them() {
+        let text = "when: \"{{ env.CREATE_PR == 'true' and env.A }}\" # process.env.NO my_env.NO env. env.A";
+        assert_eq!(variables_read(text), ["A", "CREATE_PR"]);
+    }
+}

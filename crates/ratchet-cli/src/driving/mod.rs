@@ -1,0 +1,331 @@
+//! Executions under way: started or gone on with here, shown while they run, ended by Ctrl-C, summed up at their end.
+
+mod agent;
+mod interrupts;
+mod told;
+
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    history::Actor,
+    ids::ExecutionId,
+    output::Output,
+    status::ExecutionStatus,
+    workflow::Workflow,
+};
+use ratchet_engine::{
+    ResumeRequest, StartRequest,
+    ports::{BlobStore, StateStore},
+    values::load_large,
+    view::ExecutionRows,
+};
+use ratchet_local::{
+    blob_store::LocalBlobStore,
+    directory::StateDirectory,
+    engine::{DriveError, LocalConfig, LocalEngine},
+    error::LocalError,
+    lock::EngineLock,
+    supervise,
+    workspace::{Application, ConfinedFiles},
+};
+use ratchet_runner::Runner;
+use serde_json::Value;
+
+pub(crate) use self::agent::AgentChoice;
+use self::{interrupts::Interrupts, told::Told};
+use crate::{
+    arguments::CommonArguments,
+    command_error::CommandError,
+    console::Console,
+    execution_name,
+    exit_code::ExitCode,
+    progress::{Progress, Stream},
+    report,
+    state::{Outcome, State},
+    state_directory,
+    summary::summary,
+    telemetry::{Spans, new_trace},
+};
+
+/// How often an execution that another process drives is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Shown {
+    /// Print the state as one JSON object at the end; everything else goes to standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show only what went wrong, and the end
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What a new execution begins with.
+pub(crate) struct Start {
+    /// How it is called.
+    pub(crate) execution: ExecutionId,
+    /// What it follows.
+    pub(crate) definition: DefinitionRef,
+    /// The same, compiled.
+    pub(crate) workflow: Arc<Workflow>,
+    /// The same, as text.
+    pub(crate) text: String,
+    /// The values of its inputs.
+    pub(crate) inputs: BTreeMap<String, Output>,
+    /// The caller's variables.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// What started it.
+    pub(crate) trigger: Value,
+    /// What the caller chose.
+    pub(crate) options: RunOptions,
+}
+
+/// What is done with an execution that is there.
+pub(crate) enum Going {
+    /// It goes on as it stands: the process that drove it died, or its changes are still to be applied.
+    On,
+    /// It goes on in a new epoch.
+    Anew(ResumeRequest),
+    /// It is ended.
+    ToItsEnd,
+}
+
+/// Puts this process under supervision, so that no process of a step outlives it. To be called before there is a thread.
+pub(crate) fn supervise(common: &CommonArguments) -> Result<(), CommandError> {
+    supervise::enter(&state_directory::locate(common.state_dir.as_deref())?)?;
+    Ok(())
+}
+
+/// Starts an execution and drives it to its end.
+pub(crate) async fn start(
+    common: &CommonArguments,
+    start: Start,
+    shown: Shown,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let caller = std::env::var("TRACEPARENT").ok();
+    let trace = new_trace(entropy(), caller.as_deref());
+    let desk = Desk::open(common, &start.workflow, &start.options, caller.map(TraceParent), shown, console)?;
+    let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
+    let request = StartRequest {
+        execution: start.execution,
+        definition: start.definition,
+        source: start.text,
+        inputs: start.inputs,
+        environment: start.environment,
+        trigger: start.trigger,
+        options: start.options,
+        actor: person(),
+        trace,
+    };
+    let mut interrupts = Interrupts::listen()?;
+    let started = tokio::select! {
+        started = desk.local.start(request) => started?,
+        () = interrupts.next() => return Ok(ExitCode::Interrupted),
+    };
+    if !started.created {
+        desk.refuse_other_work(&started.row, &definition, &inputs).await?;
+        if started.row.status != ExecutionStatus::Running {
+            return desk.end(&id, false).await;
+        }
+    }
+    desk.drive(&id, interrupts).await
+}
+
+/// Goes on with an execution and drives it to its end.
+pub(crate) async fn go_on(
+    common: &CommonArguments,
+    row: &ExecutionRow,
+    going: Going,
+    shown: Shown,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let workflow = State::open(common)?.workflow(row).await?;
+    let desk = Desk::open(common, &workflow, &row.options, None, shown, console)?;
+    let interrupts = Interrupts::listen()?;
+    match going {
+        Going::On => {}
+        Going::Anew(request) => {
+            desk.local.resume(&row.id, request).await?;
+        }
+        Going::ToItsEnd => {
+            desk.local.cancel(&row.id, person(), "by a person").await?;
+        }
+    }
+    desk.tell_what_is_known(&workflow, &row.id).await?;
+    desk.drive(&row.id, interrupts).await
+}
+
+/// Everything that one execution needs to be driven and shown.
+struct Desk {
+    local: LocalEngine,
+    told: Arc<Told>,
+    shown: Shown,
+    console: Console,
+}
+
+impl Desk {
+    fn open(
+        common: &CommonArguments,
+        workflow: &Workflow,
+        options: &RunOptions,
+        caller: Option<TraceParent>,
+        shown: Shown,
+        console: Console,
+    ) -> Result<Self, CommandError> {
+        let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
+        let stream = if shown.json { Stream::Err } else { Stream::Out };
+        let progress = if shown.quiet { Progress::quiet() } else { Progress::start(workflow, stream) };
+        let told = Arc::new(Told { progress, spans: Spans::start(caller, console) });
+        let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
+        let agent = agent::of_place(&options.place)?;
+        let files_state = state.clone();
+        let files = Arc::new(move |root: &std::path::Path| -> Arc<dyn ratchet_definition::files::FileAccess> {
+            Arc::new(ConfinedFiles::new(root, files_state.clone()))
+        });
+        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files));
+        let local = LocalEngine::open(LocalConfig {
+            state_dir: state.root().to_owned(),
+            runner,
+            observer: told.clone(),
+            max_parallel: usize::try_from(options.max_parallel).ok().and_then(NonZeroUsize::new),
+        })?;
+        Ok(Self { local, told, shown, console })
+    }
+
+    /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.
+    async fn drive(self, id: &ExecutionId, mut interrupts: Interrupts) -> Result<ExitCode, CommandError> {
+        let mut pressed = 0;
+        {
+            let driving = self.drive_or_watch(id);
+            tokio::pin!(driving);
+            loop {
+                tokio::select! {
+                    driven = &mut driving => break driven?,
+                    () = interrupts.next() => {
+                        pressed += 1;
+                        self.interrupt(id, pressed).await;
+                    }
+                }
+            }
+        }
+        self.end(id, pressed > 0).await
+    }
+
+    async fn interrupt(&self, id: &ExecutionId, pressed: u32) {
+        if pressed > 1 {
+            self.local.abandon(id);
+            return;
+        }
+        self.console.say("cancelling: what runs is ended, `finally` runs; again ends everything at once");
+        if let Err(error) = self.local.cancel(id, person(), "interrupted").await {
+            // It may have ended by itself in this very moment.
+            tracing::debug!(%error, "the interrupt came too late");
+        }
+    }
+
+    /// An execution that another process drives is waited for.
+    async fn drive_or_watch(&self, id: &ExecutionId) -> Result<(), CommandError> {
+        loop {
+            match self.local.drive(id).await {
+                Ok(_) => return Ok(()),
+                Err(DriveError::Local(LocalError::Driven { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+            while EngineLock::is_held(self.local.state(), id) {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Ends what is drawn and sums up.
+    async fn end(self, id: &ExecutionId, interrupted: bool) -> Result<ExitCode, CommandError> {
+        self.told.progress.finish();
+        self.told.spans.finish();
+        let state = State::over(self.local.state().clone(), Arc::clone(self.local.store()));
+        let row = state.store.execution(id).await?;
+        let row = row.ok_or_else(|| CommandError::UnknownExecution { name: id.to_string() })?;
+        let outcome = state.outcome(&row).await?;
+        self.show(&outcome)?;
+        if interrupted {
+            return Ok(ExitCode::Interrupted);
+        }
+        Ok(match outcome.application {
+            Some(Application::NotApplied { .. }) => ExitCode::NotApplied,
+            _ => ExitCode::of_execution(row.status, row.continued),
+        })
+    }
+
+    fn show(&self, outcome: &Outcome) -> Result<(), CommandError> {
+        let (now, view) = (Timestamp::now(), &outcome.view);
+        let paint = if self.shown.json { self.console.err } else { self.console.out };
+        let text = if self.shown.quiet {
+            let mut lines = vec![report::headline(view, paint, now)];
+            lines.extend(report::failures(view, paint));
+            lines.join("\n") + "\n"
+        } else {
+            format!("\n{}", summary(outcome, paint, now))
+        };
+        if !self.shown.json {
+            return self.console.text(&text);
+        }
+        if !self.shown.quiet {
+            self.console.say(text.trim_end());
+        }
+        self.console.json(outcome)
+    }
+
+    /// A key that names other work is refused.
+    async fn refuse_other_work(
+        &self,
+        row: &ExecutionRow,
+        definition: &ratchet_core::ids::Digest,
+        inputs: &BTreeMap<String, Output>,
+    ) -> Result<(), CommandError> {
+        let taken = |difference| CommandError::KeyTaken { execution: row.id.clone(), difference };
+        if row.definition.digest != *definition {
+            return Err(taken("follows another definition"));
+        }
+        let theirs = load_large(&*self.local.engine().ports().blobs, &row.inputs).await?;
+        if theirs == *inputs { Ok(()) } else { Err(taken("has other inputs")) }
+    }
+
+    /// What was done before this process is shown as done.
+    async fn tell_what_is_known(&self, workflow: &Workflow, id: &ExecutionId) -> Result<(), CommandError> {
+        let ports = self.local.engine().ports();
+        if let Some(rows) = ExecutionRows::load(&*ports.store, &*ports.blobs, workflow, id).await? {
+            let known = workflow.steps.iter().filter_map(|step| rows.step(&step.id));
+            self.told.progress.know(known);
+        }
+        Ok(())
+    }
+}
+
+/// The name of a new execution.
+pub(crate) fn fresh_name() -> ExecutionId {
+    execution_name::fresh(Timestamp::now(), entropy())
+}
+
+/// How many processes run at once where nobody said.
+pub(crate) fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)).max(2)
+}
+
+/// The person who called the command.
+pub(crate) fn person() -> Actor {
+    let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    Actor::Person(name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
+}
+
+/// A directory of the caller's, absolute.
+pub(crate) fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
+    path.canonicalize().map_err(|source| CommandError::File { path: path.to_owned(), source })
+}
+
+fn entropy() -> [u8; 16] {
+    uuid::Uuid::new_v4().into_bytes()
+}

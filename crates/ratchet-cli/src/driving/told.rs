@@ -1,0 +1,34 @@
+use std::sync::Arc;
+
+use ratchet_core::{
+    execution::ExecutionRow,
+    history::Record,
+    ids::StepKey,
+    step::StepRow,
+    transition::{ExecutionTransition, StepTransition},
+};
+use ratchet_engine::ports::Observer;
+
+use crate::{progress::Progress, telemetry::Spans};
+
+/// Everybody who is told what happens: the person, and the tracing system.
+pub(super) struct Told {
+    pub(super) progress: Progress,
+    pub(super) spans: Arc<Spans>,
+}
+
+impl Observer for Told {
+    fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
+        self.progress.step_changed(row, record);
+        self.spans.step_changed(row, record);
+    }
+
+    fn execution_changed(&self, row: &ExecutionRow, record: &Record<ExecutionTransition>) {
+        self.progress.execution_changed(row, record);
+        self.spans.execution_changed(row, record);
+    }
+
+    fn line_written(&self, key: &StepKey, line: &str) {
+        self.progress.line_written(key, line);
+    }
+}

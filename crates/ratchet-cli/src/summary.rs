@@ -1,0 +1,94 @@
+//! What a person reads when a run has ended: what happened, what changed, and what to type next.
+
+use jiff::Timestamp;
+use ratchet_core::{
+    ids::StepId,
+    status::{ExecutionStatus, StepStatus},
+};
+use ratchet_engine::view::ExecutionView;
+use ratchet_local::workspace::Application;
+
+use crate::{paint::Paint, report, state::Outcome, words::counted};
+
+/// Changed files that are listed one by one.
+const FILES_MOST: usize = 20;
+
+/// The summary of a run that has ended or is paused.
+pub(crate) fn summary(outcome: &Outcome, paint: Paint, now: Timestamp) -> String {
+    let view = &outcome.view;
+    let mut lines = vec![report::headline(view, paint, now)];
+    lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
+    lines.push(format!("  {}", paint.dim(&counts(view))));
+    let outputs = report::outputs(view, paint);
+    if view.status == ExecutionStatus::Completed && !outputs.is_empty() {
+        lines.extend([String::new(), paint.bold("Outputs")]);
+        lines.extend(outputs);
+    }
+    let failures = report::failures(view, paint);
+    if !failures.is_empty() {
+        lines.push(String::new());
+        lines.extend(failures);
+    }
+    let files = files(outcome, paint);
+    if !files.is_empty() {
+        lines.push(String::new());
+        lines.extend(files);
+    }
+    lines.extend([String::new(), paint.bold("Next")]);
+    lines.extend(next(view));
+    lines.join("\n") + "\n"
+}
+
+fn counts(view: &ExecutionView) -> String {
+    let steps = counted(view.steps.len(), "step");
+    let of = |status: StepStatus| view.steps.iter().filter(|(_, step)| step.status == status).count();
+    let parts = StepStatus::ALL.into_iter().map(|status| (of(status), status)).filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, status)| format!("{count} {status}")).collect();
+    format!("{steps}: {}", parts.join(", "))
+}
+
+fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
+    let title = paint.bold("Files");
+    let place = outcome.workspace.display();
+    let listed = |all: Vec<String>| -> Vec<String> {
+        let more = all.len().saturating_sub(FILES_MOST);
+        let mut lines: Vec<String> = all.into_iter().take(FILES_MOST).map(|line| format!("  {line}")).collect();
+        lines.extend((more > 0).then(|| format!("  … and {more} more")));
+        lines
+    };
+    let copy = outcome.copy.as_ref().map(|copy| format!("  the run's own: {}", copy.display()));
+    match (&outcome.application, copy) {
+        (Some(Application::Applied { paths }), _) => {
+            let mut lines = vec![format!("{title}  {} in {place}", counted(paths.len(), "change"))];
+            lines.extend(listed(paths.iter().map(ToString::to_string).collect()));
+            lines
+        }
+        (Some(Application::NotApplied { conflicts }), copy) => {
+            let mut lines = vec![format!("{title}  nothing was applied to {place}: it was changed during the run")];
+            lines.extend(listed(
+                conflicts.iter().map(|conflict| format!("{} {}", conflict.path, conflict.reason)).collect(),
+            ));
+            lines.extend(copy);
+            lines
+        }
+        (None, Some(copy)) => vec![format!("{title}  {place} is as it was"), copy],
+        (Some(Application::Nothing), _) | (None, None) => Vec::new(),
+    }
+}
+
+fn next(view: &ExecutionView) -> Vec<String> {
+    let id = &view.execution_id;
+    // What made the run fail goes before what was let pass.
+    let is_let_pass = |id: &&StepId| view.step(id).is_some_and(|step| step.continued);
+    let failed = view.failed_steps.iter().find(|id| !is_let_pass(id)).or(view.failed_steps.first());
+    let logs = failed.map_or_else(|| format!("  ratchet logs {id}"), |step| format!("  ratchet logs {id} {step}"));
+    let status = format!("  ratchet status {id}");
+    let resume = format!("  ratchet resume {id}");
+    match view.status {
+        ExecutionStatus::Completed if failed.is_none() => vec![status],
+        ExecutionStatus::Completed => vec![logs, status],
+        ExecutionStatus::Failed | ExecutionStatus::Cancelled | ExecutionStatus::Paused | ExecutionStatus::Running => {
+            vec![logs, resume]
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Content as files that are named by their SHA-256.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use ratchet_core::{history::hex, ids::Digest, output::BlobRef};
+use ratchet_engine::ports::{BlobError, BlobStore};
+use rustix::fs::{FlockOperation, OFlags};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
+
+/// Bytes that are read at a time: no content is held in memory for being kept.
+const CHUNK: usize = 128 * 1024;
+
+/// The blob store of one machine: a folder.
+///
+/// ```text
+/// sha256/ab/cdef…   the content, read only
+/// tmp/              content on its way: what a crash leaves here was never a blob
+/// lock              held by whoever puts, and by a sweep for itself alone
+/// ```
+///
+/// A blob has its own bytes on the disk: it is never a hard link to a file that somebody may write. Where the file system can share blocks until one side
+/// changes, it does.
+#[derive(Debug, Clone)]
+pub struct LocalBlobStore {
+    root: PathBuf,
+}
+
+impl LocalBlobStore {
+    /// The store in this folder, which is made when something is put.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The file of a digest, whether it is there or not; `None` for text that is no digest.
+    fn path(&self, digest: &Digest) -> Option<PathBuf> {
+        let text = digest.as_str();
+        let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        is_digest.then(|| self.root.join("sha256").join(&text[..2]).join(&text[2..]))
+    }
+
+    /// Opens the content of a digest.
+    fn open(&self, digest: &Digest) -> Result<File, BlobError> {
+        let path = self.path(digest).ok_or_else(|| BlobError::NotFound(digest.clone()))?;
+        File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => BlobError::NotFound(digest.clone()),
+            _ => refused("read", &path)(source),
+        })
+    }
+
+    fn put_from(&self, source: &mut Source<'_>) -> Result<BlobRef, BlobError> {
+        let folder = self.root.join("tmp");
+        make_folder(&folder)?;
+        let _lock = self.lock(FlockOperation::LockShared)?;
+        let mut staged = NamedTempFile::new_in(&folder).map_err(refused("write to", &folder))?;
+        let content = source.copy_to(staged.as_file_mut(), &folder)?;
+        let path = self.path(&content.digest).ok_or_else(|| BlobError::NotFound(content.digest.clone()))?;
+        if !is_there(&path, staged.as_file_mut()).map_err(refused("read", &path))? {
+            let folder = path.parent().unwrap_or(&self.root);
+            make_folder(folder)?;
+            let placed = staged
+                .as_file()
+                .set_permissions(Permissions::from_mode(0o444))
+                .and_then(|()| staged.as_file().sync_all());
+            placed.map_err(refused("write", &path))?;
+            staged.persist(&path).map_err(|error| refused("write", &path)(error.error))?;
+        }
+        // Also where somebody else has just put it: whoever returns first may be relied upon first.
+        sync_folder(path.parent().unwrap_or(&self.root))?;
+        Ok(content)
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        let mut bytes = Vec::new();
+        self.open(digest)?.read_to_end(&mut bytes).map_err(refused("read", &self.root))?;
+        if hex(&Sha256::digest(&bytes)) == digest.as_str() {
+            Ok(bytes)
+        } else {
+            Err(BlobError::Damaged(digest.clone()))
+        }
+    }
+
+    fn copy_out(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
+        let mut blob = self.open(digest)?;
+        let mut target =
+            File::options().read(true).write(true).create_new(true).open(to).map_err(refused("write", to))?;
+        let copied = Source::File(&mut blob).copy_to(&mut target, to);
+        let result = copied
+            .and_then(|copied| if copied.digest == *digest { Ok(()) } else { Err(BlobError::Damaged(digest.clone())) });
+        if result.is_err() {
+            // Half a file must not pass for the content. It was made here; that it cannot be removed changes nothing about the error.
+            let _ = fs::remove_file(to);
+        }
+        result
+    }
+
+    fn lock(&self, operation: FlockOperation) -> Result<File, BlobError> {
+        let path = self.root.join("lock");
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(refused("open", &path))?;
+        rustix::fs::flock(&file, operation).map_err(|error| refused("lock", &path)(error.into()))?;
+        Ok(file)
+    }
+}
+
+#[async_trait]
+impl BlobStore for LocalBlobStore {
+    async fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        let (store, bytes) = (self.clone(), bytes.to_vec());
+        in_background(move || store.put_from(&mut Source::Bytes(&bytes))).await
+    }
+
+    async fn put_file(&self, path: &Path) -> Result<BlobRef, BlobError> {
+        let (store, path) = (self.clone(), path.to_owned());
+        in_background(move || store.put_from(&mut Source::File(&mut open_regular(&path)?))).await
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        let (store, digest) = (self.clone(), digest.clone());
+        in_background(move || store.read(&digest)).await
+    }
+
+    async fn get_file(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
+        let (store, digest, to) = (self.clone(), digest.clone(), to.to_owned());
+        in_background(move || store.copy_out(&digest, &to)).await
+    }
+
+    async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
+        let Some(path) = self.path(digest) else { return Ok(false) };
+        path.try_exists().map_err(refused("read", &path))
+    }
+}
+
+/// Where content comes from.
+enum Source<'a> {
+    Bytes(&'a [u8]),
+    File(&'a mut File),
+}
+
+impl Source<'_> {
+    /// Copies the content to an empty file and says what it was. `place` is named where that fails.
+    fn copy_to(&mut self, target: &mut File, place: &Path) -> Result<BlobRef, BlobError> {
+        let (mut hasher, mut size) = (Sha256::new(), 0);
+        let copied = match self {
+            Self::Bytes(bytes) => {
+                hasher.update(*bytes);
+                size = bytes.len() as u64;
+                target.write_all(bytes)
+            }
+            Self::File(file) if rustix::fs::ioctl_ficlone(target.as_fd(), file.as_fd()).is_ok() => {
+                // What was cloned is read, not the file: that may be changing.
+                for_each_chunk(target, |chunk| {
+                    hasher.update(chunk);
+                    size += chunk.len() as u64;
+                    Ok(())
+                })
+            }
+            Self::File(file) => for_each_chunk(file, |chunk| {
+                hasher.update(chunk);
+                size += chunk.len() as u64;
+                target.write_all(chunk)
+            }),
+        };
+        copied.map_err(refused("copy content to", place))?;
+        Ok(BlobRef { digest: Digest::new(hex(&hasher.finalize())), size })
+    }
+}
+
+/// Whether the content at `path` is that of the staged file. Content that is there is marked as used now, which keeps a sweep from it.
+fn is_there(path: &Path, staged: &mut File) -> io::Result<bool> {
+    let mut there = match File::open(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    there.set_modified(SystemTime::now())?;
+    same_content(&mut there, staged)
+}
+
+fn same_content(one: &mut File, other: &mut File) -> io::Result<bool> {
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    io::Seek::rewind(other)?;
+    let (mut same, mut expected) = (true, vec![0; CHUNK]);
+    for_each_chunk(one, |chunk| {
+        let expected = &mut expected[..chunk.len()];
+        other.read_exact(expected)?;
+        same &= chunk == &*expected;
+        Ok(())
+    })?;
+    Ok(same)
+}
+
+fn for_each_chunk(file: &mut File, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens a file to be kept. Anything else that has a path (a folder, a pipe that would block) is refused.
+fn open_regular(path: &Path) -> Result<File, BlobError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(io::Error::from);
+    let file = opened.map(File::from).map_err(refused("read", path))?;
+    if file.metadata().map_err(refused("read", path))?.is_file() {
+        return Ok(file);
+    }
+    Err(refused("keep", path)(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")))
+}
+
+/// Makes a folder and those above it, for their owner alone, so that they outlive a power loss.
+fn make_folder(folder: &Path) -> Result<(), BlobError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    make_folder(parent)?;
+    match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(refused("make", folder)(error)),
+        _ => sync_folder(parent),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), BlobError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused("write to", folder))
+}
+
+fn refused(action: &str, path: &Path) -> impl FnOnce(io::Error) -> BlobError {
+    let action = format!("{action} {}", path.display());
+    move |source| BlobError::Io { action, source }
+}
+
+/// Does work that waits for the disk where it holds nobody up.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, BlobError> {
+    let unfinished =
+        |error: tokio::task::JoinError| refused("finish its work in", Path::new("the background"))(error.into());
+    spawn_blocking(work).await.map_err(unfinished)?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
+
+    use ratchet_testkit::contract;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::killed;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        let folder = TempDir::new().unwrap();
+        let made = std::sync::atomic::AtomicU32::new(0);
+        contract::blob_store(async || {
+            let number = made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Arc::new(LocalBlobStore::new(folder.path().join(format!("{number}/blobs")))) as Arc<dyn BlobStore>
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_a_read_only_file_of_its_own() {
+        let folder = TempDir::new().unwrap();
+        let store = LocalBlobStore::new(folder.path());
+        let from = folder.path().join("from");
+        fs::write(&from, "content").unwrap();
+        let blob = store.put_file(&from).await.unwrap();
+        let (kept, given) = (store.path(&blob.digest).unwrap(), folder.path().join("to"));
+        store.get_file(&blob.digest, &given).await.unwrap();
+        let metadata = fs::metadata(&kept).unwrap();
+        assert_eq!((metadata.mode() & 0o777, metadata.nlink()), (0o444, 1));
+        assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0, "nothing is left on its way");
+    }
+
+    #[tokio::test]
+    async fn damage_is_told_and_put_right() {
+        for damaged in ["", "conten", "CONTENT", "content and more"] {
+            let folder = TempDir::new().unwrap();
+            let (store, to) = (LocalBlobStore::new(folder.path()), folder.path().join("to"));
+            let blob = store.put(b"content").await.unwrap();
+            let path = store.path(&blob.digest).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            fs::write(&path, damaged).unwrap();
+            for result in [store.get(&blob.digest).await.map(|_| ()), store.get_file(&blob.digest, &to).await] {
+                assert!(matches!(&result, Err(BlobError::Damaged(digest)) if *digest == blob.digest), "{result:?}");
+            }
+            assert!(!to.exists(), "damaged content is not given");
+            store.put(b"content").await.unwrap();
+            assert_eq!(store.get(&blob.digest).await.unwrap(), b"content", "a put of the right content repairs it");
+        }
+    }
+
+    /// Puts blobs until it is killed. Does nothing where it is an ordinary test.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn process_that_is_killed() {
+        let Some(place) = killed::place() else { return };
+        let store = LocalBlobStore::new(&place);
+        let from = place.with_extension("source");
+        for number in killed::scatter(u64::from(std::process::id())).. {
+            let content = number.to_string().repeat(usize::try_from(number % 4000).unwrap());
+            let blob = if number % 2 == 0 {
+                store.put(content.as_bytes()).await.unwrap()
+            } else {
+                fs::write(&from, content).unwrap();
+                store.put_file(&from).await.unwrap()
+            };
+            killed::acknowledge(blob.digest.as_str());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_whole_or_absent_after_a_kill() {
+        let folder = TempDir::new().unwrap();
+        let place = folder.path().join("blobs");
+        for round in 0..15 {
+            let (enough, more) =
+                (killed::scatter(round) % 8, Duration::from_micros(killed::scatter(round + 1000) % 3000));
+            let test = "blob_store::tests::process_that_is_killed";
+            let told = killed::run_until_killed(test, &place, usize::try_from(enough).unwrap(), more);
+            let store = LocalBlobStore::new(&place);
+            for digest in told {
+                store.get(&Digest::new(digest)).await.expect("what was answered is there, and whole");
+            }
+            let Ok(folders) = fs::read_dir(place.join("sha256")) else { continue };
+            for folder in folders.map(|folder| folder.unwrap().path()) {
+                for file in fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()) {
+                    let name = [&folder, &file].map(|path| path.file_name().unwrap().to_str().unwrap()).concat();
+                    store.get(&Digest::new(name)).await.expect("what has a blob's name is one");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_named() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = LocalBlobStore::new(folder.path().join("file/blobs")).put(b"content").await.unwrap_err();
+        assert!(error.to_string().starts_with("the blob store cannot make "), "{error}");
+    }
+}

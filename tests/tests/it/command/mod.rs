@@ -1,0 +1,50 @@
+//! The command as a person sees it, in an empty home.
+
+mod errors;
+mod help;
+mod runs;
+
+use ratchet_tests::world::{Done, World};
+use regex::Regex;
+
+/// A call and all that came of it, with what differs from run to run left out.
+fn shown(world: &World, arguments: &[&str], done: &Done) -> String {
+    let mut text = format!("$ ratchet {}\n", arguments.join(" "));
+    for (name, part) in [("stdout", &done.stdout), ("stderr", &done.stderr)] {
+        if !part.is_empty() {
+            text.push_str(&format!("--- {name}\n{}\n", part.trim_end()));
+        }
+    }
+    text.push_str(&format!("--- exit code {}\n", done.code));
+    redacted(world, &text)
+}
+
+/// Whether nothing was written to the state directory.
+fn is_untouched(world: &World) -> bool {
+    std::fs::read_dir(world.state()).map_or(0, Iterator::count) == 0
+}
+
+/// Runs a call and gives all that came of it.
+fn call(world: &World, arguments: &[&str]) -> String {
+    shown(world, arguments, &world.ratchet(arguments))
+}
+
+/// Identifiers, times, digests and paths of the world, by what they are.
+fn redacted(world: &World, text: &str) -> String {
+    let folder = world.work().parent().expect("a world has a folder").display().to_string();
+    let patterns = [
+        (r"\d{8}-\d{6}-[0-9a-z]{6}", "[EXECUTION]"),
+        (r"key-[0-9a-z]{20}", "[KEY EXECUTION]"),
+        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "[TIME]"),
+        (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
+        (r#""(wall_ms|process_ms|start_ms|engine_ms)": \d+"#, "\"$1\": [MS]"),
+        (r#""at":\d+"#, "\"at\":[MS]"),
+        (r" +\b(\d+ms|\d+\.\ds|\d+m\d\ds)\b", " [TOOK]"),
+        (r"\d+\.\d\.\d+", "[VERSION]"),
+    ];
+    let mut text = text.replace(&folder, "[WORLD]");
+    for (pattern, word) in patterns {
+        text = Regex::new(pattern).expect("a pattern").replace_all(&text, word).into_owned();
+    }
+    text
+}

@@ -1,0 +1,147 @@
+use ratchet_tests::world::World;
+use serde_json::Value;
+
+use super::{call, is_untouched, redacted, shown};
+
+const GREETING: &str = "\
+name: greeting
+version: \"1.2\"
+description: Greets, and counts the letters
+inputs:
+  who: { type: string, default: world }
+  token: { type: string, default: secret, sensitive: true }
+outputs:
+  letters: { type: integer, from: count.outputs.letters }
+  card: { type: artifact }
+steps:
+  - id: greet
+    type: shell
+    command: printf 'hello %s' {{ inputs.who }} > card.txt
+    outputs:
+      card: ./card.txt
+  - id: count
+    type: shell
+    command: wc -c < card.txt
+    outputs:
+      letters: { type: integer, from: stdout }
+  - id: check
+    type: assert
+    condition: count.outputs.letters > 3
+  - id: never
+    type: shell
+    when: \"{{ false }}\"
+    command: exit 9
+";
+
+const FAILING: &str = "\
+name: failing
+version: \"1\"
+steps:
+  - id: fine
+    type: shell
+    command: echo fine
+  - id: beside
+    type: shell
+    on_failure: continue
+    command: exit 1
+  - id: breaks
+    type: shell
+    command: |
+      echo before
+      echo 'it broke' >&2
+      exit 3
+  - id: after
+    type: shell
+    command: echo after
+";
+
+fn world(workflow: &str) -> World {
+    let world = World::new();
+    world.write("workflow.yaml", workflow);
+    world
+}
+
+#[test]
+fn a_workflow_is_validated_drawn_and_rendered() {
+    let world = world(GREETING);
+    insta::assert_snapshot!("validate", call(&world, &["validate", "workflow.yaml", "."]));
+    insta::assert_snapshot!("validate_json", call(&world, &["validate", "workflow.yaml", "--json"]));
+    for format in ["mermaid", "dot", "svg"] {
+        insta::assert_snapshot!(format!("graph_{format}"), call(&world, &["graph", ".", "--format", format]));
+    }
+    insta::assert_snapshot!("render", call(&world, &["render", ".", "greet", "-i", "who=$(touch pwned); you"]));
+    insta::assert_snapshot!("render_json", call(&world, &["render", ".", "count", "--json"]));
+    insta::assert_snapshot!("render_assert", call(&world, &["render", ".", "check"]));
+    assert!(!world.work().join("pwned").exists() && is_untouched(&world), "nothing ran");
+}
+
+#[test]
+fn a_run_is_told_listed_and_looked_at() {
+    let world = world(GREETING);
+    insta::assert_snapshot!("run", call(&world, &["run", "workflow.yaml", "-i", "who=you"]));
+    assert_eq!(world.read("card.txt"), "hello you", "what the run changed is in the directory");
+    insta::assert_snapshot!("status", call(&world, &["status"]));
+    insta::assert_snapshot!("status_json", call(&world, &["status", "--json"]));
+    insta::assert_snapshot!("list_json", call(&world, &["list", "--json"]));
+    insta::assert_snapshot!("list", call(&world, &["list", "--status", "completed"]));
+    insta::assert_snapshot!("logs", call(&world, &["logs"]));
+    insta::assert_snapshot!("logs_step", call(&world, &["logs", "last", "count"]));
+    insta::assert_snapshot!("logs_json", call(&world, &["logs", "last", "count", "--json"]));
+    insta::assert_snapshot!("history", call(&world, &["history"]));
+    insta::assert_snapshot!("rm", call(&world, &["rm", "last"]));
+    insta::assert_snapshot!("list_empty", call(&world, &["list"]));
+}
+
+#[test]
+fn a_failed_run_says_why_and_what_to_type_next() {
+    let world = world(FAILING);
+    insta::assert_snapshot!("run_failed", call(&world, &["run", "workflow.yaml"]));
+    insta::assert_snapshot!("status_failed", call(&world, &["status"]));
+    insta::assert_snapshot!("logs_failed", call(&world, &["logs", "last", "breaks"]));
+    insta::assert_snapshot!("resume_failed", call(&world, &["resume", "--quiet"]));
+    insta::assert_snapshot!("cancel_ended", call(&world, &["cancel", "last"]));
+}
+
+#[test]
+fn a_run_with_a_failure_that_was_let_pass_ends_with_4() {
+    let world = world(&FAILING.replace("      exit 3\n", ""));
+    let arguments = ["run", "workflow.yaml", "--json"];
+    let done = world.ratchet(arguments).expect_code(4);
+    let state: Value = serde_json::from_str(&done.stdout).expect("one JSON object on standard output");
+    assert_eq!(state["failed_steps"], serde_json::json!(["beside"]));
+    assert_eq!(state["status"], "completed");
+    insta::assert_snapshot!("run_continued_stderr", redacted(&world, &done.stderr));
+}
+
+#[test]
+fn quiet_says_the_end_only() {
+    let world = world(GREETING);
+    insta::assert_snapshot!("run_quiet", call(&world, &["run", "workflow.yaml", "--quiet"]));
+}
+
+#[test]
+fn two_runs_with_one_key_are_one() {
+    let world = world(GREETING);
+    let arguments = ["run", "workflow.yaml", "--json", "--idempotency-key", "push-7"];
+    let state =
+        |done: ratchet_tests::world::Done| serde_json::from_str::<Value>(&done.expect_code(0).stdout).expect("JSON");
+    let first = state(world.ratchet(arguments));
+    let second = state(world.ratchet(arguments));
+    assert_eq!(first, second, "the second call gives the first run's result");
+    assert_eq!(first["steps"]["greet"]["attempts"], 1);
+    let other = ["run", "workflow.yaml", "--idempotency-key", "push-7", "-i", "who=you"];
+    let done = world.ratchet(other);
+    insta::assert_snapshot!("key_taken", shown(&world, &other, &done));
+}
+
+#[test]
+fn until_and_only_leave_the_rest_out() {
+    let world = world(GREETING);
+    let statuses = |arguments: &[&str]| {
+        let done = world.ratchet(arguments).expect_code(0);
+        let state: Value = serde_json::from_str(&done.stdout).expect("JSON");
+        ["greet", "count", "check"].map(|step| state["steps"][step]["status"].as_str().unwrap_or("none").to_owned())
+    };
+    assert_eq!(statuses(&["run", ".", "--json", "--until", "count"]), ["completed", "completed", "skipped"]);
+    assert_eq!(statuses(&["run", ".", "--json", "--only", "greet"]), ["completed", "skipped", "skipped"]);
+}
