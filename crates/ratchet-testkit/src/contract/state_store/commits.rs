@@ -89,17 +89,22 @@ pub(super) async fn a_conflict_shows_the_row_that_is_there(store: Store) {
     for write in [put_execution(&paused), replace_execution(&paused, 0), replace_execution(&paused, 2)] {
         assert_eq!(commit_conflicting(&store, vec![write]).await.conflict, there);
     }
-    let succeeded = succeeded_step(&step, BTreeMap::new());
-    let there = Some(Conflict { position: 0, current: Current::Step(Box::new(step.clone())) });
-    for write in [put_step(&succeeded), replace_step(&succeeded, 0), replace_step(&succeeded, 2)] {
-        assert_eq!(commit_conflicting(&store, vec![write]).await.conflict, there);
-    }
     assert_eq!(answer(store.execution(&run.id).await), Some(run.clone()), "a conflict changes nothing");
-    assert_eq!(answer(store.step(&step.key).await), Some(step.clone()), "a conflict changes nothing");
+    commit(&store, vec![replace_execution(&paused, 1)]).await;
 
-    commit(&store, vec![replace_execution(&paused, 1), replace_step(&succeeded, 1)]).await;
-    let there = Some(Conflict { position: 0, current: Current::Step(Box::new(succeeded.clone())) });
-    assert_eq!(commit_conflicting(&store, vec![replace_step(&succeeded, 1)]).await.conflict, there);
+    let child = step_row(child_key("run", 1, "a", 0));
+    commit(&store, vec![put_step(&child)]).await;
+    for row in [step, child] {
+        let succeeded = succeeded_step(&row, BTreeMap::new());
+        let there = Some(Conflict { position: 0, current: Current::Step(Box::new(row.clone())) });
+        for write in [put_step(&succeeded), replace_step(&succeeded, 0), replace_step(&succeeded, 2)] {
+            assert_eq!(commit_conflicting(&store, vec![write]).await.conflict, there);
+        }
+        assert_eq!(answer(store.step(&row.key).await), Some(row.clone()), "a conflict changes nothing");
+        commit(&store, vec![replace_step(&succeeded, 1)]).await;
+        let there = Some(Conflict { position: 0, current: Current::Step(Box::new(succeeded.clone())) });
+        assert_eq!(commit_conflicting(&store, vec![replace_step(&succeeded, 1)]).await.conflict, there);
+    }
     // Rows of one step in two epochs, and of a step and its children, have nothing to do with each other.
     commit(&store, vec![put_step(&step_row(step_key("run", 2, "a"))), put_step(&step_row(step_key("other", 1, "a")))])
         .await;

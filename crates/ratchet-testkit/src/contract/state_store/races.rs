@@ -9,15 +9,16 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{Store, answer, commit};
-use crate::builders::{claimed_step, join_key, put_step, replace_step, step_key, step_row, succeeded_step};
+use crate::builders::{child_key, claimed_step, join_key, put_step, replace_step, step_key, step_row, succeeded_step};
 
 /// How many commits run for the same row at once.
 const RIVALS: u32 = 24;
 
 pub(super) async fn one_of_two_claims_wins(store: Store) {
-    let key = step_key("run", 1, "a");
-    let claims: Vec<StepRow> = (0..RIVALS).map(|rival| claimed_step(key.clone(), &rival.to_string())).collect();
-    one_wins(&store, &claims, put_step).await;
+    for key in [step_key("run", 1, "a"), child_key("run", 1, "a", 0)] {
+        let claims: Vec<StepRow> = (0..RIVALS).map(|rival| claimed_step(key.clone(), &rival.to_string())).collect();
+        one_wins(&store, &claims, put_step).await;
+    }
 }
 
 pub(super) async fn one_of_two_changes_wins(store: Store) {
