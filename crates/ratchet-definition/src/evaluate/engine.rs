@@ -54,3 +54,26 @@ fn read(state: &State<'_, '_>, value: Value, label: &str, may_be_undefined: bool
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::vocabulary::{FILTERS, FUNCTIONS, TESTS};
+
+    #[test]
+    fn every_known_name_is_there_and_every_function_is_known() {
+        let mut state = ENVIRONMENT.empty_state();
+        let mut is = |kind: &str, name: &str| state.perform_test(kind, &[Value::from(name)]).unwrap();
+        for filter in FILTERS {
+            assert!(is("filter", filter), "{filter}");
+        }
+        for test in TESTS {
+            assert!(is("test", test), "{test}");
+        }
+        let mut globals: Vec<&str> = ENVIRONMENT.globals().map(|(name, _)| name).collect();
+        globals.sort_unstable();
+        let mut known: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+        known.sort_unstable();
+        assert_eq!(globals, known);
+    }
+}
