@@ -20,6 +20,7 @@ use crate::error::LocalError;
 /// executions/<id>/engine.lock                  held by the process that drives the run
 /// executions/<id>/workspace/                   the files that the run works on
 /// executions/<id>/manifest.json                what they were at the start
+/// executions/<id>/synced                       whether the copy is on the disk
 /// executions/<id>/apply.json                   the changes on their way into the user's directory
 /// executions/<id>/applied.json                 what came of that
 /// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl, home/, tmp/
@@ -95,6 +96,11 @@ impl StateDirectory {
     /// What the files of a run were at its start.
     pub fn manifest(&self, id: &ExecutionId) -> PathBuf {
         self.execution(id).join("manifest.json")
+    }
+
+    /// Whether the copy was written through to the disk.
+    pub fn synced(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("synced")
     }
 
     /// The changes of a run on their way into the user's directory.

@@ -190,3 +190,40 @@ impl LocalError {
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::directory::StateDirectory;
+
+    #[test]
+    fn a_state_directory_that_cannot_be_made_says_why_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        // A file in the way, and a file system that takes no folders, whoever asks.
+        for path in [file.join("state"), PathBuf::from("/proc/self/state")] {
+            let error = StateDirectory::open(&path).unwrap_err();
+            assert_eq!(error.code(), "RT-0250");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert!(error.hint().contains("--state-dir"));
+        }
+    }
+
+    #[test]
+    fn no_room_is_an_error_of_its_own_wherever_it_happens() {
+        let path = Path::new("/somewhere");
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            for error in [
+                LocalError::state_directory(path, "be written", kind.into()),
+                LocalError::copy(path, kind.into()),
+                LocalError::apply(path, kind.into()),
+            ] {
+                assert_eq!((error.code(), error.hint().contains("prune")), ("RT-0251", true));
+            }
+        }
+        assert_eq!(LocalError::copy(path, io::ErrorKind::PermissionDenied.into()).code(), "RT-0254");
+    }
+}

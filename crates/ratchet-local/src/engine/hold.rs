@@ -12,6 +12,7 @@ use crate::{
     lock::{Acquired, EngineLock, Owner},
     processes::{ProcessTable, end_leftovers},
     supervise::{self, Supervision},
+    workspace,
 };
 
 /// What holds a run.
@@ -34,6 +35,7 @@ impl LocalEngine {
             if let Some(dead) = dead {
                 end_what_is_left(&state, &held, &dead)?;
             }
+            workspace::check_copy(&state, &held)?;
             mark(&state, &held)?;
             Ok(lock)
         })

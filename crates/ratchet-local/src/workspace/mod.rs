@@ -67,13 +67,59 @@ pub fn prepare(state: &StateDirectory, id: &ExecutionId, place: &LocalPlace) -> 
             }
             _ => {}
         }
-        manifest.save(&state.manifest(id))
+        note_begun(state, id)?;
+        manifest.save(&state.manifest(id))?;
+        sync_behind(state, id, &target);
+        Ok(())
     });
     if copied.is_err() {
         // The error matters; what is left of the copy goes with the run's folder.
         let _ = remove_tree(&target);
     }
     copied
+}
+
+/// Notes that the copy is not on the disk yet, and since which start of the machine: only a power loss takes what was not written.
+fn note_begun(state: &StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
+    let note = state.synced(id);
+    fs::write(&note, format!("{BEGUN}{}", boot()))
+        .map_err(|error| LocalError::state_directory(&note, "be written", error))
+}
+
+/// Writes the copy through to the disk while the run begins, and notes when that is done.
+fn sync_behind(state: &StateDirectory, id: &ExecutionId, target: &Path) {
+    let (note, target) = (state.synced(id), target.to_owned());
+    std::thread::spawn(move || {
+        let synced = fs::File::open(&target)
+            .and_then(|folder| rustix::fs::syncfs(&folder).map_err(io::Error::from))
+            .and_then(|()| directory::write_whole(&note, WHOLE.as_bytes()));
+        if let Err(error) = synced {
+            // The note stays as it is, and says so after a power loss.
+            tracing::debug!(%error, "the copy is written to the disk in its own time");
+        }
+    });
+}
+
+const BEGUN: &str = "being written since start ";
+const WHOLE: &str = "whole";
+
+/// Refuses a copy that a power loss may have caught half written: what is missing in it would look like a change of the run's.
+pub(crate) fn check_copy(state: &StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
+    if !state.manifest(id).exists() {
+        return Ok(());
+    }
+    // A note that is not there, or empty, is one that the power loss took.
+    let note = fs::read_to_string(state.synced(id)).unwrap_or_default();
+    if note == WHOLE || note.strip_prefix(BEGUN).is_some_and(|start| start == boot()) {
+        return Ok(());
+    }
+    let reason = "the machine went down before the copy of the workspace was written".to_owned();
+    Err(LocalError::Damaged { path: state.workspace(id), reason })
+}
+
+/// Names this start of the machine.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The workspaces of this machine's runs.

@@ -268,6 +268,21 @@ fn what_the_user_changed_is_never_overwritten() {
 }
 
 #[test]
+fn a_copy_that_a_power_loss_caught_half_written_is_refused() {
+    let scene = Scene::new("");
+    let here = format!("{BEGUN}{}", boot());
+    directory::create(&scene.state.execution(&scene.id)).unwrap();
+    check_copy(&scene.state, &scene.id).expect("a run in place has no copy");
+    fs::write(scene.state.manifest(&scene.id), "").unwrap();
+    for (note, is_whole) in [(WHOLE, true), (&here, true), ("being written since start another", false), ("", false)] {
+        fs::write(scene.state.synced(&scene.id), note).unwrap();
+        assert_eq!(check_copy(&scene.state, &scene.id).is_ok(), is_whole, "{note}");
+    }
+    fs::remove_file(scene.state.synced(&scene.id)).unwrap();
+    assert_eq!(check_copy(&scene.state, &scene.id).unwrap_err().code(), "RT-0258");
+}
+
+#[test]
 fn names_that_are_no_text_survive() {
     let scene = Scene::new("");
     let name = OsStr::from_bytes(b"caf\xe9 %41\n");
