@@ -1,4 +1,7 @@
 //! Black-box tests and repository checks: one binary, so that they link once.
 
 mod command;
+mod crash;
+mod example;
+mod reference;
 mod repository;

@@ -3,6 +3,7 @@
 mod dependencies;
 mod documents;
 mod source;
+mod workflows;
 
 use std::{
     fs,

@@ -1,0 +1,277 @@
+//! The command is killed at random moments and resumed until its run has ended. What its steps did to the world outside is compared with what the state says.
+//!
+//! `RATCHET_KILLS` says how often (`make soak` 200 times), `RATCHET_SEED` repeats a run of the test; the seed is printed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ratchet_tests::{ratchet, world::World};
+use serde_json::Value;
+
+/// Kills where the environment does not say: enough to meet every phase of a run, few enough for each change.
+const KILLS: u32 = 24;
+/// Kills of one run: a step whose task is lost too often is given up by design.
+const KILLS_OF_A_RUN: u64 = 3;
+/// Resumes of one run after which it is stuck.
+const RESUMES_MAX: u32 = 20;
+
+#[test]
+fn a_killed_run_ends_right_and_repeats_no_recorded_step() {
+    let mut random = Random::seeded("rerun");
+    let mut left = kills();
+    while left > 0 {
+        let run = Run::new("rerun", random.below(2) == 0);
+        left = left.saturating_sub(run.kill_and_resume(&mut random, left));
+        run.ended_right();
+    }
+}
+
+#[test]
+fn with_on_lost_pause_no_effect_happens_twice() {
+    let mut random = Random::seeded("pause");
+    let mut left = kills();
+    while left > 0 {
+        let run = Run::new("pause", true);
+        left = left.saturating_sub(run.kill_and_resume(&mut random, left));
+        for (step, times) in run.effects().by_step {
+            assert_eq!(times.len(), 1, "{step} had its effect more than once: {times:?}");
+        }
+    }
+}
+
+/// Four steps in a row, a fan-out, three side by side, and a join. Each says outside that it began, takes a moment, and leaves a file in the workspace.
+/// The lock tells whether a process of an earlier attempt is alive: it goes with the last process that holds it.
+const WORKFLOW: &str = r#"
+name: crash
+version: "1"
+environment:
+  OUTSIDE: "OUTSIDE_FOLDER"
+steps:
+  - { id: first, type: shell, on_lost: ON_LOST, command: "sh ./effect.sh first" }
+  - { id: second, type: shell, on_lost: ON_LOST, command: "sh ./effect.sh second" }
+  - { id: fan, type: shell, on_lost: ON_LOST, foreach: "range(6)", max_parallel: 2, command: "sh ./effect.sh fan-{{ item }}" }
+  - { id: left, type: shell, on_lost: ON_LOST, needs: [fan], command: "sh ./effect.sh left" }
+  - { id: middle, type: shell, on_lost: ON_LOST, needs: [fan], command: "sh ./effect.sh middle" }
+  - { id: right, type: shell, on_lost: ON_LOST, needs: [fan], command: "sh ./effect.sh right" }
+  - { id: join, type: shell, on_lost: ON_LOST, needs: [left, middle, right], command: "sh ./effect.sh join" }
+  - { id: last, type: shell, on_lost: ON_LOST, command: "sh ./effect.sh last" }
+"#;
+
+const EFFECT: &str = r#"set -eu
+exec 9>"$OUTSIDE/lock-$1"
+flock --nonblock 9 || echo "$1" >>"$OUTSIDE/overlaps"
+echo "$1 $HOME" >>"$OUTSIDE/effects"
+sleep 0.02
+mkdir -p out
+echo "$1" >"out/$1"
+"#;
+
+/// What the files of the directory are called at the end.
+const FILES: [&str; 13] = [
+    "fan-0", "fan-1", "fan-2", "fan-3", "fan-4", "fan-5", "first", "join", "last", "left", "middle", "right", "second",
+];
+
+/// One run of the workflow in a world of its own.
+struct Run {
+    world: World,
+    outside: PathBuf,
+    in_place: bool,
+    pauses: bool,
+}
+
+/// What the steps did outside, by the name that each gave itself: the home of each attempt, which no two attempts share.
+struct Effects {
+    by_step: BTreeMap<String, Vec<String>>,
+}
+
+impl Run {
+    fn new(on_lost: &str, in_place: bool) -> Self {
+        let world = World::new();
+        let outside = world.outside("effects");
+        fs::create_dir(&outside).expect("a folder can be made");
+        world.write("effect.sh", EFFECT);
+        let text = WORKFLOW.replace("ON_LOST", on_lost).replace("OUTSIDE_FOLDER", &outside.display().to_string());
+        fs::write(world.outside("crash.yaml"), text).expect("a file can be written");
+        Self { world, outside, in_place, pauses: on_lost == "pause" }
+    }
+
+    /// Starts, kills and resumes until the run has ended, and says how many kills hit a living process.
+    fn kill_and_resume(&self, random: &mut Random, most: u32) -> u32 {
+        let mut to_kill = u32::try_from(1 + random.below(KILLS_OF_A_RUN)).unwrap_or(1).min(most);
+        let mut killed = 0;
+        for _ in 0..RESUMES_MAX {
+            let before = self.state();
+            let id = before.as_ref().map(|state| text(&state["execution_id"]));
+            match before.as_ref().map(|state| text(&state["status"])).as_deref() {
+                Some("completed") if self.is_applied() => return killed,
+                Some("paused") if !self.a_person_resumes(before.as_ref()) => return killed,
+                None | Some("running" | "paused" | "completed") => {}
+                Some(other) => panic!("the execution is {other}: {before:#?}"),
+            }
+            let recorded = before.as_ref().map(recorded).unwrap_or_default();
+            let effects = self.effects();
+            let mut child = self.start(id.as_deref());
+            if to_kill > 0 {
+                let moment = Duration::from_micros(random.below(if id.is_some() { 250_000 } else { 600_000 }));
+                if self.kill_after(&mut child, moment) {
+                    to_kill -= 1;
+                    killed += 1;
+                }
+            } else {
+                let status = child.wait().expect("it can be waited for");
+                assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
+            }
+            self.nothing_recorded_ran_again(&recorded, &effects);
+        }
+        panic!("the run is stuck: {:#?}\n{}", self.state(), self.said());
+    }
+
+    fn start(&self, id: Option<&str>) -> Child {
+        let mut command = self.world.program(ratchet());
+        match id {
+            None => {
+                command.arg("run").arg(self.world.outside("crash.yaml"));
+                if self.in_place {
+                    command.arg("--in-place");
+                }
+            }
+            Some(id) => {
+                command.args(["resume", id]);
+            }
+        }
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.world.outside("said"))
+            .expect("a log can be opened");
+        command.stdout(Stdio::null()).stderr(log).spawn().expect("ratchet can be started")
+    }
+
+    /// Kills the command alone, not its group: that its steps end with it is its own business. False where it had ended already.
+    fn kill_after(&self, child: &mut Child, moment: Duration) -> bool {
+        let (_open, clock) = mpsc::channel::<()>();
+        let until = Instant::now() + moment;
+        while Instant::now() < until {
+            if let Some(status) = child.try_wait().expect("it can be asked") {
+                assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
+                return false;
+            }
+            let _ = clock.recv_timeout(Duration::from_millis(1).min(until.saturating_duration_since(Instant::now())));
+        }
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for").code().is_none()
+    }
+
+    /// What `status --json` shows; none before the execution was created.
+    fn state(&self) -> Option<Value> {
+        let listed: Value =
+            serde_json::from_str(&self.world.ratchet(["list", "--json"]).expect_code(0).stdout).expect("JSON");
+        let id = text(listed.as_array()?.first()?.get("execution_id")?);
+        let shown = self.world.ratchet(["status", &id, "--json"]).expect_code(0);
+        Some(serde_json::from_str(&shown.stdout).expect("JSON"))
+    }
+
+    /// A person looks whether the lost steps had their effect, and lets only a run go on in which none had.
+    fn a_person_resumes(&self, state: Option<&Value>) -> bool {
+        assert!(self.pauses, "paused though no step asks for it: {state:#?}");
+        let effects = self.effects();
+        let steps = state.and_then(|state| state["steps"].as_object()).into_iter().flatten();
+        let lost = steps.filter(|(_, step)| step["status"] == "waiting").map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        // Which child of a fan-out was lost is not told here, so that such a run is left to wait.
+        let a_child =
+            state.is_some_and(|state| matches!(state["steps"]["fan"]["status"].as_str(), Some("running" | "waiting")));
+        assert!(a_child || !lost.is_empty(), "paused for nothing: {state:#?}");
+        !a_child && lost.iter().all(|id| !effects.by_step.contains_key(id))
+    }
+
+    fn effects(&self) -> Effects {
+        let lines = fs::read_to_string(self.outside.join("effects")).unwrap_or_default();
+        let mut by_step: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (step, attempt) in lines.lines().filter_map(|line| line.split_once(' ')) {
+            by_step.entry(step.to_owned()).or_default().push(attempt.to_owned());
+        }
+        Effects { by_step }
+    }
+
+    fn nothing_recorded_ran_again(&self, recorded: &BTreeSet<String>, before: &Effects) {
+        let now = self.effects();
+        for step in recorded {
+            // A fan-out's own row says that all of its children are recorded.
+            for (name, times) in
+                now.by_step.iter().filter(|(name, _)| *name == step || (step == "fan" && name.starts_with("fan-")))
+            {
+                assert_eq!(before.by_step.get(name), Some(times), "{name} had a recorded result and ran again");
+            }
+        }
+    }
+
+    fn is_applied(&self) -> bool {
+        self.in_place || FILES.iter().all(|name| self.world.work().join("out").join(name).exists())
+    }
+
+    fn ended_right(&self) {
+        let state = self.state().expect("there is an execution");
+        assert_eq!(text(&state["status"]), "completed", "{state:#?}");
+        let mut files: Vec<String> = fs::read_dir(self.world.work().join("out"))
+            .expect("the steps left files")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        assert_eq!(files, FILES);
+        assert!(!self.outside.join("overlaps").exists(), "a step ran while a process of an earlier attempt lived");
+        for (step, attempts) in self.effects().by_step {
+            let distinct: BTreeSet<&String> = attempts.iter().collect();
+            assert_eq!(distinct.len(), attempts.len(), "an attempt of {step} was launched twice: {attempts:?}");
+        }
+        self.world.ratchet(["replay", &text(&state["execution_id"])]).expect_code(0);
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.world.outside("said")).unwrap_or_default()
+    }
+}
+
+/// The steps that the state shows as completed.
+fn recorded(state: &Value) -> BTreeSet<String> {
+    let steps = state["steps"].as_object().into_iter().flatten();
+    steps.filter(|(_, step)| step["status"] == "completed").map(|(id, _)| id.clone()).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn kills() -> u32 {
+    env::var("RATCHET_KILLS").ok().map_or(KILLS, |text| text.parse().expect("RATCHET_KILLS is a number"))
+}
+
+/// The generator `SplitMix64`: the same seed gives the same moments.
+struct Random(u64);
+
+impl Random {
+    #[expect(clippy::print_stdout, reason = "a failing seed is repeated")]
+    fn seeded(test: &str) -> Self {
+        let given = env::var("RATCHET_SEED").ok().map(|text| text.parse().expect("RATCHET_SEED is a number"));
+        let seed = given.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            u64::from(now.subsec_nanos()) ^ now.as_secs()
+        });
+        println!("{test}: RATCHET_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
