@@ -1,6 +1,5 @@
 use clap::Args;
 use ratchet_core::{execution::ExecutionRow, status::ExecutionStatus};
-use ratchet_engine::ports::StateStore;
 use ratchet_local::lock::EngineLock;
 
 use crate::{

@@ -2,7 +2,9 @@
 
 mod errors;
 mod help;
+mod interrupts;
 mod runs;
+mod terminal;
 
 use ratchet_tests::world::{Done, World};
 use regex::Regex;

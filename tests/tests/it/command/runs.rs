@@ -47,7 +47,7 @@ steps:
   - id: breaks
     type: shell
     command: |
-      echo before
+      echo before >&2
       echo 'it broke' >&2
       exit 3
   - id: after
@@ -144,4 +144,48 @@ fn until_and_only_leave_the_rest_out() {
     };
     assert_eq!(statuses(&["run", ".", "--json", "--until", "count"]), ["completed", "completed", "skipped"]);
     assert_eq!(statuses(&["run", ".", "--json", "--only", "greet"]), ["completed", "skipped", "skipped"]);
+}
+
+#[test]
+fn the_log_is_structured_and_names_what_it_is_about() {
+    let world = world(GREETING);
+    let done = world.ratchet(["run", ".", "--quiet", "--log", "ratchet=info", "--log-format", "json"]).expect_code(0);
+    let lines: Vec<Value> = done.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of_count: Vec<&Value> = lines.iter().filter(|line| line["step"] == "count").collect();
+    assert_eq!(of_count.len(), 2, "claimed and succeeded: {}", done.stderr);
+    assert!(of_count.iter().all(|line| line["attempt"] == 1 && line["execution"].is_string()), "{of_count:#?}");
+    assert_eq!(of_count[1]["status"], "completed");
+}
+
+#[test]
+fn a_run_joins_the_callers_trace_and_its_steps_see_it() {
+    let mut world =
+        world(&GREETING.replace("command: wc -c < card.txt", "command: echo \"$TRACEPARENT\" >&2; wc -c < card.txt"));
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    world.variables.push(("TRACEPARENT".to_owned(), format!("00-{trace}-b7ad6b7169203331-01")));
+    world.ratchet(["run", ".", "--quiet"]).expect_code(0);
+    let seen = world.ratchet(["logs", "last", "count"]).expect_code(0).stdout;
+    assert!(seen.contains(&format!("00-{trace}-")) && !seen.contains("b7ad6b7169203331"), "{seen}");
+}
+
+#[test]
+fn many_steps_and_children_do_not_flood() {
+    let steps: String =
+        (0..80).map(|n| format!("  - {{ id: s{n}, type: assert, needs: [], condition: 1 < 2 }}\n")).collect();
+    let fan = "  - { id: fan, type: template, foreach: range(200), template: \"{{ item }}\" }\n";
+    let world = world(&format!("name: many\nversion: \"1\"\nsteps:\n{steps}{fan}"));
+    let done = world.ratchet(["run", "."]).expect_code(0);
+    let lines = done.stdout.lines().count();
+    assert!(lines < 120, "{lines} lines:\n{}", done.stdout);
+    assert!(done.stdout.contains("200/200 done"), "{}", done.stdout);
+    let state: Value = serde_json::from_str(&world.ratchet(["status", "--json"]).expect_code(0).stdout).expect("JSON");
+    assert_eq!(state["steps"]["fan"]["children"], serde_json::json!({ "count": 200, "completed": 200 }));
+}
+
+#[test]
+fn logs_are_followed_to_the_end() {
+    let world = world(GREETING);
+    world.ratchet(["run", ".", "--quiet"]).expect_code(0);
+    let followed = world.ratchet(["logs", "last", "-f"]).expect_code(0);
+    assert_eq!(followed.stdout, "count | 11\n");
 }
