@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io, process,
     sync::{Mutex, PoisonError},
+    thread,
 };
 
 use rustix::process::{Pid, WaitOptions};
@@ -26,10 +27,23 @@ impl Mark {
     }
 
     fn is_on(&self, pid: i32) -> bool {
-        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+        let Some(environment) = environment(pid) else { return false };
         let entries: BTreeSet<&[u8]> = environment.split(|byte| *byte == 0).collect();
         self.0.len() == Self::NAMES.len() && self.0.iter().all(|entry| entries.contains(entry.as_bytes()))
     }
+}
+
+/// A process's environment. For a moment, while a process becomes another program, it is empty: so it is read again before that is believed.
+fn environment(pid: i32) -> Option<Vec<u8>> {
+    const READINGS: usize = 3;
+    for _ in 0..READINGS {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        if !environment.is_empty() {
+            return Some(environment);
+        }
+        thread::yield_now();
+    }
+    None
 }
 
 /// The processes that runners in this process started and wait for. They are nobody's leavings.
@@ -39,8 +53,8 @@ static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 pub(crate) struct Family {
     group: Option<Pid>,
     mark: Mark,
-    /// Those that were found outside the group: some of them will be this process's own zombies.
-    found: Mutex<BTreeSet<i32>>,
+    /// Those that were found outside the group, with the time of their start: a number alone may be another process's later.
+    found: Mutex<BTreeSet<(i32, u64)>>,
     is_over: bool,
 }
 
@@ -76,14 +90,26 @@ impl Family {
         if let Some(group) = self.group {
             let _ = rustix::process::kill_process_group(group, signal);
         }
-        for pid in self.strays() {
+        for pid in self.look().living {
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
     /// Whether a process of the family lives, the program itself having ended. Those that ended are waited for where that falls to this process.
     pub(crate) fn is_alive(&self) -> bool {
-        self.group_is_alive() || !self.strays().is_empty()
+        if self.group_is_alive() {
+            return true;
+        }
+        loop {
+            let found = self.look();
+            if !found.living.is_empty() {
+                return true;
+            }
+            // What has just ended may have left orphans that came to this process after it looked.
+            if !found.some_ended {
+                return false;
+            }
+        }
     }
 
     fn group_is_alive(&self) -> bool {
@@ -93,28 +119,42 @@ impl Family {
         rustix::process::test_kill_process_group(group).is_ok()
     }
 
-    /// Living processes that left the group and carry the mark.
-    fn strays(&self) -> Vec<Pid> {
-        let mut strays = Vec::new();
+    /// Looks for processes that left the group and carry the mark. What was one of them stays one to its end, also while it ends and its environment
+    /// can no longer be read.
+    fn look(&self) -> Strays {
+        let mut strays = Strays { living: Vec::new(), some_ended: false };
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         for pid in candidates() {
             if started().contains(&pid) {
                 continue;
             }
-            let (Some(stat), Some(id)) = (Stat::of(pid), Pid::from_raw(pid)) else { continue };
+            let (Some(stat), Some(id)) = (Stat::of(pid), Pid::from_raw(pid)) else {
+                // Its orphans were in a list of all processes, and are not in one of children.
+                strays.some_ended |= adopts_orphans();
+                continue;
+            };
+            let is_known = known.contains(&(pid, stat.started));
             if stat.is_zombie {
                 // A known stray came to this process as an orphan, and so did what had a session of its own: nobody else waits for either.
                 let is_orphan = || Stat::of(own_id()).is_some_and(|own| own.session != stat.session);
-                if stat.parent == own_id() && (known.remove(&pid) || is_orphan()) {
+                if stat.parent == own_id() && (is_known || is_orphan()) {
                     let _ = rustix::process::waitpid(Some(id), WaitOptions::NOHANG);
+                    strays.some_ended = true;
                 }
-            } else if self.mark.is_on(pid) {
-                known.insert(pid);
-                strays.push(id);
+            } else if is_known || self.mark.is_on(pid) {
+                known.insert((pid, stat.started));
+                strays.living.push(id);
             }
         }
         strays
     }
+}
+
+/// What was found outside the group.
+struct Strays {
+    living: Vec<Pid>,
+    /// Whether a process ended while they were looked for.
+    some_ended: bool,
 }
 
 impl Drop for Family {
@@ -152,11 +192,11 @@ fn candidates() -> Vec<i32> {
 /// The children of this process, where the kernel tells.
 fn children() -> Option<Vec<i32>> {
     let mut children = Vec::new();
-    for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {
-        match fs::read_to_string(thread.path().join("children")) {
+    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        match fs::read_to_string(task.path().join("children")) {
             Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
             // The thread ended meanwhile; its children moved to another one.
-            Err(_) if !thread.path().exists() => {}
+            Err(_) if !task.path().exists() => {}
             Err(_) => return None,
         }
     }
@@ -183,6 +223,8 @@ struct Stat {
     is_zombie: bool,
     parent: i32,
     session: i32,
+    /// Clock ticks from the machine's start.
+    started: u64,
 }
 
 impl Stat {
@@ -193,7 +235,8 @@ impl Stat {
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        Some(Self { is_zombie: state == "Z", parent, session })
+        let started = fields.nth(15)?.parse().ok()?;
+        Some(Self { is_zombie: state == "Z", parent, session, started })
     }
 }
 

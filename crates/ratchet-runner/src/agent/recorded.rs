@@ -361,4 +361,15 @@ mod tests {
         })
         .await;
     }
+
+    #[test]
+    fn every_recording_that_ships_with_a_workflow_can_be_played() {
+        let workflows = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workflows");
+        for workflow in fs::read_dir(workflows).unwrap().flatten() {
+            let folder = workflow.path().join("recording");
+            if folder.exists() {
+                RecordedAgent::open(&folder).unwrap();
+            }
+        }
+    }
 }
