@@ -155,7 +155,7 @@ impl CommandError {
             Self::NoLog { .. } => "RT-0408",
             Self::Render { .. } => "RT-0409",
             Self::BrokenHistory { .. } => "RT-0410",
-            Self::NotReplayed { .. } => "RT-0417",
+            Self::NotReplayed { .. } => "RT-0418",
             Self::Definition { .. } => "RT-0411",
             Self::KeyTaken { .. } => "RT-0412",
             Self::Output(_) => "RT-0413",
