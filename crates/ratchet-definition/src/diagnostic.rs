@@ -20,8 +20,11 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A span that begins or ends within a character is widened to whole ones.
     pub(crate) fn new(mistake: Mistake, source: Arc<Source>) -> Self {
-        Self { mistake, source }
+        let start = source.text.floor_char_boundary(mistake.span.start);
+        let end = source.text.ceil_char_boundary(mistake.span.end).max(start);
+        Self { mistake: Mistake { span: start..end, ..mistake }, source }
     }
 
     /// Stable, `RT-nnnn`; its page is `docs/errors/RT-nnnn.md`.
@@ -201,7 +204,7 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// A file's text as it is shown, and where its lines begin.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct Source {
     name: String,
     text: String,
@@ -209,12 +212,17 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// `hidden` are parts that must not be shown, such as keys that stand in the text by mistake.
+    /// `hidden` are parts that must not be shown, in order, such as keys that stand in the text by mistake.
     pub(crate) fn new(name: String, text: &str, hidden: &[Range<usize>]) -> Self {
-        let mut shown = text.to_owned();
+        let mut shown = String::with_capacity(text.len());
+        let mut from = 0;
         for part in hidden {
-            shown.replace_range(part.clone(), &"*".repeat(part.len()));
+            shown.push_str(&text[from..part.start]);
+            // Places stay what they are: a star for each byte, and the lines are kept.
+            shown.extend(text[part.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }));
+            from = part.end;
         }
+        shown.push_str(&text[from..]);
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { name, text: shown, lines }
     }
@@ -246,6 +254,13 @@ impl Source {
         let start = span.start.saturating_sub(width / 2).max(line.start);
         let end = (start + width).min(line.end).max(span.start);
         self.text.ceil_char_boundary(start)..self.text.floor_char_boundary(end)
+    }
+}
+
+impl fmt::Debug for Source {
+    /// The text would bury what it is printed with: there is one for each finding.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

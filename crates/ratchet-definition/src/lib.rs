@@ -22,3 +22,6 @@ pub mod schema;
 pub mod shape;
 mod template;
 pub mod yaml;
+
+#[cfg(test)]
+mod work;

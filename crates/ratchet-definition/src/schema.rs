@@ -92,7 +92,7 @@ fn object(
 fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
     match of {
         Shape::Any => json!({}),
-        Shape::Object => json!({ "type": "object" }),
+        Shape::Object | Shape::MapLater => json!({ "type": "object" }),
         Shape::Text | Shape::Template => json!({ "type": "string" }),
         Shape::Scalar | Shape::ScalarTemplate => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Expression => json!({ "type": ["string", "boolean"] }),
@@ -132,8 +132,9 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "$ref": format!("#/$defs/{}", inner.definition) })
         }
         Shape::OneOf(shapes) => {
-            let any: Vec<Value> = shapes.iter().map(|inner| shape(inner, definitions)).collect();
-            json!({ "anyOf": any })
+            let now = shapes.iter().filter(|inner| !matches!(inner, Shape::MapLater));
+            let mut any: Vec<Value> = now.map(|inner| shape(inner, definitions)).collect();
+            if any.len() == 1 { any.remove(0) } else { json!({ "anyOf": any }) }
         }
         Shape::Step => json!({ "$ref": "#/$defs/step" }),
     }
@@ -141,4 +142,38 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
 
 fn name(kind: NameKind) -> Value {
     json!({ "type": "string", "pattern": kind.pattern(), "maxLength": NAME_LENGTH_MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_is_what_it_was() {
+        insta::assert_json_snapshot!(json_schema());
+    }
+
+    #[test]
+    fn every_property_is_described_and_every_reference_leads_somewhere() {
+        fn walk(schema: &Value, root: &Value, seen: &mut u32) {
+            if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
+                assert!(root.pointer(&target[1..]).is_some(), "{target}");
+            }
+            if schema.get("additionalProperties") == Some(&json!(false)) {
+                for (name, property) in schema["properties"].as_object().expect("properties") {
+                    assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{name}");
+                    *seen += 1;
+                }
+            }
+            match schema {
+                Value::Object(map) => map.values().for_each(|inner| walk(inner, root, seen)),
+                Value::Array(list) => list.iter().for_each(|inner| walk(inner, root, seen)),
+                _ => {}
+            }
+        }
+        let schema = json_schema();
+        let mut seen = 0;
+        walk(&schema, &schema, &mut seen);
+        assert!(seen > 100, "{seen}");
+    }
 }

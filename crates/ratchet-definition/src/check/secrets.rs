@@ -32,36 +32,67 @@ const KEY_SHAPES: &[KeyShape] = &[
 
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// Reports what looks like a secret, comments included, and returns what no report may show.
+/// No key is longer. What goes on is cut there, so that a text that is one long word takes no more time than another.
+const KEY_LENGTH_MAX: usize = 512;
+
+/// The line that begins a private key is no longer than this.
+const HEAD_LENGTH_MAX: usize = 80;
+
+/// More secrets than this in one file are hidden like the others, and not reported one by one.
+const REPORTED_MAX: usize = 100;
+
+/// Reports what looks like a secret, comments included, and returns what no report may show, in order and without overlaps.
 pub(crate) fn check(text: &str, report: &mut Report) -> Vec<Range<usize>> {
-    let mut hidden = Vec::new();
-    let mut found = |kind: &str, at: Range<usize>, secret: Range<usize>| {
-        hidden.push(secret);
-        let help = "remove it and have it revoked: whoever sees the file has it. Pass it in the environment of the \
-                    command that needs it";
-        report.error("RT-0043", at, format!("{kind} stands in the text"), help.to_owned());
-    };
+    let mut found = private_keys(text);
     for shape in KEY_SHAPES {
         for (start, _) in text.match_indices(shape.prefix) {
             let part_of_a_word = text[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
             let body = start + shape.prefix.len();
-            let length =
-                text[body..].bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')).count();
+            let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            let length = text.as_bytes()[body..].iter().take(KEY_LENGTH_MAX).take_while(|byte| is_of_key(byte)).count();
             let end = body + length;
             if !part_of_a_word && length >= shape.least && is_random(&text[body..end]) {
-                found(shape.kind, start..end, body..end);
+                found.push(Secret { kind: shape.kind, at: start..end, hidden: body..end });
             }
         }
     }
-    for (start, _) in text.match_indices("-----BEGIN ") {
-        let rest = &text[start..];
-        let Some(head) = rest.lines().next().and_then(|line| line.find(PRIVATE_KEY)) else { continue };
+    found.sort_by_key(|secret| secret.hidden.start);
+    let help = "remove it and have it revoked: whoever sees the file has it. Pass it in the environment of the \
+                command that needs it";
+    for secret in found.iter().take(REPORTED_MAX) {
+        report.error("RT-0043", secret.at.clone(), format!("{} stands in the text", secret.kind), help.to_owned());
+    }
+    let mut hidden: Vec<Range<usize>> = Vec::with_capacity(found.len());
+    for secret in found {
+        match hidden.last_mut() {
+            Some(last) if secret.hidden.start <= last.end => last.end = last.end.max(secret.hidden.end),
+            _ => hidden.push(secret.hidden),
+        }
+    }
+    hidden
+}
+
+struct Secret {
+    kind: &'static str,
+    at: Range<usize>,
+    hidden: Range<usize>,
+}
+
+fn private_keys(text: &str) -> Vec<Secret> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(start) = text[from..].find("-----BEGIN ").map(|at| from + at) {
+        let limit = text.floor_char_boundary(start + HEAD_LENGTH_MAX);
+        let Some(head) = text[start..limit].lines().next().and_then(|line| line.find(PRIVATE_KEY)) else {
+            from = start + 1;
+            continue;
+        };
         let body = start + head + PRIVATE_KEY.len();
         let end = text[body..].find("-----END").map_or(text.len(), |end| body + end);
-        found("a private key", start..body, body..end);
+        found.push(Secret { kind: "a private key", at: start..body, hidden: body..end });
+        from = end;
     }
-    hidden.sort_by_key(|part| part.start);
-    hidden
+    found
 }
 
 /// Whether it looks drawn at random, as keys are and the placeholders of examples are not.
@@ -74,7 +105,10 @@ fn is_random(body: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::work::at_most;
 
     #[test]
     fn keys_are_told_from_what_only_begins_like_one() {
@@ -97,6 +131,16 @@ mod tests {
             let mut report = Report::default();
             let hidden = check(&text, &mut report);
             assert_eq!((hidden.len(), report.into_mistakes().len()), (expected, expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_nothing_but_beginnings_takes_no_more_time_than_another() {
+        for piece in
+            [String::from("AKIAghp_sk-ant-b4Rk9ZpQ2m"), "-----BEGIN ".into(), format!("-----BEGIN {PRIVATE_KEY}")]
+        {
+            let text = piece.repeat((2 << 20) / piece.len());
+            at_most(Duration::from_secs(10), &piece, || check(&text, &mut Report::default()));
         }
     }
 }

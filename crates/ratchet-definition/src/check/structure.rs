@@ -34,6 +34,12 @@ pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Rep
         | Shape::ScalarTemplate
         | Shape::Boolean
         | Shape::Expression => true,
+        Shape::MapLater => {
+            let message =
+                format!("{what} with names is part of the language, and this version does not support it yet");
+            report.error("RT-0018", node.head(), message, None);
+            false
+        }
         Shape::Integer(least, most) => check_integer(node, *least, *most, what, report),
         Shape::Number(least) => check_number(node, *least, what, report),
         Shape::Duration(least) => check_duration(node, *least, what, report),
@@ -92,7 +98,9 @@ fn accepts(shape: &Shape, node: &Node) -> bool {
         Shape::Number(_) => is_number,
         Shape::Duration(_) => is_text || is_number,
         Shape::List(..) => matches!(node.content, Content::List(_)),
-        Shape::Object | Shape::Map(..) | Shape::Record(_) | Shape::Step => matches!(node.content, Content::Map(_)),
+        Shape::Object | Shape::Map(..) | Shape::MapLater | Shape::Record(_) | Shape::Step => {
+            matches!(node.content, Content::Map(_))
+        }
         Shape::OneOf(shapes) => shapes.iter().any(|shape| accepts(shape, node)),
     }
 }
@@ -119,12 +127,15 @@ pub(crate) fn described(shape: &Shape) -> String {
             Shape::Name(_) => "a list of names".into(),
             _ => "a list".into(),
         },
-        Shape::Object | Shape::Map(..) => "a map of names to values".into(),
+        Shape::Object | Shape::Map(..) | Shape::MapLater => "a map of names to values".into(),
         Shape::Record(record) => {
             let names = record.fields.iter().filter(|field| field.support == Support::Now).map(|field| field.name);
             format!("a map with {}", listed(names))
         }
-        Shape::OneOf(shapes) => shapes.iter().map(described).collect::<Vec<_>>().join(", or "),
+        Shape::OneOf(shapes) => {
+            let now = shapes.iter().filter(|shape| !matches!(shape, Shape::MapLater));
+            now.map(described).collect::<Vec<_>>().join(", or ")
+        }
         Shape::Step => "a step: a map with `id`, `type` and the fields of its type".into(),
     }
 }

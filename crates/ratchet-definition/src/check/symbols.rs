@@ -101,7 +101,7 @@ impl<'tree> StepSymbol<'tree> {
     pub(crate) fn always_gives(&self) -> &'static [&'static str] {
         match self.step_type {
             Some("claude_code") => AGENT_OUTPUTS,
-            Some("template") if self.node.get("output").is_some() => &["file"],
+            Some("template") if self.node.get("output").is_some() => &["text", "file"],
             Some("template") => &["text"],
             _ => &[],
         }

@@ -128,18 +128,8 @@ impl<'tree> Lowering<'_, 'tree> {
     }
 
     fn inputs(&mut self, of: &'tree Node, context: Context<'tree>) -> StepInputs {
-        match of.get("inputs").map(|node| &node.content) {
-            Some(Content::Map(entries)) => StepInputs::Named(
-                entries
-                    .iter()
-                    .filter_map(|entry| Some((entry.key.text.clone(), self.typed_template(&entry.value, context)?)))
-                    .collect(),
-            ),
-            Some(Content::List(items)) => {
-                StepInputs::Files(items.iter().filter_map(|item| self.file_pattern(item, context)).collect())
-            }
-            Some(Content::Scalar(_)) | None => StepInputs::Files(Vec::new()),
-        }
+        let files = of.get("inputs").map(Node::items).unwrap_or_default();
+        StepInputs::Files(files.iter().filter_map(|file| self.file_pattern(file, context)).collect())
     }
 
     fn file_pattern(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ratchet_core::workflow::Template> {

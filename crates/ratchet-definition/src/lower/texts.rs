@@ -25,15 +25,6 @@ impl<'tree> Lowering<'_, 'tree> {
         Some(value)
     }
 
-    /// A template that keeps the type of a number or a boolean.
-    pub(super) fn typed_template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
-        let scalar = node.scalar()?;
-        if scalar.kind == Kind::Text {
-            return self.template(node, context);
-        }
-        Some(Template { source: format!("{{{{ {} }}}}", node.to_json()), uses: Uses::default() })
-    }
-
     /// An expression.
     pub(super) fn expression(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Expression> {
         let scalar = node.scalar()?;

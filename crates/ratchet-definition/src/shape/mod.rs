@@ -93,6 +93,8 @@ pub enum Shape {
     List(&'static Self, ListLength),
     /// Values of one shape by name.
     Map(NameKind, &'static Self),
+    /// A map, which is a part of the language that this version refuses.
+    MapLater,
     /// A map with known names.
     Record(&'static Record),
     /// The first of these that fits the kind of the value.

@@ -62,11 +62,8 @@ pub static COMMON_STEP_FIELDS: &[Field] = &[
     ),
     Field::optional(
         "inputs",
-        &Shape::OneOf(&[
-            Shape::List(&Shape::Template, ListLength::Any),
-            Shape::Map(NameKind::Identifier, &Shape::ScalarTemplate),
-        ]),
-        "What the step reads: a list of files or globs, or values by name.",
+        &Shape::OneOf(&[Shape::List(&Shape::Template, ListLength::Any), Shape::MapLater]),
+        "The files that the step reads: paths and globs.",
     ),
     Field::optional(
         "outputs",

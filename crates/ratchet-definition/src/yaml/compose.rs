@@ -7,7 +7,7 @@ use std::{
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::{Content, Entry, Key, Kind, Node, Scalar, Style, scalar::resolve};
+use super::{Content, Entry, Key, Kind, Node, Scalar, Style, allowance::Allowance, offsets::Offsets, scalar::resolve};
 use crate::mistake::Mistake;
 
 /// How much a text may hold. What is beyond ends in a mistake before it takes memory or time.
@@ -19,13 +19,15 @@ pub struct Limits {
     pub depth: usize,
     /// Of the tree, with all that aliases stand for.
     pub values: usize,
+    /// Of one scalar, or one list or map in brackets, in characters: the parser reads it whole before it tells of it.
+    pub piece: usize,
     /// Of the scalars that aliases stand for, together.
     pub alias_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 10 * 1024 * 1024, depth: 100, values: 500_000, alias_bytes: 10 * 1024 * 1024 }
+        Self { bytes: 10 * 1024 * 1024, depth: 100, values: 500_000, piece: 1 << 20, alias_bytes: 10 * 1024 * 1024 }
     }
 }
 
@@ -104,12 +106,25 @@ impl<'text> Composer<'text> {
     }
 
     fn run(&mut self) -> Result<(), Mistake> {
-        let mut parser = Parser::new_from_str(self.text);
+        let allowance = Allowance::default();
+        let mut parser = Parser::new_from_iter(allowance.meter(self.text, self.limits.piece));
         while let Some(event) = parser.next_event() {
+            if allowance.is_spent() {
+                return Err(self.too_long(&allowance));
+            }
             let (event, span) = event.map_err(|error| self.refused(&error))?;
             self.take(event, span)?;
+            allowance.renew(self.limits.piece);
         }
         Ok(())
+    }
+
+    fn too_long(&self, allowance: &Allowance) -> Mistake {
+        let megabytes = self.limits.piece >> 20;
+        let message = format!("one text, or one list or map in brackets, is longer than {megabytes} MB");
+        let at = self.offsets.byte(self.text, allowance.begun_at());
+        Mistake::error("RT-0004", message, self.character_at(at))
+            .with_help("move it into a file of its own that a step reads")
     }
 
     /// What the parser refused, with a help for what people do most.
@@ -406,30 +421,5 @@ fn style_of(style: ScalarStyle) -> Style {
         ScalarStyle::DoubleQuoted => Style::Double,
         ScalarStyle::Literal => Style::Literal,
         ScalarStyle::Folded => Style::Folded,
-    }
-}
-
-/// Turns the parser's places, which count characters, into bytes.
-struct Offsets {
-    /// The byte of every `STRIDE`th character; empty for a text of which each character is a byte.
-    marks: Vec<usize>,
-}
-
-const STRIDE: usize = 64;
-
-impl Offsets {
-    fn new(text: &str) -> Self {
-        if text.is_ascii() {
-            return Self { marks: Vec::new() };
-        }
-        Self { marks: text.char_indices().step_by(STRIDE).map(|(byte, _)| byte).collect() }
-    }
-
-    fn byte(&self, text: &str, character: usize) -> usize {
-        if self.marks.is_empty() {
-            return character.min(text.len());
-        }
-        let Some(mark) = self.marks.get(character / STRIDE) else { return text.len() };
-        text[*mark..].char_indices().nth(character % STRIDE).map_or(text.len(), |(byte, _)| mark + byte)
     }
 }

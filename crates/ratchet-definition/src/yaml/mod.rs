@@ -3,7 +3,9 @@
 //! Whatever the text is, [`parse`] ends soon and in bounded memory: the size of the text, the depth of its nesting and the number of values that
 //! its aliases may stand for are limited ([`Limits`]).
 
+mod allowance;
 mod compose;
+mod offsets;
 mod positions;
 mod scalar;
 mod tree;

@@ -1,8 +1,9 @@
 //! What a text becomes, and how each kind of bad text ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
+use crate::work::at_most;
 
 fn tree(text: &str) -> Node {
     let (node, mistakes) = parse(text, Limits::default());
@@ -117,18 +118,15 @@ fn hostile_texts_end_soon() {
         ("10 MB of values", ten_megabytes("- x\n"), "RT-0004"),
         ("10 MB of one key", ten_megabytes("a: 1\n"), "RT-0004"),
         ("10 MB of flow", format!("[{}", ten_megabytes("x, ")), "RT-0004"),
-        ("10 MB of quotes", format!("'{}", ten_megabytes("''")[2..].to_owned()), "RT-0001"),
+        ("10 MB of quotes", format!("'{}", ten_megabytes("''")[2..].to_owned()), "RT-0004"),
         ("10 MB of anchors", ten_megabytes("- &a 1\n"), "RT-0004"),
         ("10 MB of question marks", ten_megabytes("? "), "RT-0003"),
         ("10 MB of exclamation marks", ten_megabytes("!a "), "RT-0001"),
         ("11 MB", "x".repeat(11 << 20), "RT-0002"),
     ];
     for (name, text, code) in cases {
-        let start = Instant::now();
-        let (_, mistakes) = parse(&text, Limits::default());
-        let took = start.elapsed();
+        // Ten times what it takes in a debug build; what is quadratic takes a thousand times as long.
+        let (_, mistakes) = at_most(Duration::from_secs(20), name, || parse(&text, Limits::default()));
         assert!(mistakes.iter().any(|mistake| mistake.code == code), "{name}: {:?}", mistakes.first());
-        // Generous, because it is a debug build on a machine that others use; what is quadratic takes minutes.
-        assert!(took < Duration::from_secs(20), "{name} took {took:?}");
     }
 }
