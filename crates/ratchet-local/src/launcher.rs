@@ -389,9 +389,11 @@ mod tests {
         bench.launch("quick").await;
         assert_eq!(bench.runner.started.load(Ordering::SeqCst), 1);
 
+        assert_eq!((bench.launcher.running(&run_id()), bench.launcher.unsettled(&run_id())), (0, 1));
         assert_eq!(bench.state("quick").await, TaskState::Alive);
         assert_eq!(bench.report().await, first, "who asks gets the report again");
         bench.launcher.acknowledge(&key("quick"), 1);
+        assert_eq!(bench.launcher.unsettled(&run_id()), 0);
         assert_eq!(bench.state("quick").await, TaskState::Gone);
         assert!(bench.events.try_next().is_none());
         bench.launch("quick").await;

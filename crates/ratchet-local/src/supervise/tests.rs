@@ -64,6 +64,7 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let built = std::env::current_exe().unwrap();
         let built = built.ancestors().nth(2).unwrap().join("examples/supervised");
+        assert!(built.exists(), "the example is built with the tests of this crate");
         // Where every user can reach it.
         fs::copy(built, folder.path().join("supervised")).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
