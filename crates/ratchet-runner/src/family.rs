@@ -49,6 +49,9 @@ fn environment(pid: i32) -> Option<Vec<u8>> {
 /// The processes that runners in this process started and wait for. They are nobody's leavings.
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
+/// Groups that were killed with nobody left to wait for their end: the next attempt does.
+static ABANDONED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
 /// A program and all that descends from it. Dropped before its end, it is killed.
 pub(crate) struct Family {
     group: Option<Pid>,
@@ -97,7 +100,7 @@ impl Family {
 
     /// Whether a process of the family lives, the program itself having ended. Those that ended are waited for where that falls to this process.
     pub(crate) fn is_alive(&self) -> bool {
-        if self.group_is_alive() {
+        if self.group.is_some_and(is_alive) {
             return true;
         }
         loop {
@@ -112,16 +115,10 @@ impl Family {
         }
     }
 
-    fn group_is_alive(&self) -> bool {
-        let Some(group) = self.group else { return false };
-        // What is left of the group came to us when its parent ended, if we adopt orphans.
-        while let Ok(Some(_)) = rustix::process::waitpgid(group, WaitOptions::NOHANG) {}
-        rustix::process::test_kill_process_group(group).is_ok()
-    }
-
     /// Looks for processes that left the group and carry the mark. What was one of them stays one to its end, also while it ends and its environment
     /// can no longer be read.
     fn look(&self) -> Strays {
+        abandoned().retain(|group| is_alive(*group));
         let mut strays = Strays { living: Vec::new(), some_ended: false };
         let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         for pid in candidates() {
@@ -150,6 +147,12 @@ impl Family {
     }
 }
 
+/// Whether a process of a group lives whose head has ended. What ended of it is waited for: it came to this process with the end of its parent.
+fn is_alive(group: Pid) -> bool {
+    while let Ok(Some(_)) = rustix::process::waitpgid(group, WaitOptions::NOHANG) {}
+    rustix::process::test_kill_process_group(group).is_ok()
+}
+
 /// What was found outside the group.
 struct Strays {
     living: Vec<Pid>,
@@ -162,6 +165,7 @@ impl Drop for Family {
         self.parent_ended();
         if !self.is_over {
             self.signal(Signal::Kill);
+            abandoned().extend(self.group);
         }
     }
 }
@@ -216,6 +220,10 @@ fn own_id() -> i32 {
 
 fn started() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn abandoned() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    ABANDONED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What `/proc` says of a process.

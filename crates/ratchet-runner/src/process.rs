@@ -441,10 +441,13 @@ mod tests {
             assert_eq!((ended.reason, ended.code()), (case.reason, case.code), "{script}: {}", heard.text);
             assert!(began.elapsed() < LONG / 4, "{script} took {:?}", began.elapsed());
             assert_eq!(marked(&Mark::of(&environment(&attempt))), Vec::<i32>::new(), "{script} left processes");
-            // Others may run their own processes beside this test: theirs are waited for soon.
+            // Where all tests are in one process, the others' leavings are waited for by whoever runs next.
             let reaped = async {
                 while !zombies().is_empty() {
-                    tokio::task::yield_now().await;
+                    let (_sender, stop) = watch::channel(None);
+                    let (next, _) = watch::channel(None);
+                    let mut heard = Heard { text: String::new(), stop: next, when_ready: None, satisfied_by: None };
+                    run(bash("true", "next"), limits, stop, &mut heard).await.unwrap();
                 }
             };
             timeout(LONG / 4, reaped).await.unwrap_or_else(|_| panic!("{script} left the zombies {:?}", zombies()));
@@ -537,6 +540,7 @@ mod tests {
         };
         timeout(LONG / 4, gone).await.expect("what a dropped run started is killed");
         drop(sender);
+        check(&[ends("true", 0)]).await;
     }
 
     #[tokio::test]
