@@ -3,7 +3,12 @@
 use std::ops::Range;
 
 use crate::{
-    check::{reach::Reach, report::Report, structure::shown, symbols::Symbols},
+    check::{
+        reach::Reach,
+        report::Report,
+        structure::shown,
+        symbols::{DeclaredOutputs, Symbols},
+    },
     parsed::Reference,
 };
 
@@ -14,8 +19,8 @@ pub(crate) struct Context<'tree> {
     pub(crate) step: Option<usize>,
     /// Whether `item` and `index` are there.
     pub(crate) item: bool,
-    /// For an output of a step: the names of the outputs above it. With them come what the process gave.
-    pub(crate) own_outputs: Option<&'tree [(&'tree str, bool)]>,
+    /// For an output of a step: the step's outputs, and how many of them stand above it. With them come what the process gave.
+    pub(crate) own_outputs: Option<(&'tree DeclaredOutputs<'tree>, usize)>,
     /// Whether no step has run yet, as for the variables of the workflow.
     pub(crate) before_steps: bool,
 }
@@ -60,18 +65,18 @@ impl<'tree> Resolver<'_, 'tree> {
         let root = names[0].text.as_str();
         let root_at = || at(&names[0].span);
         let second = names.get(1);
-        if let Some(outputs) = context.own_outputs {
-            if let Some((_, file)) = outputs.iter().find(|(name, _)| *name == root) {
-                return Meaning::Value { file: *file };
+        if let Some((outputs, above)) = context.own_outputs {
+            if let Some(file) = outputs.is_file(root, above) {
+                return Meaning::Value { file };
             }
             if root == "outputs"
                 && let Some(name) = second
             {
-                if let Some((_, file)) = outputs.iter().find(|(known, _)| *known == name.text) {
-                    return Meaning::Value { file: *file };
+                if let Some(file) = outputs.is_file(&name.text, above) {
+                    return Meaning::Value { file };
                 }
                 let message = format!("no output `{}` stands above this one", shown(&name.text));
-                let help = self.report.nearest.help(&name.text, outputs.iter().map(|(known, _)| *known));
+                let help = self.report.nearest.help(&name.text, outputs.names.iter().take(above).copied());
                 self.report.error("RT-0036", at(&name.span), message, help);
                 return Meaning::Unknown;
             }
@@ -148,7 +153,7 @@ impl<'tree> Resolver<'_, 'tree> {
         if let Some(field) = names.get(1) {
             if !STEP_FIELDS.contains(&field.text.as_str()) {
                 let message = format!("a step has no `{}`", shown(&field.text));
-                let help = if step.gives().contains(&field.text.as_str()) {
+                let help = if step.has_output(&field.text) {
                     Some(format!("write `{}.outputs.{}`", step.id, field.text))
                 } else {
                     self.report.nearest.help(&field.text, STEP_FIELDS.iter().copied())
@@ -158,7 +163,7 @@ impl<'tree> Resolver<'_, 'tree> {
                 && let Some(output) = names.get(2)
             {
                 // Of a step whose type nobody knows, nobody knows what it gives.
-                if step.step_type.is_some() && !step.gives().contains(&output.text.as_str()) {
+                if step.step_type.is_some() && !step.has_output(&output.text) {
                     let message = format!("the step `{}` has no output `{}`", step.id, shown(&output.text));
                     let help = self.report.nearest.help(&output.text, step.gives());
                     let help = help.unwrap_or_else(|| format!("declare it under `outputs` of `{}`", step.id));
@@ -179,7 +184,7 @@ impl<'tree> Resolver<'_, 'tree> {
         } else if let [giver] = self.symbols.givers(name)[..] {
             Some(format!("write `{}.outputs.{name}`", giver.id))
         } else {
-            let own = context.own_outputs.unwrap_or_default().iter().map(|(name, _)| *name);
+            let own = context.own_outputs.map_or(&[][..], |(outputs, above)| &outputs.names[..above]).iter().copied();
             let known: Vec<&str> = self.symbols.ids().chain(own).chain(["inputs", "env", "execution"]).collect();
             self.report.nearest.help(name, known)
         };

@@ -32,8 +32,8 @@ const KEY_SHAPES: &[KeyShape] = &[
 
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// No key is longer. What goes on is cut there, so that a text that is one long word takes no more time than another.
-const KEY_LENGTH_MAX: usize = 512;
+/// So much of a word is looked at: a text that is one long word takes no more time than another.
+const KEY_LENGTH_MAX: usize = 128;
 
 /// The line that begins a private key is no longer than this.
 const HEAD_LENGTH_MAX: usize = 80;
@@ -45,14 +45,17 @@ const REPORTED_MAX: usize = 100;
 pub(crate) fn check(text: &str, report: &mut Report) -> Vec<Range<usize>> {
     let mut found = private_keys(text);
     for shape in KEY_SHAPES {
+        let mut looked_at = 0;
         for (start, _) in text.match_indices(shape.prefix) {
-            let part_of_a_word = text[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
+            if start < looked_at || text[..start].ends_with(|c: char| c.is_ascii_alphanumeric()) {
+                continue;
+            }
             let body = start + shape.prefix.len();
-            let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-            let length = text.as_bytes()[body..].iter().take(KEY_LENGTH_MAX).take_while(|byte| is_of_key(byte)).count();
-            let end = body + length;
-            if !part_of_a_word && length >= shape.least && is_random(&text[body..end]) {
+            let length = word_length(&text[body..], KEY_LENGTH_MAX);
+            if length >= shape.least && is_random(&text[body..body + length]) {
+                let end = body + word_length(&text[body..], usize::MAX);
                 found.push(Secret { kind: shape.kind, at: start..end, hidden: body..end });
+                looked_at = end;
             }
         }
     }
@@ -95,6 +98,12 @@ fn private_keys(text: &str) -> Vec<Secret> {
     found
 }
 
+/// How many characters of a key stand at the beginning of a text, counted as far as `most`.
+fn word_length(text: &str, most: usize) -> usize {
+    let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    text.as_bytes().iter().take(most).take_while(|byte| is_of_key(byte)).count()
+}
+
 /// Whether it looks drawn at random, as keys are and the placeholders of examples are not.
 fn is_random(body: &str) -> bool {
     let mut seen = [false; 128];
@@ -120,6 +129,7 @@ mod tests {
             (format!("key: {}{}", "AKI", "AQ7R2M9T4W8Z3X6C5"), 1),
             (format!("key: sk-ant-{body}"), 1),
             (format!("a: ghp_{body}\nb: ghp_{body}"), 2),
+            (format!("pypi-{}", body.repeat(20)), 1),
             (format!("-----BEGIN RSA {PRIVATE_KEY}\nabc\n-----END RSA {PRIVATE_KEY}"), 1),
             (format!("{}{}", "AKI", "AIOSFODNN7EXAMPLE"), 0),
             ("ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".to_owned(), 0),

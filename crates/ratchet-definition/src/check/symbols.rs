@@ -17,6 +17,24 @@ pub(crate) struct Symbols<'tree> {
     /// The steps in the order of the file: the work, `on_failure`, `finally`.
     pub(crate) steps: Vec<StepSymbol<'tree>>,
     by_id: HashMap<&'tree str, usize>,
+    /// The positions of the steps that declare an output of a name.
+    declaring: HashMap<&'tree str, Vec<usize>>,
+}
+
+/// The outputs that a step declares, in the order of the file. There may be thousands, so they are found by name without a search.
+#[derive(Debug, Default)]
+pub(crate) struct DeclaredOutputs<'tree> {
+    /// Their names.
+    pub(crate) names: Vec<&'tree str>,
+    /// By name: the position, and whether it is a file.
+    by_name: HashMap<&'tree str, (usize, bool)>,
+}
+
+impl DeclaredOutputs<'_> {
+    /// Whether this output is a file, where it is among the first `count`.
+    pub(crate) fn is_file(&self, name: &str, count: usize) -> Option<bool> {
+        self.by_name.get(name).filter(|(position, _)| *position < count).map(|(_, is_file)| *is_file)
+    }
 }
 
 /// What is known of a step before its fields are read.
@@ -32,8 +50,8 @@ pub(crate) struct StepSymbol<'tree> {
     pub(crate) step_type: Option<&'tree str>,
     /// The list that it stands in.
     pub(crate) place: Place,
-    /// What it declares to give, each with whether it is a file.
-    pub(crate) outputs: Vec<(&'tree str, bool)>,
+    /// What it declares to give.
+    pub(crate) outputs: DeclaredOutputs<'tree>,
     /// Whether it runs once for each value of a list.
     pub(crate) fans_out: bool,
 }
@@ -41,6 +59,12 @@ pub(crate) struct StepSymbol<'tree> {
 /// What a step of type `claude_code` gives without declaring it.
 const AGENT_OUTPUTS: &[&str] =
     &["response", "json", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials"];
+
+/// What a step of type `template` gives that writes a file.
+const TEMPLATE_OUTPUTS: &[&str] = &["text", "file"];
+
+/// All outputs that need no declaration.
+const ALWAYS_GIVEN: [&[&str]; 2] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS];
 
 impl<'tree> Symbols<'tree> {
     /// Reads the names of a tree whose structure was checked.
@@ -56,10 +80,14 @@ impl<'tree> Symbols<'tree> {
             .map(|(node, place)| StepSymbol::of(node, place))
             .collect();
         let mut by_id = HashMap::with_capacity(steps.len());
+        let mut declaring: HashMap<&str, Vec<usize>> = HashMap::new();
         for (position, step) in steps.iter().enumerate() {
             by_id.entry(step.id).or_insert(position);
+            for name in &step.outputs.names {
+                declaring.entry(name).or_default().push(position);
+            }
         }
-        Self { inputs, steps, by_id }
+        Self { inputs, steps, by_id, declaring }
     }
 
     /// The position of the first step of this name.
@@ -74,11 +102,13 @@ impl<'tree> Symbols<'tree> {
 
     /// The steps that give an output of this name: those that declare it, else those whose type always gives it.
     pub(crate) fn givers(&self, output: &str) -> Vec<&StepSymbol<'tree>> {
-        let with = |gives: &dyn Fn(&StepSymbol<'tree>) -> bool| {
-            self.steps.iter().filter(|step| gives(step)).collect::<Vec<_>>()
-        };
-        let declared = with(&|step| step.outputs.iter().any(|(name, _)| *name == output));
-        if declared.is_empty() { with(&|step| step.always_gives().contains(&output)) } else { declared }
+        if let Some(declaring) = self.declaring.get(output) {
+            return declaring.iter().map(|position| &self.steps[*position]).collect();
+        }
+        if !ALWAYS_GIVEN.iter().any(|names| names.contains(&output)) {
+            return Vec::new();
+        }
+        self.steps.iter().filter(|step| step.always_gives().contains(&output)).collect()
     }
 }
 
@@ -92,7 +122,13 @@ impl<'tree> StepSymbol<'tree> {
             id_span: id.map_or_else(|| node.head(), |id| id.span.clone()),
             step_type: node.get("type").and_then(Node::text).filter(|name| crate::shape::step_type(name).is_some()),
             place,
-            outputs: outputs.iter().map(|entry| (entry.key.text.as_str(), is_file_output(&entry.value))).collect(),
+            outputs: DeclaredOutputs {
+                names: outputs.iter().map(|entry| entry.key.text.as_str()).collect(),
+                by_name: (0..)
+                    .zip(outputs)
+                    .map(|(position, entry)| (entry.key.text.as_str(), (position, is_file_output(&entry.value))))
+                    .collect(),
+            },
             fans_out: node.get("foreach").is_some(),
         }
     }
@@ -101,20 +137,25 @@ impl<'tree> StepSymbol<'tree> {
     pub(crate) fn always_gives(&self) -> &'static [&'static str] {
         match self.step_type {
             Some("claude_code") => AGENT_OUTPUTS,
-            Some("template") if self.node.get("output").is_some() => &["text", "file"],
+            Some("template") if self.node.get("output").is_some() => TEMPLATE_OUTPUTS,
             Some("template") => &["text"],
             _ => &[],
         }
     }
 
+    /// Whether it gives an output of this name.
+    pub(crate) fn has_output(&self, name: &str) -> bool {
+        self.outputs.by_name.contains_key(name) || self.always_gives().contains(&name)
+    }
+
     /// Everything that it gives.
     pub(crate) fn gives(&self) -> Vec<&'tree str> {
-        self.outputs.iter().map(|(name, _)| *name).chain(self.always_gives().iter().copied()).collect()
+        self.outputs.names.iter().chain(self.always_gives()).copied().collect()
     }
 
     /// Whether this output is a file.
     pub(crate) fn gives_file(&self, output: &str) -> bool {
-        self.outputs.iter().any(|(name, is_file)| *name == output && *is_file)
+        self.outputs.is_file(output, usize::MAX) == Some(true)
             || (output == "file" && self.step_type == Some("template"))
     }
 }

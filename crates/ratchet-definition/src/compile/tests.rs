@@ -216,6 +216,7 @@ fn large_workflows_compile_soon_and_hostile_ones_end_soon() {
             format!("{head}  - {{id: a, type: template, template: '{}'}}\n", "{{ x }}".repeat(1_400_000)),
             Some(""),
         ),
+        ("many outputs", many_outputs(20_000), None),
         ("too long", "x".repeat(11 << 20), Some("RT-0002")),
     ];
     for (name, text, code) in cases {
@@ -230,6 +231,23 @@ fn large_workflows_compile_soon_and_hostile_ones_end_soon() {
             (_, Err(wrong)) => panic!("{name}\n{wrong}"),
         }
     }
+}
+
+/// A step with many outputs, each of which reads the one above, and a step that reads them all.
+fn many_outputs(count: usize) -> String {
+    let output = |n: usize| {
+        format!(
+            "      o{n}: {{type: string, from: '{}'}}\n",
+            if n == 0 { "stdout".into() } else { format!("o{}", n - 1) }
+        )
+    };
+    let reading = |n: usize| format!("{{{{ a.outputs.o{n} }}}}");
+    let outputs: String = (0..count).map(output).collect();
+    let readings: String = (0..count).map(reading).collect();
+    format!(
+        "name: w\nversion: '1'\nsteps:\n  - id: a\n    type: shell\n    command: x\n    outputs:\n{outputs}  - id: b\n    \
+         type: template\n    template: '{readings}'\n"
+    )
 }
 
 /// The codes in the strings of the sources under a folder.

@@ -10,7 +10,7 @@ use ratchet_core::{
 
 use super::{Lowering, fields};
 use crate::{
-    check::{references::Context, values::value_type},
+    check::{references::Context, symbols::DeclaredOutputs, values::value_type},
     yaml::{Content, Entry, Kind, Node},
 };
 
@@ -163,12 +163,12 @@ impl<'tree> Lowering<'_, 'tree> {
         &mut self,
         of: &'tree Node,
         context: Context<'tree>,
-        declared: &'tree [(&'tree str, bool)],
+        declared: &'tree DeclaredOutputs<'tree>,
     ) -> Vec<StepOutput> {
         let entries = of.get("outputs").map(Node::entries).unwrap_or_default();
         let mut outputs = Vec::with_capacity(entries.len());
         for (position, entry) in entries.iter().enumerate() {
-            let own_outputs = declared.get(..position);
+            let own_outputs = Some((declared, position));
             outputs.extend(self.step_output(entry, context, Context { own_outputs, ..context }));
         }
         outputs
