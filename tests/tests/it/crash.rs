@@ -24,24 +24,78 @@ const RESUMES_MAX: u32 = 20;
 #[test]
 fn a_killed_run_ends_right_and_repeats_no_recorded_step() {
     let mut random = Random::seeded("rerun");
-    let mut left = kills();
-    while left > 0 {
+    let mut hits = Hits::of_a_whole_run();
+    while hits.total() < kills() {
         let run = Run::new("rerun", random.below(2) == 0);
-        left = left.saturating_sub(run.kill_and_resume(&mut random, left));
+        run.kill_and_resume(&mut random, &mut hits);
         run.ended_right();
     }
+    hits.tell();
+    assert!(hits.in_a_step > 0, "no kill met a step in the middle, so nothing was shown");
 }
 
 #[test]
 fn with_on_lost_pause_no_effect_happens_twice() {
     let mut random = Random::seeded("pause");
-    let mut left = kills();
-    while left > 0 {
+    let mut hits = Hits::of_a_whole_run();
+    while hits.total() < kills() {
         let run = Run::new("pause", true);
-        left = left.saturating_sub(run.kill_and_resume(&mut random, left));
+        run.kill_and_resume(&mut random, &mut hits);
         for (step, times) in run.effects().by_step {
             assert_eq!(times.len(), 1, "{step} had its effect more than once: {times:?}");
         }
+    }
+    hits.tell();
+    assert!(hits.in_a_step > 0, "no kill met a step in the middle, so nothing was shown");
+}
+
+/// Which moments the kills met.
+struct Hits {
+    /// How long a run takes here, from its start to its end: kills come at any moment of it.
+    whole_run: Duration,
+    before_the_run: u32,
+    in_a_step: u32,
+    between_steps: u32,
+    after_the_end: u32,
+}
+
+impl Hits {
+    fn of_a_whole_run() -> Self {
+        let start = Instant::now();
+        let run = Run::new("rerun", false);
+        let status = run.start(None).wait().expect("it can be waited for");
+        assert!(status.success(), "{status}: {}", run.said());
+        run.ended_right();
+        Self { whole_run: start.elapsed(), before_the_run: 0, in_a_step: 0, between_steps: 0, after_the_end: 0 }
+    }
+
+    fn count(&mut self, state: Option<&Value>) {
+        let Some(state) = state else {
+            self.before_the_run += 1;
+            return;
+        };
+        let runs = state["steps"].as_object().into_iter().flatten().any(|(_, step)| step["status"] == "running");
+        match state["status"].as_str() {
+            Some("running") if runs => self.in_a_step += 1,
+            Some("running") => self.between_steps += 1,
+            _ => self.after_the_end += 1,
+        }
+    }
+
+    fn total(&self) -> u32 {
+        self.before_the_run + self.in_a_step + self.between_steps + self.after_the_end
+    }
+
+    #[expect(clippy::print_stdout, reason = "a soak shows what it met")]
+    fn tell(&self) {
+        println!(
+            "{} kills: {} before the run was there, {} in a step, {} between steps, {} after its end",
+            self.total(),
+            self.before_the_run,
+            self.in_a_step,
+            self.between_steps,
+            self.after_the_end
+        );
     }
 }
 
@@ -101,33 +155,33 @@ impl Run {
         Self { world, outside, in_place, pauses: on_lost == "pause" }
     }
 
-    /// Starts, kills and resumes until the run has ended, and says how many kills hit a living process.
-    fn kill_and_resume(&self, random: &mut Random, most: u32) -> u32 {
-        let mut to_kill = u32::try_from(1 + random.below(KILLS_OF_A_RUN)).unwrap_or(1).min(most);
-        let mut killed = 0;
+    /// Starts, kills and resumes until the run has ended, or waits for a person who will not let it go on.
+    fn kill_and_resume(&self, random: &mut Random, hits: &mut Hits) {
+        let mut left = 1 + random.below(KILLS_OF_A_RUN);
+        let mut before = None;
         for _ in 0..RESUMES_MAX {
-            let before = self.state();
-            let id = before.as_ref().map(|state| text(&state["execution_id"]));
-            match before.as_ref().map(|state| text(&state["status"])).as_deref() {
-                Some("completed") if self.is_applied() => return killed,
-                Some("paused") if !self.a_person_resumes(before.as_ref()) => return killed,
-                None | Some("running" | "paused" | "completed") => {}
-                Some(other) => panic!("the execution is {other}: {before:#?}"),
-            }
             let recorded = before.as_ref().map(recorded).unwrap_or_default();
             let effects = self.effects();
+            let id = before.as_ref().map(|state: &Value| text(&state["execution_id"]));
             let mut child = self.start(id.as_deref());
-            if to_kill > 0 {
-                let moment = Duration::from_micros(random.below(if id.is_some() { 250_000 } else { 600_000 }));
-                if self.kill_after(&mut child, moment) {
-                    to_kill -= 1;
-                    killed += 1;
-                }
-            } else {
+            let micros = u64::try_from(hits.whole_run.as_micros()).unwrap_or(u64::MAX);
+            let killed = left > 0 && self.kill_after(&mut child, Duration::from_micros(random.below(micros)));
+            if !killed {
                 let status = child.wait().expect("it can be waited for");
                 assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
             }
+            let state = self.state();
+            if killed {
+                left -= 1;
+                hits.count(state.as_ref());
+            }
             self.nothing_recorded_ran_again(&recorded, &effects);
+            match state.as_ref().map(|state| text(&state["status"])).as_deref() {
+                Some("completed") if self.is_applied() => return,
+                Some("paused") if !self.a_person_resumes(state.as_ref()) => return,
+                None | Some("running" | "paused" | "completed") => before = state,
+                Some(other) => panic!("the execution is {other}: {state:#?}"),
+            }
         }
         panic!("the run is stuck: {:#?}\n{}", self.state(), self.said());
     }
@@ -158,8 +212,7 @@ impl Run {
         let (_open, clock) = mpsc::channel::<()>();
         let until = Instant::now() + moment;
         while Instant::now() < until {
-            if let Some(status) = child.try_wait().expect("it can be asked") {
-                assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
+            if child.try_wait().expect("it can be asked").is_some() {
                 return false;
             }
             let _ = clock.recv_timeout(Duration::from_millis(1).min(until.saturating_duration_since(Instant::now())));
