@@ -1,6 +1,7 @@
 mod crash;
 mod differential;
 mod failures;
+mod maintenance;
 mod sharing;
 
 use std::{
