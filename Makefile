@@ -34,12 +34,12 @@ run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of
 .PHONY: test
 test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
 	cargo build --quiet --locked --package ratchet-cli
-	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace
+	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features ratchet-cli/otlp
 
 .PHONY: check
 check: ## Formatting, lints, licences and advisories, generated pages
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features ratchet-cli/otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
 	tools/deny.sh
 	$(MAKE) --no-print-directory docs

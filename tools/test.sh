@@ -7,6 +7,6 @@ if ! command -v cargo-nextest >/dev/null; then
 fi
 cargo nextest run --locked --no-fail-fast "$@"
 # The examples in the documentation are tests that nextest does not run.
-if [[ "$*" == --workspace ]]; then
+if [[ "$*" == --workspace* ]]; then
   exec cargo test --locked --quiet --doc --workspace
 fi

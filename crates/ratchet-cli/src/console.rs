@@ -27,6 +27,7 @@ impl Console {
     }
 
     /// Writes text to standard output as it is. A reader that went away (`| head`) is no error.
+    #[expect(clippy::unused_self, reason = "whoever writes has a console in hand")]
     pub(crate) fn text(self, text: &str) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -42,6 +43,7 @@ impl Console {
     }
 
     /// Says something to the person on standard error. What cannot be said is lost: there is nowhere else to say it.
+    #[expect(clippy::unused_self, reason = "whoever speaks has a console in hand")]
     pub(crate) fn say(self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }

@@ -1,25 +1,28 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use jiff::Timestamp;
 use ratchet_core::execution::ExecutionRow;
 use ratchet_engine::ports::ExecutionFilter;
-use ratchet_local::lock::EngineLock;
+use ratchet_local::{
+    housekeeping::{remove, sweep},
+    lock::EngineLock,
+};
 
-use super::{list, rm};
+use super::list;
 use crate::{
     arguments::CommonArguments,
     command_error::CommandError,
     console::Console,
     exit_code::ExitCode,
     state::State,
-    words::{ago, between, counted},
+    words::{ago, between, bytes, counted},
 };
 
 /// Remove old executions that have ended
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What runs or is paused is never pruned.
+What runs or is paused is never pruned. Content that no run needs any more goes too, once it is a day old.
 
 Examples:
   ratchet prune                             all that ended over 30 days ago
@@ -54,15 +57,22 @@ pub(super) async fn run(
         .collect();
     for row in &old {
         if !arguments.dry_run {
-            rm::remove(&state, row).await?;
+            remove(&state.directory, &state.store, &row.id).await?;
         }
         console.line(&format!("{}  {}  {}", row.id, row.definition.name, ago(row.created_at, now)))?;
     }
-    if !arguments.dry_run && !old.is_empty() {
+    let executions = counted(old.len(), "execution");
+    if arguments.dry_run {
+        console.say(&format!("{executions} would be removed"));
+        return Ok(ExitCode::Completed);
+    }
+    let swept = sweep(&state.directory, &state.store, SystemTime::now()).await?;
+    if !old.is_empty() {
         state.store.compact().await?;
     }
-    let word = if arguments.dry_run { "would be removed" } else { "removed" };
-    console.say(&format!("{} {word}", counted(old.len(), "execution")));
+    let rest =
+        if swept.contents > 0 { format!(", and {} that no run needs", bytes(swept.bytes)) } else { String::new() };
+    console.say(&format!("{executions} removed{rest}"));
     Ok(ExitCode::Completed)
 }
 

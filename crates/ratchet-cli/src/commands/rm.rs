@@ -1,6 +1,6 @@
 use clap::Args;
 use ratchet_core::{execution::ExecutionRow, status::ExecutionStatus};
-use ratchet_local::lock::EngineLock;
+use ratchet_local::{housekeeping::remove, lock::EngineLock};
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
@@ -36,23 +36,10 @@ pub(super) async fn run(
         rows.push(row);
     }
     for row in rows {
-        remove(&state, &row).await?;
+        remove(&state.directory, &state.store, &row.id).await?;
         console.say(&format!("removed {}", row.id));
     }
     Ok(ExitCode::Completed)
-}
-
-/// Removes an execution: its folder first, so that what is left by a crash in between is found again by its row.
-pub(super) async fn remove(state: &State, row: &ExecutionRow) -> Result<(), CommandError> {
-    let folder = state.directory.execution(&row.id);
-    match std::fs::remove_dir_all(&folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(CommandError::FileWrite { path: folder, source });
-        }
-        _ => {}
-    }
-    state.store.delete_execution(&row.id).await?;
-    Ok(())
 }
 
 fn refuse_unless_removable(state: &State, row: &ExecutionRow, force: bool) -> Result<(), CommandError> {

@@ -6,6 +6,8 @@ mod interrupts;
 mod runs;
 mod terminal;
 
+use std::fmt::Write as _;
+
 use ratchet_tests::world::{Done, World};
 use regex::Regex;
 
@@ -14,10 +16,10 @@ fn shown(world: &World, arguments: &[&str], done: &Done) -> String {
     let mut text = format!("$ ratchet {}\n", arguments.join(" "));
     for (name, part) in [("stdout", &done.stdout), ("stderr", &done.stderr)] {
         if !part.is_empty() {
-            text.push_str(&format!("--- {name}\n{}\n", part.trim_end()));
+            let _ = writeln!(text, "--- {name}\n{}", part.trim_end());
         }
     }
-    text.push_str(&format!("--- exit code {}\n", done.code));
+    let _ = writeln!(text, "--- exit code {}", done.code);
     redacted(world, &text)
 }
 
@@ -43,6 +45,7 @@ fn redacted(world: &World, text: &str) -> String {
         (r#""at":\d+"#, "\"at\":[MS]"),
         (r" +\b(\d+ms|\d+\.\ds|\d+m\d\ds)\b", " [TOOK]"),
         (r"\d+\.\d\.\d+", "[VERSION]"),
+        (r"(?m)  (now|\d+m ago)$", "  [AGO]"),
     ];
     let mut text = text.replace(&folder, "[WORLD]");
     for (pattern, word) in patterns {

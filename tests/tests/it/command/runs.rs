@@ -170,8 +170,8 @@ fn a_run_joins_the_callers_trace_and_its_steps_see_it() {
 
 #[test]
 fn many_steps_and_children_do_not_flood() {
-    let steps: String =
-        (0..80).map(|n| format!("  - {{ id: s{n}, type: assert, needs: [], condition: 1 < 2 }}\n")).collect();
+    let step = |n| format!("  - {{ id: s{n}, type: assert, needs: [], condition: 1 < 2 }}\n");
+    let steps = (0..80).map(step).collect::<Vec<_>>().concat();
     let fan = "  - { id: fan, type: template, foreach: range(200), template: \"{{ item }}\" }\n";
     let world = world(&format!("name: many\nversion: \"1\"\nsteps:\n{steps}{fan}"));
     let done = world.ratchet(["run", "."]).expect_code(0);
@@ -188,4 +188,34 @@ fn logs_are_followed_to_the_end() {
     world.ratchet(["run", ".", "--quiet"]).expect_code(0);
     let followed = world.ratchet(["logs", "last", "-f"]).expect_code(0);
     assert_eq!(followed.stdout, "count | 11\n");
+}
+
+#[test]
+fn old_runs_are_pruned_and_the_newest_kept() {
+    let world = world(GREETING);
+    for _ in 0..3 {
+        world.ratchet(["run", ".", "--quiet"]).expect_code(0);
+    }
+    insta::assert_snapshot!("prune_dry", call(&world, &["prune", "--older-than", "0s", "--keep", "2", "--dry-run"]));
+    insta::assert_snapshot!("prune", call(&world, &["prune", "--older-than", "0s", "--keep", "1"]));
+    let left: Value = serde_json::from_str(&world.ratchet(["list", "--json"]).expect_code(0).stdout).expect("JSON");
+    let left = left.as_array().expect("an array");
+    assert_eq!(left.len(), 1);
+    world.ratchet(["status", left[0]["execution_id"].as_str().expect("a name")]).expect_code(0);
+    insta::assert_snapshot!("prune_default", call(&world, &["prune"]));
+}
+
+#[test]
+fn a_rerun_has_what_the_first_run_had() {
+    let world = world(GREETING);
+    world.ratchet(["run", ".", "--quiet", "-i", "who=you"]).expect_code(0);
+    world.write("workflow.yaml", "no workflow any more");
+    let state = |arguments: &[&str]| {
+        serde_json::from_str::<Value>(&world.ratchet(arguments).expect_code(0).stdout).expect("JSON")
+    };
+    let again = state(&["rerun", "--json"]);
+    assert_eq!((&again["inputs"]["who"], &again["outputs"]["letters"]), (&"you".into(), &9.into()));
+    let other = state(&["rerun", "--json", "-i", "who=all of you"]);
+    assert_eq!(other["outputs"]["letters"], 16);
+    assert_eq!(state(&["list", "--json"]).as_array().map(Vec::len), Some(3));
 }

@@ -1,6 +1,6 @@
 //! What a person at a terminal sees.
 
-use std::{fs::File, io::Read, os::fd::OwnedFd, process::Stdio};
+use std::{fs::File, io::Read, process::Stdio};
 
 use ratchet_tests::{ratchet, world::World};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -17,7 +17,7 @@ fn on_a_terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) 
     let mut child = command.stdin(theirs()).stdout(theirs()).stderr(theirs()).spawn().expect("ratchet can be started");
     drop(command);
     let mut shown = Vec::new();
-    let mut screen = File::from(OwnedFd::from(ours));
+    let mut screen = File::from(ours);
     let mut chunk = [0; 4096];
     // Reading fails when nobody has the other end open any more.
     while let Ok(count @ 1..) = screen.read(&mut chunk) {
