@@ -11,7 +11,6 @@ pub mod launcher;
 pub mod lock;
 pub mod place;
 pub mod processes;
-mod references;
 pub mod secrets;
 pub mod state_store;
 pub mod supervise;

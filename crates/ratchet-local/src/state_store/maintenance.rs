@@ -1,11 +1,10 @@
-use std::{collections::HashSet, fs, path::Path};
+use std::{fs, path::Path};
 
-use ratchet_core::ids::{Digest, ExecutionId};
+use ratchet_core::ids::ExecutionId;
 use ratchet_engine::ports::StoreError;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{LocalStateStore, schema::TABLES};
-use crate::references::References;
 
 /// What the state takes on the disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,25 +20,6 @@ impl LocalStateStore {
     pub async fn delete_execution(&self, id: &ExecutionId) -> Result<bool, StoreError> {
         let id = id.clone();
         self.writer.alone("delete from", move |connection| delete(connection, &id)).await
-    }
-
-    /// The digests of all content that rows refer to. Reads every row.
-    pub async fn referenced_digests(&self) -> Result<HashSet<Digest>, StoreError> {
-        self.writer
-            .alone("read", |connection| {
-                let mut references = References::default();
-                let mut statement = connection.prepare(
-                    "SELECT body FROM execution UNION ALL SELECT body FROM step
-                 UNION ALL SELECT body FROM child UNION ALL SELECT body FROM attempt",
-                )?;
-                let mut rows = statement.query([])?;
-                while let Some(row) = rows.next()? {
-                    references.read(row.get_ref(0)?.as_str()?.as_bytes());
-                    references.end_text();
-                }
-                Ok(references.into_digests())
-            })
-            .await
     }
 
     /// Gives the free part of the file back to the disk. Takes a while, during which nothing is written, and as much room again.

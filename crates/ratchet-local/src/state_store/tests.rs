@@ -1,7 +1,6 @@
 mod crash;
 mod differential;
 mod failures;
-mod maintenance;
 mod sharing;
 
 use std::{

@@ -1,8 +1,11 @@
 use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, task::Poll};
 
 use ratchet_core::ids::ExecutionId;
-use ratchet_engine::ports::{Conflict, Current, StateStore};
-use ratchet_testkit::builders::{child_key, put_step, replace_step, step_key, step_row, succeeded_step};
+use ratchet_engine::ports::{Conflict, Current, StateStore, Write};
+use ratchet_testkit::builders::{
+    attempt_row, child_key, execution_row, join_key, put_execution, put_step, replace_step, step_key, step_row,
+    succeeded_step,
+};
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
@@ -118,4 +121,38 @@ async fn several_stores_share_a_file() {
     }
     tasks.join_all().await;
     assert_eq!(open[0].steps(&ExecutionId::new("run"), None, 1000).await.unwrap().rows.len(), 100);
+}
+
+#[tokio::test]
+async fn a_deleted_execution_leaves_nothing_and_its_room_can_be_had_back() {
+    let (_folder, store) = fresh();
+    let all_rows = |run: &str| {
+        let mut writes = vec![
+            put_execution(&execution_row(run)),
+            put_step(&step_row(step_key(run, 1, "a"))),
+            Write::Attempt(Box::new(attempt_row(step_key(run, 1, "a"), 1, 1))),
+            Write::Unite { key: join_key(run, 1, "a", 0, 0), place: 0, outcome: ratchet_core::join::NeedOutcome::FINE },
+            Write::Resume {
+                execution: ExecutionId::new(run),
+                resume: ratchet_core::execution::Resume { epoch: ratchet_core::ids::Epoch(2), reset_from: vec![] },
+            },
+        ];
+        writes.extend((0..500).map(|item| put_step(&step_row(child_key(run, 1, "fan", item)))));
+        writes
+    };
+    for run in ["run", "run2"] {
+        assert_eq!(store.commit(all_rows(run)).await.unwrap().conflict, None);
+    }
+    let full = store.size().await.unwrap();
+    assert!(store.delete_execution(&ExecutionId::new("run")).await.unwrap());
+    assert!(!store.delete_execution(&ExecutionId::new("run")).await.unwrap(), "it is gone already");
+    assert!(store.size().await.unwrap().free > 100_000, "its room is free");
+    store.compact().await.unwrap();
+    let compacted = store.size().await.unwrap();
+    assert!(compacted.free == 0 && compacted.total < full.total * 2 / 3, "{compacted:?} after {full:?}");
+    assert_eq!(store.check().await.unwrap(), Vec::<String>::new());
+
+    let again = store.commit(all_rows("run")).await.unwrap();
+    assert_eq!(again.conflict, None, "no row of it was left");
+    assert!(store.execution(&ExecutionId::new("run2")).await.unwrap().is_some(), "the other is there");
 }

@@ -1,7 +1,5 @@
 //! Content as files that are named by their SHA-256.
 
-mod sweep;
-
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
@@ -17,8 +15,6 @@ use rustix::fs::{FlockOperation, OFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
-
-pub use sweep::Swept;
 
 /// Bytes that are read at a time: no content is held in memory for being kept.
 const CHUNK: usize = 128 * 1024;
