@@ -1,13 +1,13 @@
 //! Which rows of older epochs still count in the current one.
 //!
 //! A step's result is kept over a cancel or a resume where the step ended well, no later resume reset it or anything that it needs, and all that it
-//! needs still counts. This follows from the rows, the resumes and the graph alone, so it is nowhere stored.
+//! needs still counts and did not run anew since. This follows from the rows, the resumes and the graph alone, so it is nowhere stored.
 
 use std::collections::BTreeSet;
 
 use crate::{
     execution::Resume,
-    graph::{Graph, NodeIndex},
+    graph::{Graph, Node, NodeIndex},
     ids::{Epoch, StepId},
     status::StepStatus,
     step::{StepRow, StepState},
@@ -33,7 +33,7 @@ pub fn counting<'a>(
             || (node.place == Place::Work
                 && ended_well(row)
                 && !resets.since(row.key.epoch, index)
-                && node.needs.iter().all(|need| counts[need.position()].is_some()));
+                && rest_on(node, row.key.epoch, &counts));
         if holds {
             counts[position] = Some(row);
         }
@@ -50,13 +50,12 @@ pub fn children_survive(
     counts: &[Option<&StepRow>],
     resumes: &[Resume],
 ) -> bool {
-    // What the fan-out needs must be what it was: a need that ran anew in the current epoch may have given another list.
-    !Resets::new(graph, resumes).since(old.key.epoch, index)
-        && graph
-            .node(index)
-            .needs
-            .iter()
-            .all(|need| counts[need.position()].is_some_and(|row| row.key.epoch <= old.key.epoch))
+    !Resets::new(graph, resumes).since(old.key.epoch, index) && rest_on(graph.node(index), old.key.epoch, counts)
+}
+
+/// Whether all that a node needs still counts and is what it was in an epoch: a need that ran anew since may have given something else.
+fn rest_on(node: &Node, epoch: Epoch, counts: &[Option<&StepRow>]) -> bool {
+    node.needs.iter().all(|need| counts[need.position()].is_some_and(|row| row.key.epoch <= epoch))
 }
 
 /// A step that the call left out is not done: a resume runs it.
