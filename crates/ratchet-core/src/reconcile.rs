@@ -96,7 +96,7 @@ pub fn reconcile(
         }
     }
     plan.ending = overdue(execution, now);
-    plan.wake_at = Some(next_wake(execution, &counts, &plan, now));
+    plan.wake_at = Some(next_wake(execution, &counts, now));
     plan
 }
 
@@ -175,30 +175,22 @@ fn overdue(execution: &ExecutionRow, now: Timestamp) -> Option<Ending> {
     (passed && !execution.endings.contains(&ending)).then_some(ending)
 }
 
-/// The earliest thing that is due, else a backoff that grows while nothing was found undone.
-fn next_wake(execution: &ExecutionRow, counts: &[Option<&StepRow>], plan: &Plan, now: Timestamp) -> Timestamp {
-    let idle = if plan.found_work() { 0 } else { execution.idle_wakes };
-    let seconds = WAKE_SECONDS_MIN.checked_shl(idle.min(10)).unwrap_or(WAKE_SECONDS_MAX).min(WAKE_SECONDS_MAX);
-    let backoff = now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
+/// When a run is looked at again in which nothing is due and so many wake-ups in a row changed nothing.
+pub fn backoff(idle_wakes: u32, now: Timestamp) -> Timestamp {
+    let seconds = WAKE_SECONDS_MIN.checked_shl(idle_wakes.min(10)).unwrap_or(WAKE_SECONDS_MAX).min(WAKE_SECONDS_MAX);
+    now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// The earliest thing that is due, else a backoff that grows while the wake-up changes nothing.
+fn next_wake(execution: &ExecutionRow, counts: &[Option<&StepRow>], now: Timestamp) -> Timestamp {
+    let backoff = backoff(execution.idle_wakes, now);
     let retries = counts.iter().flatten().filter_map(|row| match row.state {
-        StepState::Waiting(Waiting::Retry { due }) => Some(due),
+        // One that is due already was found undone, and is looked at again like all that was.
+        StepState::Waiting(Waiting::Retry { due }) => Some(due).filter(|due| *due > now),
         _ => None,
     });
     let deadline = execution.deadline.filter(|deadline| *deadline > now);
     retries.chain(deadline).chain([backoff]).min().unwrap_or(backoff).max(now)
-}
-
-impl Plan {
-    /// Whether anything was left undone, as far as the rows tell (whether tasks are alive is not in them).
-    pub fn found_work(&self) -> bool {
-        !self.fence.is_empty()
-            || !self.ready.is_empty()
-            || !self.retry_due.is_empty()
-            || !self.waiting_for_person.is_empty()
-            || self.ending.is_some()
-            || self.end.is_some()
-            || self.work_over
-    }
 }
 
 /// The path of a step that is no child.

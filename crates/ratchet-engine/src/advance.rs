@@ -19,6 +19,7 @@ use ratchet_core::{
     ids::{StepId, StepKey, StepPath},
     join::{JoinKey, JoinKind, NeedOutcome, Place},
     rejection::Rejection,
+    status::StepStatus,
     step::{AttemptRow, StepRow},
     transition::{ExecutionTransition, StepTransition},
 };
@@ -53,12 +54,12 @@ pub(crate) enum Task {
     Lost { key: StepKey, attempt: u32 },
     /// The time of a step's next attempt has come.
     Retry { key: StepKey, attempt: u32 },
-    /// A row that no longer counts, or a sibling of a child that failed for all, is to be stopped.
-    Cancel(StepKey),
+    /// Rows that no longer count, or siblings of a child that failed for all, are to be stopped.
+    Cancel(Vec<StepKey>),
     /// All children of a fan-out settled, or one failed for all.
     ChildrenDone(StepId),
-    /// Siblings of a child that failed for all are stopped.
-    StopChildren(StepId),
+    /// The children of a fan-out that ended before they did are to be stopped.
+    StopChildren(StepKey),
     /// The work is over.
     WorkOver,
     /// Everything is settled.
@@ -84,9 +85,15 @@ impl Dispatch {
 /// What to do once a write is committed.
 enum Act {
     Launch(Slot, Box<Order>),
-    Stop { key: StepKey, attempt: u32 },
-    RetryAt { row: Box<StepRow>, due: jiff::Timestamp },
-    Pause { step: StepId },
+    /// Goes on with what only makes sense once the write is there.
+    Then(Task),
+    RetryAt {
+        row: Box<StepRow>,
+        due: jiff::Timestamp,
+    },
+    Pause {
+        step: StepId,
+    },
     Publish(Box<Envelope>),
     StepChanged(Box<StepRow>, Box<Record<StepTransition>>),
     ExecutionChanged(Box<ExecutionRow>, Box<Record<ExecutionTransition>>),
@@ -111,11 +118,15 @@ pub(crate) struct Advance<'a> {
     engine: &'a Engine,
     pub(crate) run: Run,
     slot: Option<Slot>,
+    /// Whether a step that needs a task waits for room; else it is left to a handler of its own.
+    waits_for_room: bool,
     queue: VecDeque<Queued>,
     staged: Vec<Staged>,
     overlay: Overlay,
     next_id: u64,
     conflicts: u32,
+    /// Whether a row of a step or of the execution was written.
+    pub(crate) changed: bool,
     /// Whether something was found that only a look at the whole run can finish.
     pub(crate) needs_plan: bool,
 }
@@ -139,11 +150,13 @@ impl<'a> Advance<'a> {
             engine,
             run,
             slot: None,
+            waits_for_room: false,
             queue: VecDeque::new(),
             staged: Vec::new(),
             overlay: Overlay::new(),
             next_id: 0,
             conflicts: 0,
+            changed: false,
             needs_plan: false,
         }
     }
@@ -151,6 +164,12 @@ impl<'a> Advance<'a> {
     /// With a slot in hand for the first step that needs a task.
     pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
+        self
+    }
+
+    /// Waits for room where a next attempt needs it.
+    pub(crate) fn waiting_for_room(mut self) -> Self {
+        self.waits_for_room = true;
         self
     }
 
@@ -185,9 +204,9 @@ impl<'a> Advance<'a> {
             Task::Report(report) => self.report(*report, after).await,
             Task::Lost { key, attempt } => self.lost(key, attempt, after).await,
             Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
-            Task::Cancel(key) => self.cancel(key, after).await,
+            Task::Cancel(keys) => self.cancel(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
-            Task::StopChildren(step) => self.stop_children(&step).await,
+            Task::StopChildren(key) => self.stop_children(&key).await,
             Task::WorkOver => {
                 self.work_over(after);
                 Ok(())
@@ -214,6 +233,7 @@ impl<'a> Advance<'a> {
             let attempt = AttemptRow { key: key.clone(), attempt: old.attempt, records: old.records.clone() };
             after = Some(self.stage(Write::Attempt(Box::new(attempt)), after, None, Vec::new()));
         }
+        let was_fanned_out = row.as_ref().is_some_and(|row| row.children().is_some());
         let new = match row {
             Some(mut row) => {
                 row.apply(record.clone());
@@ -222,6 +242,10 @@ impl<'a> Advance<'a> {
             None => StepRow::first(key, record.clone(), needs),
         };
         let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];
+        if was_fanned_out && new.status() == StepStatus::Failed {
+            // Once that is committed no child is launched any more, so none is missed.
+            acts.push(Act::Then(Task::StopChildren(new.key.clone())));
+        }
         let mut follow = Vec::new();
         let mut launch = launch;
         for command in decision.commands {
@@ -229,7 +253,8 @@ impl<'a> Advance<'a> {
                 Command::LaunchStep => {
                     acts.extend(launch.take().map(|(slot, order)| Act::Launch(slot, order)));
                 }
-                Command::StopStep => acts.push(Act::Stop { key: new.key.clone(), attempt: new.attempt }),
+                // Done before: a row that says it was cancelled is not looked at again, so nobody would find that its task still runs.
+                Command::StopStep => {}
                 Command::StartChildren => follow.push(Task::StartChildren(path.step.clone())),
                 Command::TellDependents => follow.push(Task::Tell(Box::new(new.clone()))),
                 Command::PassLane => follow.push(Task::PassLane(path.clone())),
@@ -268,6 +293,7 @@ impl<'a> Advance<'a> {
     /// Commits what was staged, acts on what was applied, and puts back what did not come to its turn.
     async fn commit(&mut self) -> Result<(), EngineError> {
         let staged = std::mem::take(&mut self.staged);
+        let epoch = self.run.row.epoch;
         self.overlay.clear();
         let writes = staged.iter().map(|entry| entry.write.clone()).collect();
         let Committed { applied, conflict } = self.engine.ports.store.commit(writes).await?;
@@ -278,6 +304,7 @@ impl<'a> Advance<'a> {
             match (outcomes.next(), &conflict) {
                 (Some(outcome), _) => {
                     acts.extend(entry.acts);
+                    self.changed |= matches!(entry.write, Write::Step { .. } | Write::Execution { .. });
                     if let WriteOutcome::United(bucket) = outcome {
                         self.united(&bucket).await?;
                     }
@@ -289,7 +316,11 @@ impl<'a> Advance<'a> {
                 (None, _) if entry.after.is_some_and(|after| dropped.contains(&after)) => {
                     dropped.insert(entry.id);
                 }
-                (None, _) => self.queue.extend(entry.origin.map(|task| Queued { task, after: None })),
+                (None, _) => {
+                    // It is staged again with all that rests on it: none of that may come without it.
+                    dropped.extend(entry.origin.is_some().then_some(entry.id));
+                    self.queue.extend(entry.origin.map(|task| Queued { task, after: None }));
+                }
             }
         }
         if conflict.is_some()
@@ -298,7 +329,12 @@ impl<'a> Advance<'a> {
             // What was staged of the execution's own row may not have come to its turn.
             self.run.row = row;
         }
-        self.act(acts).await
+        self.act(acts).await?;
+        if self.run.row.epoch != epoch {
+            // All that is left to do was derived from an epoch that is over, and would be done in the next one.
+            self.queue.clear();
+        }
+        Ok(())
     }
 
     /// A write found another row than it expected: somebody else was first.

@@ -45,7 +45,8 @@ pub(crate) fn change(
     Ok((row, record))
 }
 
-/// Changes the row by an event, however often others come between. Tells the observer.
+/// Changes the row by an event, however often others come between. Tells the observer. What the engine itself makes happen follows from the epoch that it saw, and
+/// is rejected in the next one; a person means the run as it is.
 pub(crate) async fn update(
     engine: &Engine,
     run: &Run,
@@ -60,6 +61,9 @@ pub(crate) async fn update(
             Ok(()) => {
                 engine.ports.observer.execution_changed(&row, &record);
                 return Ok(row);
+            }
+            Err(current) if actor == Actor::Engine && current.epoch != run.row.epoch => {
+                return Err(Rejection::OldEpoch { event: run.row.epoch, current: current.epoch }.into());
             }
             Err(current) => run.row = current,
         }

@@ -1,11 +1,12 @@
 //! The acts that committed changes ask for. Losing one loses nothing: the wake-up derives it again.
 
-use futures_util::future::join_all;
+use std::collections::HashMap;
+
 use ratchet_core::{
     event::ExecutionEvent,
     execution::ExecutionRow,
     history::Actor,
-    ids::StepId,
+    ids::{StepId, StepKey, StepPath},
     step::{FailureClass, StepFailure, StepRow, Usage},
 };
 
@@ -34,22 +35,29 @@ impl Advance<'_> {
     }
 
     pub(super) async fn act(&mut self, acts: Vec<Act>) -> Result<(), EngineError> {
-        // The claim is committed: a strong read of the execution says whether it still counts.
+        // The claim is committed: strong reads of the execution, and of a child's fan-out, say whether it still counts.
         let mut fresh: Option<ExecutionRow> = None;
-        let mut stops = Vec::new();
+        let mut open: HashMap<StepId, bool> = HashMap::new();
         for act in acts {
             match act {
                 Act::Launch(slot, order) => {
                     if fresh.is_none() {
                         fresh = self.engine.ports.store.execution(&self.run.row.id).await?;
                     }
-                    if fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
-                        self.launch(slot, *order).await?;
-                    } else {
+                    let step = order.key.path.step.clone();
+                    if order.key.path.child.is_some() && !open.contains_key(&step) {
+                        open.insert(step.clone(), self.is_open(&order.key).await?);
+                    }
+                    if !fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
                         tracing::info!(step = %order.key.path, "claimed too late: the execution does not take claims any more");
+                    } else if open.get(&step) == Some(&false) {
+                        tracing::info!(step = %order.key.path, "claimed too late: its fan-out has ended");
+                        self.push(Task::Cancel(vec![order.key]));
+                    } else {
+                        self.launch(slot, *order).await?;
                     }
                 }
-                Act::Stop { key, attempt } => stops.push((key, attempt)),
+                Act::Then(task) => self.push(task),
                 Act::RetryAt { row, due } => self.retry_at(&row, due).await?,
                 Act::Pause { step } => self.pause(step).await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
@@ -57,11 +65,14 @@ impl Advance<'_> {
                 Act::ExecutionChanged(row, record) => self.engine.ports.observer.execution_changed(&row, &record),
             }
         }
-        // Each takes as long as its process does to end: they end side by side.
-        let launcher = &self.engine.ports.launcher;
-        let stopped = join_all(stops.iter().map(|(key, attempt)| launcher.stop(key, *attempt))).await;
-        stopped.into_iter().collect::<Result<(), LaunchError>>()?;
         Ok(())
+    }
+
+    /// Whether the fan-out of a child still runs.
+    async fn is_open(&self, child: &StepKey) -> Result<bool, EngineError> {
+        let parent = StepKey { path: StepPath::step(child.path.step.clone()), ..child.clone() };
+        let parent = self.engine.ports.store.step(&parent).await?;
+        Ok(parent.is_some_and(|row| !row.status().is_settled()))
     }
 
     async fn launch(&self, slot: Slot, order: Order) -> Result<(), EngineError> {

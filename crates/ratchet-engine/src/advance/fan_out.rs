@@ -1,7 +1,8 @@
 //! The children of a fan-out: lanes that move on, arrivals, and what they give together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
 use ratchet_core::{
     event::{Outcome, StepEvent},
     fan_out::{self, Lane},
@@ -10,11 +11,11 @@ use ratchet_core::{
     join::{BUCKET_SIZE, JoinKey, JoinKind, JoinShape, NeedOutcome},
     output::{Output, Outputs},
     status::StepStatus,
-    step::{StepFailure, StepResult, StepRow, StepState, Usage},
+    step::{StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
 };
 
 use super::{Advance, Change, Dispatch, Task};
-use crate::{engine::EngineError, values::store_large};
+use crate::{engine::EngineError, ports::Event, values::store_large};
 
 /// Children that are read at once: whole buckets.
 const PAGE: usize = 10 * BUCKET_SIZE as usize;
@@ -26,6 +27,10 @@ pub(crate) struct Children {
     pub(crate) running: Vec<(StepKey, u32)>,
     /// Attempts that failed and whose next one is due.
     pub(crate) retry_due: Vec<(StepKey, u32)>,
+    /// When the next attempt of another is due.
+    pub(crate) next_due: Option<Timestamp>,
+    /// Whether one waits for a person.
+    pub(crate) waits_for_person: bool,
 }
 
 /// What the children of a fan-out gave together.
@@ -33,7 +38,25 @@ pub(crate) struct Children {
 struct Gathered {
     outputs: BTreeMap<String, Vec<Option<Output>>>,
     failures: u32,
+    /// Of the lowest child that failed.
     first_failure: Option<(StepPath, StepFailure)>,
+}
+
+impl Gathered {
+    fn add(&mut self, child: u32, row: &StepRow, count: u32) {
+        if let StepState::Failed { failure, .. } = &row.state {
+            self.failures += 1;
+            if self.first_failure.as_ref().is_none_or(|(first, _)| row.key.path < *first) {
+                self.first_failure = Some((row.key.path.clone(), failure.clone()));
+            }
+        }
+        for (name, output) in row.result.iter().flat_map(|result| &result.outputs) {
+            let list = self.outputs.entry(name.clone()).or_insert_with(|| vec![None; count as usize]);
+            if let Some(place) = list.get_mut(child as usize) {
+                *place = Some(output.clone());
+            }
+        }
+    }
 }
 
 impl Advance<'_> {
@@ -72,6 +95,16 @@ impl Advance<'_> {
         if other == row.successor {
             return Ok(());
         }
+        if let Some(next) = other
+            && self.run.workflow.step(&path.step).is_some_and(|step| step.action.needs_task())
+        {
+            self.slot = self.take_slot().await?;
+            if self.slot.is_none() {
+                let (epoch, needs, predecessor) = (self.run.row.epoch, parent.needs, path.child);
+                let path = StepPath::child(path.step, next);
+                return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
+            }
+        }
         let change = Change {
             cause: format!("LaneTaken {path}"),
             event: StepEvent::LaneTaken { successor: other },
@@ -101,8 +134,7 @@ impl Advance<'_> {
         };
         let failed = row.status() == StepStatus::Failed;
         if failed && self.fails_for_all(&step, count, child).await? {
-            self.queue_after(Task::ChildrenDone(step.clone()), after);
-            self.queue_after(Task::StopChildren(step), after);
+            self.queue_after(Task::ChildrenDone(step), after);
             return Ok(());
         }
         // What failed above the fan-out is told by the fan-out itself.
@@ -183,42 +215,66 @@ impl Advance<'_> {
 
     async fn gather(&self, step: &StepId, count: u32) -> Result<Gathered, EngineError> {
         let declared = self.run.workflow.step(step).map(|step| step.outputs.as_slice()).unwrap_or_default();
-        let nulls = || vec![None; count as usize];
         let mut gathered = Gathered::default();
         for output in declared {
-            gathered.outputs.insert(output.name.clone(), nulls());
+            gathered.outputs.insert(output.name.clone(), vec![None; count as usize]);
+        }
+        // What was staged is not in the store yet, and stands over what is.
+        let mut staged: BTreeMap<u32, &StepRow> = BTreeMap::new();
+        for (path, row) in self.overlay.iter().filter(|(path, _)| path.step == *step) {
+            staged.extend(path.child.map(|child| (child, row)));
         }
         let mut from = 0;
         while from < count {
-            let rows = self.children(step, from).await?;
+            let store = &self.engine.ports.store;
+            let rows = store.children(&self.run.row.id, self.run.row.epoch, step, from, PAGE).await?;
             let Some(last) = rows.last().and_then(|row| row.key.path.child) else { break };
-            for row in rows {
-                let position = row.key.path.child.unwrap_or_default() as usize;
-                if let StepState::Failed { failure, .. } = &row.state {
-                    gathered.failures += 1;
-                    gathered.first_failure.get_or_insert_with(|| (row.key.path.clone(), failure.clone()));
-                }
-                let Some(result) = row.result else { continue };
-                for (name, output) in result.outputs {
-                    gathered.outputs.entry(name).or_insert_with(nulls)[position] = Some(output);
-                }
+            for row in &rows {
+                let child = row.key.path.child.unwrap_or_default();
+                gathered.add(child, staged.remove(&child).unwrap_or(row), count);
             }
             from = last + 1;
+        }
+        for (child, row) in staged {
+            gathered.add(child, row, count);
         }
         Ok(gathered)
     }
 
-    /// Stops the children that still run.
-    pub(super) async fn stop_children(&mut self, step: &StepId) -> Result<(), EngineError> {
-        let key = self.run.key(StepPath::step(step.clone()));
-        for child in self.unsettled_children(&key).await? {
-            self.push(Task::Cancel(self.run.key(StepPath::child(step.clone(), child))));
+    /// Stops the children of a fan-out, of whichever epoch, that still run.
+    pub(crate) async fn stop_children(&mut self, key: &StepKey) -> Result<(), EngineError> {
+        let child = |child| StepKey { path: StepPath::child(key.path.step.clone(), child), ..key.clone() };
+        let unsettled: Vec<StepKey> = self.unsettled_children(key).await?.into_iter().map(child).collect();
+        if !unsettled.is_empty() {
+            self.push(Task::Cancel(unsettled));
         }
         Ok(())
     }
 
+    /// Stops the children of fan-outs that failed before they did. Says whether there may be any.
+    pub(super) async fn stop_left_behind(&mut self) -> Result<bool, EngineError> {
+        let with_children = self.run.workflow.steps.iter().filter(|step| step.foreach.is_some());
+        let paths: Vec<StepPath> = with_children.map(|step| StepPath::step(step.id.clone())).collect();
+        let mut found = false;
+        for path in paths {
+            let failed = self.row(&path).await?.filter(|row| row.items.is_some() && row.status() == StepStatus::Failed);
+            if failed.is_some() && self.overlay.contains_key(&path) {
+                // It fails only with what is committed next, and its children are stopped then.
+                found = true;
+                continue;
+            }
+            if let Some(row) = failed
+                && !self.unsettled_children(&row.key).await?.is_empty()
+            {
+                self.stop_children(&row.key).await?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
     /// The children of a fan-out, of whichever epoch, that are not settled.
-    pub(crate) async fn unsettled_children(&self, key: &StepKey) -> Result<Vec<u32>, EngineError> {
+    async fn unsettled_children(&self, key: &StepKey) -> Result<Vec<u32>, EngineError> {
         let mut unsettled = Vec::new();
         let mut from = 0;
         loop {
@@ -239,6 +295,8 @@ impl Advance<'_> {
         let now = self.engine.ports.clock.now();
         let mut found = Children::default();
         let mut started = vec![false; lanes as usize];
+        let (mut settled, mut taken_over) = (Vec::new(), HashSet::new());
+        let mut begun = 0;
         for bucket in 0..shape.buckets(0) {
             let join = self.engine.ports.store.join(&self.children_bucket(&key.path.step, bucket)).await?;
             let arrived = join.as_ref().map_or(0, ratchet_core::join::JoinRow::arrived);
@@ -251,12 +309,18 @@ impl Advance<'_> {
                 if let Some(started) = started.get_mut(child as usize) {
                     *started = true;
                 }
+                begun += 1;
+                taken_over.extend(row.predecessor);
                 match &row.state {
                     StepState::Running { .. } => found.running.push((row.key.clone(), row.attempt)),
-                    StepState::Waiting(ratchet_core::step::Waiting::Retry { due }) if *due <= now => {
+                    StepState::Waiting(Waiting::Retry { due }) if *due <= now => {
                         found.retry_due.push((row.key.clone(), row.attempt));
                     }
-                    StepState::Waiting(_) | StepState::FannedOut { .. } => {}
+                    StepState::Waiting(Waiting::Retry { due }) => {
+                        found.next_due = Some(found.next_due.map_or(*due, |next| next.min(*due)));
+                    }
+                    StepState::Waiting(Waiting::Lost) => found.waits_for_person = true,
+                    StepState::FannedOut { .. } => {}
                     StepState::Completed
                     | StepState::Failed { .. }
                     | StepState::Skipped(_)
@@ -265,7 +329,7 @@ impl Advance<'_> {
                         if arrived & (1 << (child - from)) == 0 {
                             self.push(Task::Tell(Box::new(row.clone())));
                         }
-                        self.push(Task::PassLane(row.key.path.clone()));
+                        settled.push(child);
                     }
                 }
             }
@@ -276,25 +340,19 @@ impl Advance<'_> {
         for (head, _) in (0..lanes).zip(started).filter(|(_, started)| !started) {
             self.start_child(&parent, head, None, None);
         }
+        if begun < count {
+            for child in settled.into_iter().filter(|child| !taken_over.contains(child)) {
+                self.push(Task::PassLane(StepPath::child(key.path.step.clone(), child)));
+            }
+        }
         Ok(found)
     }
 
-    async fn children(&self, step: &StepId, from: u32) -> Result<Vec<StepRow>, EngineError> {
-        let store = &self.engine.ports.store;
-        let mut rows = store.children(&self.run.row.id, self.run.row.epoch, step, from, PAGE).await?;
-        // What was staged is not in the store yet; a child that settles last for all is.
-        for row in &mut rows {
-            if let Some(staged) = self.overlay.get(&row.key.path) {
-                *row = staged.clone();
-            }
-        }
-        Ok(rows)
-    }
-
-    /// The highest child that was started, what was staged included.
+    /// The highest child that was started. What was staged is included, and who is to take over a lane there: no two lanes of one handler name the same child.
     pub(super) async fn last_child(&self, step: &StepId) -> Result<Option<u32>, EngineError> {
         let stored = self.engine.ports.store.last_child(&self.run.row.id, self.run.row.epoch, step).await?;
-        let staged = self.overlay.keys().filter(|path| path.step == *step).filter_map(|path| path.child).max();
-        Ok(stored.max(staged))
+        let staged = self.overlay.iter().filter(|(path, _)| path.step == *step);
+        let last = staged.map(|(path, row)| path.child.max(row.successor)).max().flatten();
+        Ok(stored.max(last))
     }
 }

@@ -1,5 +1,6 @@
 //! A step is ready, ends, is lost, is tried again or given up; those that need it are told.
 
+use futures_util::future::join_all;
 use ratchet_core::{
     decide::LOSSES_MAX,
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
@@ -19,7 +20,7 @@ use crate::{
     engine::EngineError,
     execution_row,
     order::{AttemptOutcome, AttemptReport, Order, Token},
-    ports::{Envelope, Event, Expectation, Slot, Write},
+    ports::{Event, Expectation, LaunchError, Slot, Write},
     prepare::{Prepared, Ready, prepare},
     values::store_large,
 };
@@ -39,13 +40,27 @@ impl Advance<'_> {
                 _ => return Ok(()),
             },
         };
+        if let (Some(child), Some(from)) = (path.child, predecessor)
+            && self
+                .row(&StepPath::child(path.step.clone(), from))
+                .await?
+                .is_some_and(|row| row.successor != Some(child))
+        {
+            // The child was only thought of when there was no room: now that there is, the lane says who takes it over.
+            self.queue_after(Task::PassLane(StepPath::child(path.step, from)), after);
+            return Ok(());
+        }
         let successor = self.successor_of(&path).await?;
         let ready =
             Ready { path: &path, needs, predecessor, parent: parent.as_ref(), adopts: adopts.as_deref(), successor };
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
             Prepared::Task(mut order) => {
-                let Some(slot) = self.take_slot().await? else { return self.put_off(dispatch, after).await };
+                let Some(slot) = self.take_slot().await? else {
+                    let Dispatch { path, needs, predecessor, .. } = dispatch;
+                    let epoch = self.run.row.epoch;
+                    return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
+                };
                 let token = self.give_token(&mut order, 1);
                 (StepEvent::Ready(Verdict::Run { token_hash: token.hash(), predecessor }), Some((slot, order)))
             }
@@ -81,7 +96,7 @@ impl Advance<'_> {
             AttemptOutcome::Failed { failure, usage } => Outcome::Failed { failure, usage },
             AttemptOutcome::Stopped => Outcome::Stopped,
         };
-        let successor = self.successor_of(&key.path).await?;
+        let successor = self.successor_with_room(&key.path).await?;
         let chance = u32::from_le_bytes(first_four(self.engine.ports.clock.entropy()));
         let change = Change {
             cause: format!("StepFinished {} attempt {}", key.path, report.attempt),
@@ -113,7 +128,10 @@ impl Advance<'_> {
             && row.losses < LOSSES_MAX
             && row.attempt == attempt;
         let (event, launch) = if makes_another {
-            self.next_attempt(&row, attempt, lost).await?
+            match self.next_attempt(&row, attempt, lost).await? {
+                Some(next) => next,
+                None => return self.put_off(Event::TaskLost { key, attempt }, after).await,
+            }
         } else {
             (lost(attempt, Token::new(self.engine.ports.clock.entropy()).hash()), None)
         };
@@ -139,8 +157,10 @@ impl Advance<'_> {
         if row.status() != StepStatus::Waiting {
             return Ok(());
         }
-        let (event, launch) =
-            self.next_attempt(&row, attempt, |attempt, token_hash| StepEvent::RetryDue { attempt, token_hash }).await?;
+        let due = |attempt, token_hash| StepEvent::RetryDue { attempt, token_hash };
+        let Some((event, launch)) = self.next_attempt(&row, attempt, due).await? else {
+            return self.put_off(Event::RetryDue { key, attempt }, after).await;
+        };
         self.change_or_log(
             Change {
                 cause: format!("RetryDue {} attempt {attempt}", key.path),
@@ -157,25 +177,31 @@ impl Advance<'_> {
         Ok(())
     }
 
-    /// Gives a row up: it is of an older epoch, or its siblings failed.
-    pub(super) async fn cancel(&mut self, key: StepKey, after: Option<u64>) -> Result<(), EngineError> {
-        let Some(row) = self.engine.ports.store.step(&key).await? else { return Ok(()) };
-        if row.status().is_settled() {
-            return Ok(());
+    /// Gives rows up: they are of an older epoch, or their siblings failed. Their tasks end before their rows say so: a row that was cancelled is never looked
+    /// at again, so nobody would find that its task still runs.
+    pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
+        let mut rows = Vec::new();
+        for key in keys {
+            rows.extend(self.engine.ports.store.step(&key).await?.filter(|row| !row.status().is_settled()));
         }
-        self.change_or_log(
-            Change {
-                cause: format!("StepCancelled {}", key.path),
+        // Each takes as long as its process does to end: they end side by side.
+        let launcher = &self.engine.ports.launcher;
+        let running = rows.iter().filter(|row| matches!(row.state, StepState::Running { .. }));
+        let stopped = join_all(running.map(|row| launcher.stop(&row.key, row.attempt))).await;
+        stopped.into_iter().collect::<Result<(), LaunchError>>()?;
+        for row in rows {
+            let change = Change {
+                cause: format!("StepCancelled {}", row.key.path),
                 event: StepEvent::Cancelled,
                 actor: Actor::Engine,
                 needs: row.needs,
                 launch: None,
-                path: key.path.clone(),
+                path: row.key.path.clone(),
+                origin: Task::Cancel(vec![row.key.clone()]),
                 row: Some(row),
-                origin: Task::Cancel(key),
-            },
-            after,
-        );
+            };
+            self.change_or_log(change, after);
+        }
         Ok(())
     }
 
@@ -238,6 +264,11 @@ impl Advance<'_> {
 
     /// Ends the run.
     pub(super) async fn end(&mut self, needs: NeedOutcome, after: Option<u64>) -> Result<(), EngineError> {
+        // Whoever was to stop the children of a fan-out that failed may have died, and nobody looks after a run that has ended.
+        if self.stop_left_behind().await? {
+            let last = self.staged.last().map(|entry| entry.id);
+            return self.act_after(Act::Then(Task::End(needs)), last).await;
+        }
         let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
         if needs.failed_above && outputs.is_err() {
             // What failed is the steps' to tell: an output that cannot be evaluated is only what follows from it.
@@ -269,13 +300,13 @@ impl Advance<'_> {
         }
     }
 
-    /// The event of another attempt, and what launches it where the decision is to.
+    /// The event of another attempt, and what launches it where the decision is to; `None` where there is no room for it now.
     async fn next_attempt(
         &mut self,
         row: &StepRow,
         attempt: u32,
         event: impl Fn(u32, ratchet_core::ids::TokenHash) -> StepEvent,
-    ) -> Result<(StepEvent, Option<(Slot, Box<Order>)>), EngineError> {
+    ) -> Result<Option<(StepEvent, Option<(Slot, Box<Order>)>)>, EngineError> {
         let parent = match row.key.path.child {
             Some(_) => self.row(&StepPath::step(row.key.path.step.clone())).await?,
             None => None,
@@ -291,14 +322,16 @@ impl Advance<'_> {
         let mut order = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Task(order) => order,
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
-            Prepared::Settled(verdict) => return Ok((Self::no_longer_runs(row, verdict), None)),
+            Prepared::Settled(verdict) => return Ok(Some((Self::no_longer_runs(row, verdict), None))),
         };
+        let slot = if self.waits_for_room {
+            Some(self.engine.ports.launcher.reserve().await?)
+        } else {
+            self.take_slot().await?
+        };
+        let Some(slot) = slot else { return Ok(None) };
         let token = self.give_token(&mut order, attempt + 1);
-        let slot = match self.slot.take() {
-            Some(slot) => slot,
-            None => self.engine.ports.launcher.reserve().await?,
-        };
-        Ok((event(attempt, token.hash()), Some((slot, order))))
+        Ok(Some((event(attempt, token.hash()), Some((slot, order)))))
     }
 
     fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {
@@ -325,7 +358,7 @@ impl Advance<'_> {
     }
 
     /// A slot, where one is free now.
-    async fn take_slot(&mut self) -> Result<Option<Slot>, EngineError> {
+    pub(super) async fn take_slot(&mut self) -> Result<Option<Slot>, EngineError> {
         if let Some(slot) = self.slot.take() {
             return Ok(Some(slot));
         }
@@ -337,18 +370,18 @@ impl Advance<'_> {
     }
 
     /// Leaves a step to a handler of its own, which waits for a slot. What was staged is committed first: no result waits for room.
-    async fn put_off(&mut self, dispatch: Dispatch, after: Option<u64>) -> Result<(), EngineError> {
-        let envelope = Envelope {
-            execution: self.run.row.id.clone(),
-            trace: self.run.row.trace.clone(),
-            event: Event::StepReady {
-                epoch: self.run.row.epoch,
-                path: dispatch.path,
-                needs: dispatch.needs,
-                predecessor: dispatch.predecessor,
-            },
-        };
-        self.act_after(Act::Publish(Box::new(envelope)), after).await
+    pub(super) async fn put_off(&mut self, event: Event, after: Option<u64>) -> Result<(), EngineError> {
+        self.act_after(Act::Publish(Box::new(self.envelope(event))), after).await
+    }
+
+    /// Of a child whose attempt ends: who takes over its lane at once. Without room for its task nobody is named, because every lane that waits would name the
+    /// same child, and all but one would have to name another again and again.
+    async fn successor_with_room(&mut self, path: &StepPath) -> Result<Option<u32>, EngineError> {
+        let successor = self.successor_of(path).await?;
+        if successor.is_some() {
+            self.slot = self.take_slot().await?;
+        }
+        Ok(successor.filter(|_| self.slot.is_some()))
     }
 
     /// Of a child that settles: who would take over its lane.

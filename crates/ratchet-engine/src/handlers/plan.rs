@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use ratchet_core::{
     event::ExecutionEvent,
     history::Actor,
-    ids::{ExecutionId, StepId, StepKey, StepPath},
+    ids::{ExecutionId, StepId, StepKey},
     join::JoinKind,
-    reconcile::{Plan, reconcile},
+    reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
     transition::Ending,
@@ -16,7 +16,7 @@ use crate::{
     advance::{Advance, Dispatch, Task},
     engine::{Engine, EngineError},
     execution_row,
-    ports::{Envelope, Event, TaskState},
+    ports::TaskState,
     run::Run,
 };
 
@@ -56,10 +56,10 @@ async fn newest(engine: &Engine, run: &Run) -> Result<Vec<Option<StepRow>>, Engi
 /// Settles rows of older epochs, so that what counts of them can be told once and for all.
 async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<(), EngineError> {
     let mut advance = Advance::new(engine, run);
-    for key in keys {
-        advance.stop_children_of(&key).await?;
-        advance.push(Task::Cancel(key));
+    for key in &keys {
+        advance.stop_children(key).await?;
     }
+    advance.push(Task::Cancel(keys));
     advance.work().await
 }
 
@@ -72,26 +72,26 @@ async fn begin_ending(engine: &Engine, run: &Run, ending: Ending) -> Result<(), 
 }
 
 async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<(), EngineError> {
-    let found_work = plan.found_work();
     let id = run.row.id.clone();
-    if let Some(step) = plan.waiting_for_person.first() {
-        let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
-        let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()) };
-        match execution_row::update(engine, &run, &event, Actor::Engine, event.name().to_owned()).await {
-            Ok(_) | Err(EngineError::Rejected(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
+    let mut waiting_for_person = plan.waiting_for_person;
     let mut advance = Advance::new(engine, run);
     let mut running = plan.running;
     let mut retry_due = plan.retry_due;
+    let mut next_due = None;
     for key in &plan.fan_outs {
         let children = advance.push_fan_out(key).await?;
         running.extend(children.running);
         retry_due.extend(children.retry_due);
+        next_due = next_due.into_iter().chain(children.next_due).min();
+        if children.waits_for_person {
+            waiting_for_person.push(key.path.step.clone());
+        }
+    }
+    if let Some(step) = waiting_for_person.first() {
+        return pause(engine, &advance.run, step).await;
     }
     for key in &plan.ended_fan_outs {
-        advance.stop_children_of(key).await?;
+        advance.stop_children(key).await?;
     }
     let lost = lost_among(engine, &running).await?;
     for ready in plan.ready {
@@ -111,17 +111,28 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<(), EngineEr
     if let Some(needs) = plan.end {
         advance.push(Task::End(needs));
     }
-    advance.work().await?;
-    let trace = advance.run.row.trace.clone();
-    let tell = |event| Envelope { execution: id.clone(), trace: trace.clone(), event };
-    for (key, attempt) in &lost {
-        engine.ports.bus.publish(tell(Event::TaskLost { key: key.clone(), attempt: *attempt })).await?;
+    for (key, attempt) in lost {
+        advance.push(Task::Lost { key, attempt });
     }
     for (key, attempt) in retry_due {
-        engine.ports.bus.publish(tell(Event::RetryDue { key, attempt })).await?;
+        advance.push(Task::Retry { key, attempt });
     }
-    let idle = u32::from(!found_work && lost.is_empty());
-    set_next_wake(engine, &id, plan.wake_at, idle).await
+    advance.work().await?;
+    let now = engine.ports.clock.now();
+    // What was changed may have been left undone by a handler that died, and others with it. What only waits for room waits as well later.
+    let soon = advance.changed.then(|| backoff(0, now));
+    let wake_at = plan.wake_at.into_iter().chain(next_due).chain(soon).min();
+    set_next_wake(engine, &id, wake_at, advance.changed, now).await
+}
+
+/// Has the run wait for a person: whoever found that it must did not get to say so.
+async fn pause(engine: &Engine, run: &Run, step: &StepId) -> Result<(), EngineError> {
+    let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
+    let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()) };
+    match execution_row::update(engine, run, &event, Actor::Engine, event.name().to_owned()).await {
+        Ok(_) | Err(EngineError::Rejected(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Attempts that should be running and whose task is gone.
@@ -139,26 +150,16 @@ async fn set_next_wake(
     engine: &Engine,
     id: &ExecutionId,
     planned: Option<Timestamp>,
-    idle: u32,
+    changed: bool,
+    now: Timestamp,
 ) -> Result<(), EngineError> {
     let Some(planned) = planned else { return Ok(()) };
-    let now = engine.ports.clock.now();
     execution_row::set_wake(engine, id, |row| {
         // A time that another handler set meanwhile and that has not come stands where it is earlier.
         let earlier = row.wake_at.filter(|at| *at > now && *at < planned);
         let wake = earlier.unwrap_or(planned);
-        let idle_wakes = if idle == 0 { 0 } else { row.idle_wakes.saturating_add(idle) };
+        let idle_wakes = if changed { 0 } else { row.idle_wakes.saturating_add(1) };
         (row.wake_at != Some(wake) || row.idle_wakes != idle_wakes).then_some((wake, idle_wakes))
     })
     .await
-}
-
-impl Advance<'_> {
-    /// Gives up the children of a fan-out of an older epoch.
-    async fn stop_children_of(&mut self, key: &StepKey) -> Result<(), EngineError> {
-        for row in self.unsettled_children(key).await? {
-            self.push(Task::Cancel(StepKey { path: StepPath::child(key.path.step.clone(), row), ..key.clone() }));
-        }
-        Ok(())
-    }
 }

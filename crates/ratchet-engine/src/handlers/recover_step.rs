@@ -23,7 +23,7 @@ async fn advance(engine: &Engine, key: &StepKey, task: Task) -> Result<(), Engin
     if !run.row.accepts_claims(key.epoch) {
         return Ok(());
     }
-    let mut advance = Advance::new(engine, run);
+    let mut advance = Advance::new(engine, run).waiting_for_room();
     advance.push(task);
     advance.work().await
 }
