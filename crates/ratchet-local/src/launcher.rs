@@ -47,9 +47,17 @@ struct Inner {
 
 /// Where an attempt that was launched here stands.
 enum Task {
-    Running { stop: watch::Sender<Option<Stop>>, ended: watch::Receiver<bool> },
-    Reported { trace: TraceParent, report: Box<AttemptReport> },
+    Running {
+        stop: watch::Sender<Option<Stop>>,
+        ended: watch::Receiver<bool>,
+    },
+    Reported {
+        trace: TraceParent,
+        report: Box<AttemptReport>,
+    },
     Acknowledged,
+    /// It was said to be gone before it was launched, so it never is.
+    Fenced,
 }
 
 impl LocalLauncher {
@@ -105,7 +113,7 @@ impl LocalLauncher {
     /// How many attempts of a run are running here, or have reported an end that was not handled yet.
     pub fn unsettled(&self, execution: &ExecutionId) -> usize {
         let tasks = lock(&self.inner.tasks);
-        let is_unsettled = |task: &Task| !matches!(task, Task::Acknowledged);
+        let is_unsettled = |task: &Task| !matches!(task, Task::Acknowledged | Task::Fenced);
         tasks.iter().filter(|((key, _), task)| key.execution == *execution && is_unsettled(task)).count()
     }
 
@@ -182,9 +190,10 @@ impl TaskLauncher for LocalLauncher {
     }
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
+        self.inner.fence(key, attempt);
         let unhandled = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
             Some(Task::Running { .. }) => return Ok(TaskState::Alive),
-            Some(Task::Acknowledged) => return Ok(TaskState::Gone),
+            Some(Task::Acknowledged | Task::Fenced) => return Ok(TaskState::Gone),
             Some(Task::Reported { trace, report }) => Some((trace.clone(), (**report).clone())),
             None => None,
         };
@@ -196,12 +205,13 @@ impl TaskLauncher for LocalLauncher {
     }
 
     async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError> {
+        self.inner.fence(key, attempt);
         let ended = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
             Some(Task::Running { stop, ended }) => {
                 stop.send_if_modified(|signal| signal.is_none() && signal.replace(Stop::Gracefully).is_none());
                 Some(ended.clone())
             }
-            Some(Task::Reported { .. } | Task::Acknowledged) => return Ok(()),
+            Some(Task::Reported { .. } | Task::Acknowledged | Task::Fenced) => return Ok(()),
             None => None,
         };
         let Some(mut ended) = ended else {
@@ -222,6 +232,13 @@ impl Inner {
         if let Err(error) = self.bus.publish(Envelope { execution, trace, event }).await {
             // The report is kept, and the run's wake-up asks for it.
             tracing::warn!(%error, "a report waits for the run's wake-up");
+        }
+    }
+
+    /// Keeps an attempt of a run that this process drives from starting, where it has not: a handler that claimed it may still be on its way here.
+    fn fence(&self, key: &StepKey, attempt: u32) {
+        if lock(&self.adopted).contains(&key.execution) {
+            lock(&self.tasks).entry((key.clone(), attempt)).or_insert(Task::Fenced);
         }
     }
 

@@ -10,7 +10,8 @@ use crate::order::{AttemptReport, Order};
 /// Starts the tasks that attempts run in.
 ///
 /// Contract: an attempt that was launched reports its end once or more through the event bus, or its task is lost, which [`state`](Self::state) tells. Launching
-/// the same attempt twice starts it at most once. When [`stop`](Self::stop) returns, no process of the attempt is left.
+/// the same attempt twice starts it at most once. When [`stop`](Self::stop) returns, no process of the attempt is left. What `state` said is gone and what `stop`
+/// ended stays so: a handler that claimed the attempt and comes late to launch it starts nothing, and is told that all is well.
 #[async_trait]
 pub trait TaskLauncher: Send + Sync {
     /// Waits until another task may be started. A step is claimed only with a slot in hand, so that what waits for room is still pending.

@@ -43,7 +43,7 @@ pub async fn task_launcher<L: TaskLauncher>(
     an_attempt_reports_its_end(Case::new(&make).await).await;
     an_attempt_starts_at_most_once(Case::new(&make).await).await;
     a_stopped_attempt_has_ended(Case::new(&make).await).await;
-    what_never_was_launched_is_gone(Case::new(&make).await).await;
+    what_never_was_launched_is_gone_and_stays_so(Case::new(&make).await).await;
     there_is_room_for_so_many(Case::new(&make).await).await;
 }
 
@@ -96,10 +96,16 @@ async fn a_stopped_attempt_has_ended<L: TaskLauncher>(case: Case<L>) {
     assert_eq!(*case.runner.running.borrow(), 0);
 }
 
-async fn what_never_was_launched_is_gone<L: TaskLauncher>(case: Case<L>) {
-    let key = step_key(LAUNCHER_EXECUTION, 1, "never");
-    assert_eq!(case.state(&key, 1).await, TaskState::Gone);
-    case.launcher.stop(&key, 1).await.expect("there is nothing to stop");
+async fn what_never_was_launched_is_gone_and_stays_so<L: TaskLauncher>(case: Case<L>) {
+    let keys = ["never", "stopped", "other"].map(|step| step_key(LAUNCHER_EXECUTION, 1, step));
+    assert_eq!(case.state(&keys[0], 1).await, TaskState::Gone);
+    case.launcher.stop(&keys[1], 1).await.expect("there is nothing to stop");
+    for key in &keys {
+        // The handlers that claimed them come late.
+        case.launch(key, 1, "end").await;
+    }
+    assert_eq!(case.report().await.1.key, keys[2]);
+    assert_eq!(case.runner.started.load(Ordering::SeqCst), 1, "what is gone starts no more");
 }
 
 async fn there_is_room_for_so_many<L: TaskLauncher>(case: Case<L>) {
