@@ -166,7 +166,10 @@ impl Reader<'_> {
     async fn records(&self, row: &StepRow) -> Result<Vec<Record<StepTransition>>, StoreError> {
         let mut records = Vec::new();
         if row.chain.length > row.records.len() as u64 {
-            records.extend(self.store.attempts(&row.key).await?.into_iter().flat_map(|attempt| attempt.records));
+            // A handler that lost the race for the next attempt may have kept the current one as an earlier one.
+            let attempts = self.store.attempts(&row.key).await?.into_iter();
+            records
+                .extend(attempts.filter(|earlier| earlier.attempt < row.attempt).flat_map(|attempt| attempt.records));
         }
         records.extend(row.records.iter().cloned());
         Ok(records)

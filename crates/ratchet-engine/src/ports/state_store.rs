@@ -60,7 +60,7 @@ pub trait StateStore: Send + Sync {
     /// A bucket of a join.
     async fn join(&self, key: &JoinKey) -> Result<Option<JoinRow>, StoreError>;
 
-    /// The earlier attempts of a step, oldest first.
+    /// The earlier attempts of a step, oldest first. The current one may be among them, where a handler lost the race for the next: it is the row's own.
     async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError>;
 
     /// Executions, newest first. `after` is the last identifier of the page before. May lag.
