@@ -7,3 +7,4 @@ pub mod builders;
 pub mod contract;
 pub mod memory;
 pub mod messages_api;
+pub mod simulation;

@@ -1,0 +1,373 @@
+//! The laws: what must hold of every write as it is applied and of every task as it starts, whatever went wrong before.
+
+use std::{collections::BTreeMap, fmt};
+
+use ratchet_core::{
+    execution::ExecutionRow,
+    fan_out,
+    history::Actor,
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    join::JoinKind,
+    status::{ExecutionStatus, StepStatus},
+    step::{AttemptRow, StepRow, StepState},
+    transition::{ExecutionTransition, StepTransition},
+};
+use ratchet_engine::{
+    order::{AttemptOutcome, Order},
+    ports::Write,
+};
+
+use super::{
+    model::List,
+    standing::Known,
+    tasks::{AttemptName, TaskStage, Tasks},
+    trace::name,
+    world::World,
+};
+
+/// The most records that a row of a step may hold: those of one attempt, and the passing on of a lane.
+const RECORDS_MAX: usize = 12;
+
+/// A law that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// The law, in a few words.
+    pub law: &'static str,
+    /// What broke it.
+    pub what: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.law, self.what)
+    }
+}
+
+/// The row that a write replaced.
+pub(crate) enum Before {
+    Execution(Option<Box<ExecutionRow>>),
+    Step(Option<Box<StepRow>>),
+    Attempts(Vec<AttemptRow>),
+    Nothing,
+}
+
+/// What was seen, and the first law that it broke.
+#[derive(Default)]
+pub(crate) struct Laws {
+    pub(crate) runs: BTreeMap<ExecutionId, Known>,
+    pub(crate) breach: Option<Breach>,
+    /// Whether a claim could stand when it was written: the execution took claims of its epoch, and a child's fan-out was open.
+    claims: BTreeMap<AttemptName, bool>,
+    /// The epochs in which a run ended.
+    ended: BTreeMap<ExecutionId, Vec<Epoch>>,
+    /// Conditional writes of steps, attempts and joins.
+    pub(crate) writes: u64,
+    /// How many children of fan-outs may run at once by the word of the caller.
+    max_parallel: u32,
+}
+
+impl Laws {
+    pub(crate) fn new(max_parallel: u32) -> Self {
+        Self { max_parallel, ..Self::default() }
+    }
+
+    /// Notes a breach. The first one counts: what follows may follow from it.
+    pub(crate) fn broken(&mut self, law: &'static str, what: String) {
+        if self.breach.is_none() {
+            self.breach = Some(Breach { law, what });
+        }
+    }
+
+    fn hold(&mut self, holds: bool, law: &'static str, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(law, what());
+        }
+    }
+
+    pub(crate) fn launched_twice(&mut self, named: &AttemptName) {
+        self.broken("one launch an attempt", format!("{}#{} was launched twice", name(&named.0), named.1));
+    }
+
+    /// Holds a write that was applied against the laws.
+    pub(crate) fn written(&mut self, write: &Write, before: &Before, tasks: &Tasks) {
+        match (write, before) {
+            (Write::Execution { row, .. }, Before::Execution(old)) => self.execution_written(old.as_deref(), row),
+            (Write::Step { row, .. }, Before::Step(old)) => {
+                self.writes += 1;
+                self.step_written(old.as_deref(), row, tasks);
+            }
+            (Write::Attempt(row), Before::Attempts(old)) => {
+                self.writes += 1;
+                let longer =
+                    old.iter().find(|old| old.attempt == row.attempt && old.records.len() >= row.records.len());
+                let agrees = longer
+                    .is_none_or(|old| old.records.starts_with(&row.records) || old.records.len() > row.records.len());
+                self.hold(agrees, "an old attempt never changes", || format!("{}#{}", name(&row.key), row.attempt));
+            }
+            (Write::Unite { key, place, .. }, _) => {
+                self.writes += 1;
+                let ordinal = key.bucket * 32 + place;
+                let arrived =
+                    key.level > 0 || self.has_arrived(key.kind, &key.execution, key.epoch, &key.step, ordinal);
+                self.hold(arrived, "only what is settled arrives at a join", || {
+                    format!("{}/{}/{} place {ordinal}", key.execution, key.epoch, key.step)
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn execution_written(&mut self, old: Option<&ExecutionRow>, new: &ExecutionRow) {
+        let who = || format!("{} r{}", new.id, new.revision);
+        let wakes = (new.status == ExecutionStatus::Running) == new.wake_at.is_some();
+        self.hold(wakes, "a run that runs has a time to be looked at, and no other has", who);
+        if let Some(old) = old {
+            self.hold(new.revision == old.revision + 1, "revisions count up", who);
+            let mut expected = old.clone();
+            expected.revision += 1;
+            let is_change = new.chain.length > old.chain.length;
+            if is_change && let Some(record) = new.records.last() {
+                self.hold(old.chain.accepts(new.id.as_str(), record), "the chain of records holds", who);
+                expected.apply(record.clone());
+                self.transition(new, &record.transition);
+            } else {
+                expected.wake_at = new.wake_at;
+                expected.idle_wakes = new.idle_wakes;
+            }
+            self.hold(&expected == new, "a row is what its records say", who);
+        }
+        if let Some(known) = self.runs.get_mut(&new.id) {
+            known.row = Some(new.clone());
+        }
+        if new.records.last().is_some_and(|record| matches!(record.transition, ExecutionTransition::Ended { .. }))
+            && old.is_some_and(|old| old.chain.length < new.chain.length)
+        {
+            self.ended(new);
+        }
+    }
+
+    fn transition(&mut self, new: &ExecutionRow, transition: &ExecutionTransition) {
+        if matches!(transition, ExecutionTransition::Ended { .. }) {
+            let ended = self.ended.entry(new.id.clone()).or_default();
+            let is_first = !ended.contains(&new.epoch);
+            ended.push(new.epoch);
+            self.hold(is_first, "an execution ends once an epoch", || format!("{} in epoch {}", new.id, new.epoch));
+        }
+    }
+
+    fn ended(&mut self, new: &ExecutionRow) {
+        let Some(known) = self.runs.get(&new.id) else { return };
+        let standings = known.standings(new.epoch.0);
+        let open = standings.iter().position(|standing| !standing.is_over());
+        let open = open.map(|step| known.model.steps[step].id.clone());
+        self.hold(open.is_none(), "a run ends when every step is settled", || {
+            format!("{} ended before {open:?}", new.id)
+        });
+    }
+
+    fn step_written(&mut self, old: Option<&StepRow>, new: &StepRow, tasks: &Tasks) {
+        let Some(record) = new.records.last() else {
+            return self.broken("a row is what its records say", format!("{} has no record", name(&new.key)));
+        };
+        let who = || format!("{} r{} {:?}", name(&new.key), new.revision(), record.transition);
+        let chain = old.map_or(ratchet_core::history::Chain::EMPTY, |old| old.chain.clone());
+        self.hold(chain.accepts(&new.key.to_string(), record), "the chain of records holds", who);
+        let expected = match old {
+            None => StepRow::first(new.key.clone(), record.clone(), new.needs),
+            Some(old) => {
+                let mut row = old.clone();
+                row.apply(record.clone());
+                row
+            }
+        };
+        self.hold(&expected == new, "a row is what its records say", who);
+        if let Some(old) = old.filter(|old| old.status().is_settled()) {
+            let passes_lane = matches!(record.transition, StepTransition::LanePassed { .. });
+            self.hold(passes_lane, "one recorded result a step and epoch", || {
+                format!("{} was {}: {}", who(), old.status(), record.cause)
+            });
+        }
+        self.hold(new.records.len() <= RECORDS_MAX, "a row does not grow", who);
+        match &record.transition {
+            StepTransition::Claimed { .. }
+            | StepTransition::Reclaimed { .. }
+            | StepTransition::LostAndReclaimed { .. } => {
+                let stands = self.takes_claims(&new.key);
+                self.claims.insert((new.key.clone(), new.attempt), stands);
+            }
+            _ => {}
+        }
+        if let Some(old) = old {
+            self.attempt_ended(old, new, tasks);
+        } else if new.key.path.child.is_some() {
+            self.child_began(new);
+        } else {
+            self.step_began(new);
+        }
+        if let Some(known) = self.runs.get_mut(&new.key.execution) {
+            known.keep(new);
+        }
+    }
+
+    /// Whether a claim may stand that is written now.
+    fn takes_claims(&self, key: &StepKey) -> bool {
+        let Some(known) = self.runs.get(&key.execution) else { return false };
+        let current = known.row.as_ref().is_some_and(|row| row.accepts_claims(key.epoch));
+        let open = key.path.child.is_none() || self.parent(key).is_some_and(|parent| !parent.status().is_settled());
+        current && open
+    }
+
+    fn parent(&self, key: &StepKey) -> Option<&StepRow> {
+        let path = StepPath::step(key.path.step.clone());
+        self.runs.get(&key.execution)?.rows.get(&StepKey { path, ..key.clone() })
+    }
+
+    /// A step got its first row in its epoch: its needs are settled, and it starts or does not as they say.
+    fn step_began(&mut self, new: &StepRow) {
+        let Some(known) = self.runs.get(&new.key.execution) else { return };
+        let epoch = new.key.epoch.0;
+        let Some(step) = known.model.position(new.key.path.step.as_str()) else { return };
+        let standings = known.standings(epoch);
+        let before = known.before(step);
+        let list = known.model.steps[step].list;
+        let missing: Vec<&str> = before
+            .iter()
+            .filter(|other| !standings[**other].is_over())
+            .map(|other| known.model.steps[*other].id.as_str())
+            .collect();
+        let what = format!("{} became {} before {missing:?}", name(&new.key), new.status());
+        let is_missing = !missing.is_empty();
+        let failed_above = before.iter().any(|other| standings[*other].is_broken());
+        let continued_above = before.iter().any(|other| standings[*other].is_continued());
+        let told =
+            format!("{}: told {:?}, and failed={failed_above} continued={continued_above}", name(&new.key), new.needs);
+        let needs = known.model.needs(step);
+        let is_blocked = needs.iter().any(|need| standings[*need].is_broken())
+            && list != List::Finally
+            && !known.model.steps[step].handles_failure();
+        let starts_too_late = list == List::Work && !known.endings(epoch).is_empty();
+        let blocks = matches!(new.status(), StepStatus::Blocked);
+        let cancels = matches!(new.status(), StepStatus::Cancelled);
+        let skips = matches!(new.status(), StepStatus::Skipped);
+        self.hold(!is_missing, "every need before its step", || what);
+        self.hold(!starts_too_late, "nothing of the work starts once a run ends early", || name(&new.key));
+        let told_right = new.needs.failed_above == failed_above && new.needs.continued_above == continued_above;
+        self.hold(told_right || cancels, "a step learns what happened above it", || told);
+        self.hold(
+            blocks == is_blocked || cancels || (skips && list == List::OnFailure),
+            "what is broken above blocks, and nothing else",
+            || format!("{} is {}, and blocked={is_blocked}", name(&new.key), new.status()),
+        );
+    }
+
+    fn child_began(&mut self, new: &StepRow) {
+        let parent = self.parent(&new.key);
+        let child = new.key.path.child.unwrap_or_default();
+        let fits = parent.is_some_and(|parent| match parent.state {
+            StepState::FannedOut { count, .. } => child < count,
+            _ => parent.status().is_settled() && parent.items.is_some(),
+        });
+        self.hold(fits, "a child belongs to a fan-out", || name(&new.key));
+    }
+
+    /// A row changed that was there: the change is about the attempt that it is at.
+    fn attempt_ended(&mut self, old: &StepRow, new: &StepRow, tasks: &Tasks) {
+        let Some(record) = new.records.last() else { return };
+        let named = (old.key.clone(), old.attempt);
+        let task = tasks.by_name.get(&named);
+        let what = || format!("{}#{}: {:?} ({})", name(&old.key), old.attempt, record.transition, record.cause);
+        if record.actor == Actor::Runner {
+            let reported = task.map(|task| (&task.report.outcome, task.state));
+            let is_its_own = match (&record.transition, reported) {
+                (
+                    StepTransition::Succeeded { result, .. },
+                    Some((AttemptOutcome::Succeeded(own), TaskStage::Reported)),
+                ) => result.usage == own.usage,
+                (
+                    StepTransition::Failed { usage, .. }
+                    | StepTransition::RetryScheduled { usage, .. }
+                    | StepTransition::Succeeded { result: ratchet_core::step::StepResult { usage, .. }, .. },
+                    Some((AttemptOutcome::Failed { usage: own, .. }, TaskStage::Reported)),
+                ) => usage == own || matches!(record.transition, StepTransition::Succeeded { .. }),
+                (StepTransition::Failed { .. } | StepTransition::RetryScheduled { .. }, None) => {
+                    tasks.fenced.contains(&named)
+                }
+                (StepTransition::Cancelled, Some((_, TaskStage::Lost))) => tasks.fenced.contains(&named),
+                _ => false,
+            };
+            let running = matches!(old.state, StepState::Running { .. });
+            self.hold(is_its_own && running, "only the attempt that a step is at reports for it", what);
+        }
+        let is_loss =
+            matches!(record.transition, StepTransition::LostAndReclaimed { .. } | StepTransition::LostAndSuspended)
+                || (record.cause.starts_with("TaskLost") && matches!(record.transition, StepTransition::Failed { .. }));
+        if is_loss {
+            let is_gone = tasks.fenced.contains(&named) && task.is_none_or(|task| task.state != TaskStage::Running);
+            self.hold(is_gone, "only what is gone is lost", what);
+        }
+    }
+
+    fn has_arrived(&self, kind: JoinKind, execution: &ExecutionId, epoch: Epoch, step: &StepId, ordinal: u32) -> bool {
+        let Some(known) = self.runs.get(execution) else { return false };
+        let key = |path| StepKey { execution: execution.clone(), epoch, path };
+        match kind {
+            JoinKind::Children => {
+                let path = StepPath::child(step.clone(), ordinal);
+                known.rows.get(&key(path)).is_some_and(|row| row.status().is_settled())
+            }
+            JoinKind::Needs => {
+                let graph = &known.workflow.graph;
+                let need =
+                    graph.node_of(step).and_then(|node| node.needs.get(ordinal as usize)).map(|need| graph.node(*need));
+                let Some(need) = need else { return false };
+                match known.model.position(need.id.as_str()) {
+                    Some(position) => known.standings(epoch.0)[position].is_over(),
+                    None => known
+                        .rows
+                        .get(&key(StepPath::step(need.id.clone())))
+                        .is_some_and(|row| row.status().is_settled()),
+                }
+            }
+        }
+    }
+
+    /// Holds a task that is about to start against the laws. `row` is its step's, as it is now.
+    pub(crate) fn check_launch(world: &mut World, order: &Order, row: Option<&StepRow>) {
+        let named = (order.key.clone(), order.attempt);
+        let what = format!("{}#{}", name(&order.key), order.attempt);
+        let path = &order.key.path;
+        let same_step = |(key, _): &&AttemptName| key.execution == order.key.execution && key.path == *path;
+        let rival = world.tasks.live().find(same_step).map(|(key, attempt)| format!("{}#{attempt}", name(key)));
+        let live = world.tasks.live().count();
+        let siblings = world
+            .tasks
+            .live()
+            .filter(|(key, _)| {
+                key.execution == order.key.execution && key.path.step == path.step && key.epoch == order.key.epoch
+            })
+            .count();
+        let slots = world.tasks.slots_max;
+        let laws = &mut world.laws;
+        let hash = order.token.hash();
+        let stands = row.is_some_and(|row| {
+            row.attempt == order.attempt
+                && matches!(&row.state, StepState::Running { token_hash } if *token_hash == hash)
+        });
+        let state = row.map(|row| format!("{}#{}", row.status(), row.attempt));
+        laws.hold(stands, "a launch only while its claim stands", || format!("{what}, and its row is {state:?}"));
+        let could_stand = laws.claims.get(&named).copied().unwrap_or(false);
+        laws.hold(could_stand, "a claim that came too late launches nothing", || what.clone());
+        laws.hold(rival.is_none(), "one live task a step", || format!("{what} beside {rival:?}"));
+        laws.hold(live < slots, "no more tasks than slots", || format!("{what} is one more than {slots}"));
+        if path.child.is_some() {
+            let step = laws.runs.get(&order.key.execution).and_then(|known| {
+                let step = known.model.position(path.step.as_str())?;
+                known.model.steps[step].each.as_ref().map(|each| each.max_parallel)
+            });
+            let lanes = fan_out::lanes(step.flatten(), laws.max_parallel, u32::MAX) as usize;
+            laws.hold(siblings < lanes, "no more children at once than the author said", || {
+                format!("{what}: {siblings} of {lanes} run")
+            });
+        }
+    }
+}

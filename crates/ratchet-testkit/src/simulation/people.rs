@@ -1,0 +1,80 @@
+//! What people do to runs: they cancel and resume at any moment, and let what waits for them go on.
+
+use std::sync::Arc;
+
+use ratchet_core::{history::Actor, ids::StepId, status::ExecutionStatus};
+use ratchet_engine::{Engine, EngineError, ResumeRequest, StartRequest};
+
+use super::{
+    Mode,
+    model::{List, Model},
+    random::Random,
+    world::{Act, HOUR, MINUTE, SECOND, Shared, Timer, World, lock},
+};
+
+/// Plans what people do to a run while things go wrong.
+pub(crate) fn plan(world: &mut World, mode: Mode, run: usize, calm_at: i64) {
+    world.after(0, Timer::Person(Act::Start(run)));
+    world.after(10 * MINUTE, Timer::Person(Act::Look(run)));
+    let acts = match mode {
+        Mode::Calm => 0,
+        Mode::Faults | Mode::Silent => [0, 0, 0, 1, 2][world.random.below(5)],
+        Mode::Storm => world.random.below(9) + 2,
+    };
+    for _ in 0..acts {
+        let at = match world.random.below(4) {
+            0 => world.random.between(0, 50),
+            1 => world.random.between(0, 30 * SECOND),
+            _ => world.random.between(0, calm_at),
+        };
+        let act = match world.random.below(5) {
+            0 | 1 => Act::Cancel(run),
+            2 | 3 => Act::Resume { run, from_some: false },
+            _ => Act::Resume { run, from_some: true },
+        };
+        world.after(at, Timer::Person(act));
+    }
+    // What failed or was cancelled is taken up again once all is calm, mostly.
+    if mode != Mode::Calm && world.random.chance(600) {
+        world.after(calm_at + HOUR, Timer::Person(Act::Resume { run, from_some: false }));
+    }
+}
+
+/// Does what a person does. Returns a line about it.
+pub(crate) async fn perform(engine: Arc<Engine>, world: Shared, act: Act, request: StartRequest, from: Vec<StepId>) {
+    let id = request.execution.clone();
+    let again = |world: &Shared, act: Act| lock(world).after(MINUTE, Timer::Person(act));
+    let done: Result<(), EngineError> = match act {
+        Act::Start(_) => engine.start(request).await.map(|_| ()),
+        Act::Cancel(_) => engine.cancel(&id, Actor::Person("ada".to_owned()), "enough").await.map(|_| ()),
+        Act::Resume { .. } => {
+            engine.resume(&id, ResumeRequest { from, actor: Actor::Person("ada".to_owned()) }).await.map(|_| ())
+        }
+        Act::Look(_) => return look(engine, world, act, request).await,
+    };
+    let mut locked = lock(&world);
+    locked.say(|| format!("{act:?}: {}", done.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned())));
+    drop(locked);
+    if let (Act::Start(_), Err(_)) = (act, &done) {
+        again(&world, act);
+    }
+}
+
+/// Lets a run go on that waits for a person, and asks again for one that is not there.
+async fn look(engine: Arc<Engine>, world: Shared, act: Act, request: StartRequest) {
+    let Act::Look(run) = act else { return };
+    match engine.ports().store.execution(&request.execution).await {
+        Ok(None) => lock(&world).after(0, Timer::Person(Act::Start(run))),
+        Ok(Some(row)) if row.status == ExecutionStatus::Paused => {
+            lock(&world).after(0, Timer::Person(Act::Resume { run, from_some: false }));
+        }
+        Ok(Some(_)) | Err(_) => {}
+    }
+}
+
+/// Some steps of the work to begin again from.
+pub(crate) fn some_steps(model: &Model, random: &mut Random) -> Vec<StepId> {
+    let work: Vec<&str> =
+        model.steps.iter().filter(|step| step.list == List::Work).map(|step| step.id.as_str()).collect();
+    (0..=random.below(2)).map(|_| StepId::new(*random.pick(&work))).collect()
+}

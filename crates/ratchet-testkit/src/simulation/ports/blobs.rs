@@ -1,0 +1,58 @@
+use std::{io, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use ratchet_core::{ids::Digest, output::BlobRef};
+use ratchet_engine::ports::{BlobError, BlobStore};
+
+use crate::{
+    memory::MemoryBlobStore,
+    simulation::world::{Shared, lock, pause},
+};
+
+/// Content in memory that is not available at times.
+pub(crate) struct SimulatedBlobs {
+    pub(crate) world: Shared,
+    pub(crate) inner: Arc<MemoryBlobStore>,
+}
+
+impl SimulatedBlobs {
+    async fn available(&self, action: &str) -> Result<(), BlobError> {
+        pause(&self.world).await;
+        let mut world = lock(&self.world);
+        let rate = world.faults.blob_unavailable;
+        if world.random.chance(rate) {
+            world.say(|| format!("blobs: cannot {action}"));
+            let source = io::Error::new(io::ErrorKind::TimedOut, "the blob store does not answer");
+            return Err(BlobError::Io { action: action.to_owned(), source });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlobStore for SimulatedBlobs {
+    async fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        self.available("keep a blob").await?;
+        self.inner.put(bytes).await
+    }
+
+    async fn put_file(&self, path: &Path) -> Result<BlobRef, BlobError> {
+        self.available("keep a file").await?;
+        self.inner.put_file(path).await
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        self.available("give a blob").await?;
+        self.inner.get(digest).await
+    }
+
+    async fn get_file(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
+        self.available("give a file").await?;
+        self.inner.get_file(digest, to).await
+    }
+
+    async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
+        self.available("look for a blob").await?;
+        self.inner.contains(digest).await
+    }
+}

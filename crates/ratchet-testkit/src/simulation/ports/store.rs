@@ -1,0 +1,177 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use ratchet_core::{
+    execution::{ExecutionRow, Resume},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
+    join::{JoinKey, JoinRow},
+    step::{AttemptRow, StepRow},
+};
+use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write};
+
+use crate::{
+    memory::MemoryStateStore,
+    simulation::{
+        laws::Before,
+        trace::written,
+        world::{Shared, lock, pause},
+    },
+};
+
+/// Rows in memory, behind a connection that fails. Every write that is applied is held against the laws.
+pub(crate) struct SimulatedStore {
+    pub(crate) world: Shared,
+    pub(crate) inner: Arc<MemoryStateStore>,
+}
+
+impl SimulatedStore {
+    fn fails(&self, what: &str) -> Result<(), StoreError> {
+        let mut world = lock(&self.world);
+        let rate = world.faults.store_unavailable;
+        if world.random.chance(rate) {
+            world.say(|| format!("store: {what} fails"));
+            return Err(unavailable());
+        }
+        Ok(())
+    }
+
+    async fn read<T>(&self, what: &str, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        pause(&self.world).await;
+        self.fails(what)?;
+        let answer = read.await;
+        pause(&self.world).await;
+        answer
+    }
+
+    /// Applies one write and holds it against the laws.
+    async fn apply(&self, write: Write) -> Result<Committed, StoreError> {
+        let before = match &write {
+            Write::Execution { row, .. } => Before::Execution(self.inner.execution(&row.id).await?.map(Box::new)),
+            Write::Step { row, .. } => Before::Step(self.inner.step(&row.key).await?.map(Box::new)),
+            Write::Attempt(row) => Before::Attempts(self.inner.attempts(&row.key).await?),
+            Write::Resume { .. } | Write::Unite { .. } => Before::Nothing,
+        };
+        let committed = self.inner.commit(vec![write.clone()]).await?;
+        let mut world = lock(&self.world);
+        let world = &mut *world;
+        let is_applied = committed.conflict.is_none();
+        world.say(|| format!("{} {}", if is_applied { "write" } else { "conflict" }, written(&write)));
+        if is_applied {
+            world.laws.written(&write, &before, &world.tasks);
+        }
+        Ok(committed)
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("the store does not answer".to_owned())
+}
+
+#[async_trait]
+impl StateStore for SimulatedStore {
+    async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError> {
+        pause(&self.world).await;
+        self.fails("commit")?;
+        let (torn_at, loses_answer, interleaved) = {
+            let mut world = lock(&self.world);
+            let (torn, lost, interleaved) =
+                (world.faults.store_torn, world.faults.store_answer_lost, world.faults.store_interleaved);
+            let torn_at = if world.random.chance(torn) { Some(world.random.below(writes.len())) } else { None };
+            (torn_at, world.random.chance(lost), world.random.chance(interleaved))
+        };
+        let mut all = Committed { applied: Vec::with_capacity(writes.len()), conflict: None };
+        for (position, write) in writes.into_iter().enumerate() {
+            if torn_at == Some(position) {
+                lock(&self.world).say(|| format!("store: a commit ends after {position} writes"));
+                return Err(unavailable());
+            }
+            if interleaved && position > 0 {
+                pause(&self.world).await;
+            }
+            let mut one = self.apply(write).await?;
+            all.applied.append(&mut one.applied);
+            if let Some(mut conflict) = one.conflict {
+                conflict.position = position;
+                all.conflict = Some(conflict);
+                break;
+            }
+        }
+        if loses_answer {
+            lock(&self.world).say(|| "store: the answer is lost".to_owned());
+            return Err(unavailable());
+        }
+        pause(&self.world).await;
+        Ok(all)
+    }
+
+    async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
+        self.read("execution", self.inner.execution(id)).await
+    }
+
+    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
+        self.read("resumes", self.inner.resumes(id)).await
+    }
+
+    async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
+        self.read("step", self.inner.step(key)).await
+    }
+
+    async fn newest_steps(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        steps: &[StepId],
+    ) -> Result<Vec<Option<StepRow>>, StoreError> {
+        self.read("newest steps", self.inner.newest_steps(id, epoch, steps)).await
+    }
+
+    async fn steps(
+        &self,
+        id: &ExecutionId,
+        after: Option<&StepKey>,
+        limit: usize,
+    ) -> Result<Page<StepRow>, StoreError> {
+        self.read("steps", self.inner.steps(id, after, limit)).await
+    }
+
+    async fn children(
+        &self,
+        id: &ExecutionId,
+        epoch: Epoch,
+        step: &StepId,
+        from: u32,
+        limit: usize,
+    ) -> Result<Vec<StepRow>, StoreError> {
+        self.read("children", self.inner.children(id, epoch, step, from, limit)).await
+    }
+
+    async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError> {
+        self.read("last child", self.inner.last_child(id, epoch, step)).await
+    }
+
+    async fn join(&self, key: &JoinKey) -> Result<Option<JoinRow>, StoreError> {
+        self.read("join", self.inner.join(key)).await
+    }
+
+    async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError> {
+        self.read("attempts", self.inner.attempts(key)).await
+    }
+
+    async fn executions(
+        &self,
+        filter: &ExecutionFilter,
+        after: Option<&ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        self.read("executions", self.inner.executions(filter, after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
+        let mut due = self.read("due", self.inner.due(now, limit)).await?;
+        let mut world = lock(&self.world);
+        let rate = world.faults.index_lags;
+        due.retain(|_| !world.random.chance(rate));
+        Ok(due)
+    }
+}
