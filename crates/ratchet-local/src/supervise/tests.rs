@@ -278,10 +278,12 @@ fn what_is_left_when_all_above_are_killed_at_once_is_ended_by_the_next_command()
     let mut running = scene.start(setting, LEAVE, &[]);
     running.expect("up", LEFT);
     let above = running.above();
-    for signal in [Signal::STOP, Signal::KILL] {
-        for process in &above {
-            send(process.pid, signal);
-        }
+    // Stopped first, so that none of them does anything any more. Who is killed may take the next one along before it is its turn.
+    for process in &above {
+        send(process.pid, Signal::STOP);
+    }
+    for process in &above {
+        let _ = kill_process(Pid::from_raw(process.pid.try_into().unwrap()).unwrap(), Signal::KILL);
     }
     running.child.wait().unwrap();
     assert!(!scene.left().is_empty(), "nobody was left to end them");
