@@ -165,7 +165,7 @@ impl Run {
             let id = before.as_ref().map(|state: &Value| text(&state["execution_id"]));
             let mut child = self.start(id.as_deref());
             let micros = u64::try_from(hits.whole_run.as_micros()).unwrap_or(u64::MAX);
-            let killed = left > 0 && self.kill_after(&mut child, Duration::from_micros(random.below(micros)));
+            let killed = left > 0 && Self::kill_after(&mut child, Duration::from_micros(random.below(micros)));
             if !killed {
                 let status = child.wait().expect("it can be waited for");
                 assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
@@ -208,7 +208,7 @@ impl Run {
     }
 
     /// Kills the command alone, not its group: that its steps end with it is its own business. False where it had ended already.
-    fn kill_after(&self, child: &mut Child, moment: Duration) -> bool {
+    fn kill_after(child: &mut Child, moment: Duration) -> bool {
         let (_open, clock) = mpsc::channel::<()>();
         let until = Instant::now() + moment;
         while Instant::now() < until {
