@@ -1,6 +1,6 @@
 //! What a workflow file may hold: one table of every field.
 //!
-//! The check of a file's structure ([`crate::check`]), the JSON Schema ([`crate::schema`]) and the reference pages are all made from it.
+//! The check of a file's structure (`check`), the JSON Schema ([`crate::schema`]) and the reference pages are all made from it.
 
 mod step;
 mod workflow;
