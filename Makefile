@@ -33,14 +33,14 @@ run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of
 
 .PHONY: test
 test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
-	cargo build --quiet --locked --package ratchet-cli
+	cargo build --quiet --locked --package ratchet-cli --features otlp
 	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features ratchet-cli/otlp
 
 .PHONY: check
 check: ## Formatting, lints, licences and advisories, generated pages
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features ratchet-cli/otlp -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --features ratchet-cli/otlp --no-deps
 	tools/deny.sh
 	$(MAKE) --no-print-directory docs
 	@git diff --exit-code --stat -- docs || { echo "generated pages were out of date: commit what make docs wrote"; exit 1; }
@@ -55,18 +55,18 @@ build: ## Builds the command for release
 	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: bench
-bench: build ## Measures the command beside GNU make, a shell loop and the physical limit
+bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell loop and the physical limit
 	cargo build --release --quiet --locked --package ratchet-benches
 	$(TARGET)/release/ratchet-benches $(RELEASE_BINARY)
 
 .PHONY: simulate
 simulate: ## Drives SEEDS random runs over failing ports
-	RATCHET_SEEDS=$(SEEDS) tools/test.sh --package ratchet-testkit
+	RATCHET_SEEDS=$(SEEDS) SHOW=1 tools/test.sh --package ratchet-testkit simulation
 
 .PHONY: soak
 soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it
 	cargo build --quiet --locked --package ratchet-cli
-	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_KILLS=$(KILLS) tools/test.sh --package ratchet-tests crash
+	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_KILLS=$(KILLS) SHOW=1 tools/test.sh --package ratchet-tests crash
 
 # A Python of its own with pinned packages, so that a machine's own pytest has no say.
 $(VENV)/.installed: $(WORKFLOW)/sample/requirements.txt

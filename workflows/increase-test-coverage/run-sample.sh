@@ -34,3 +34,5 @@ echo "measured in ${project#"$PWD"/}, outside the run:"
 echo "  before: $before"
 echo "  after:  $after"
 echo "  changed: $(git -C "$project" status --short --untracked-files=all | tr '\n' ' ')"
+echo
+echo "look at the run:  RATCHET_STATE_DIR=${RATCHET_STATE_DIR#"$PWD"/} ${RATCHET#"$PWD"/} status last"
