@@ -30,7 +30,8 @@ pub(crate) fn run(database: &str, chains: &str, steps: &str, joined: bool) -> Ou
     });
     outcome?;
     if joined {
-        step("join", &queue)?;
+        commit(&queue, vec![row("join", "claimed")])?;
+        commit(&queue, vec![row("join", start()?)])?;
     }
     drop(queue);
     writer.join().map_err(|_| "the writer panicked")?.map_err(Into::into)
@@ -46,61 +47,63 @@ fn open(database: &str) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Takes one row of steps after the other until none is left.
-fn work(next: &AtomicU32, chains: u32, steps: u32, queue: &Sender<Write>) -> Result<(), String> {
+/// Takes one row of steps after the other until none is left. A step is claimed in a commit before its process starts, as anything must that starts none
+/// twice; the claim of the next one goes into the commit that records the end of the one before, which is as few commits as there can be.
+fn work(next: &AtomicU32, chains: u32, steps: u32, queue: &Sender<Commit>) -> Result<(), String> {
+    let mut places = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)))
+        .take_while(|chain| *chain < chains)
+        .flat_map(|chain| (0..steps).map(move |number| format!("{chain}-{number}")));
+    let Some(mut step) = places.next() else { return Ok(()) };
+    commit(queue, vec![row(&step, "claimed")])?;
     loop {
-        let chain = next.fetch_add(1, Ordering::Relaxed);
-        if chain >= chains {
-            return Ok(());
-        }
-        for number in 0..steps {
-            step(&format!("{chain}-{number}"), queue)?;
-        }
+        let result = row(&step, start()?);
+        let Some(following) = places.next() else { return commit(queue, vec![result]) };
+        commit(queue, vec![result, row(&following, "claimed")])?;
+        step = following;
     }
 }
 
-/// Claims a step, runs its process, and records its end: a commit before and a commit after, as anything must that starts no process twice and
-/// forgets no result.
-fn step(name: &str, queue: &Sender<Write>) -> Result<(), String> {
-    let key = format!("{}-{name}", process::id());
-    commit(&key, "claimed", queue)?;
-    let status = Command::new("true")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(|error| error.to_string())?;
-    commit(&key, if status.success() { "completed" } else { "failed" }, queue)
+/// Runs the process of a step to its end.
+fn start() -> Result<&'static str, String> {
+    let quiet = || Stdio::null();
+    let status = Command::new("true").stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    Ok(if status.map_err(|error| error.to_string())?.success() { "completed" } else { "failed" })
 }
 
-/// A row to write, and who waits until it is durable.
-struct Write {
-    key: String,
-    body: &'static str,
+/// A step's row: its key and what is known of it.
+type Row = (String, &'static str);
+
+fn row(step: &str, body: &'static str) -> Row {
+    (format!("{}-{step}", process::id()), body)
+}
+
+/// Rows to write, and who waits until they are durable.
+struct Commit {
+    rows: Vec<Row>,
     done: Sender<()>,
 }
 
-fn commit(key: &str, body: &'static str, queue: &Sender<Write>) -> Result<(), String> {
+fn commit(queue: &Sender<Commit>, rows: Vec<Row>) -> Result<(), String> {
     let (done, durable) = channel();
-    queue.send(Write { key: key.to_owned(), body, done }).map_err(|_| "the writer is gone")?;
+    queue.send(Commit { rows, done }).map_err(|_| "the writer is gone")?;
     durable.recv().map_err(|_| "the writer failed".to_owned())
 }
 
 /// The one writer: whatever waits goes into one commit.
-fn write_all(mut connection: Connection, writes: &Receiver<Write>) -> rusqlite::Result<()> {
-    while let Ok(first) = writes.recv() {
-        let batch: Vec<Write> = std::iter::once(first).chain(writes.try_iter()).collect();
+fn write_all(mut connection: Connection, waiting: &Receiver<Commit>) -> rusqlite::Result<()> {
+    while let Ok(first) = waiting.recv() {
+        let batch: Vec<Commit> = std::iter::once(first).chain(waiting.try_iter()).collect();
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         {
             let mut statement =
                 transaction.prepare_cached("INSERT OR REPLACE INTO steps (key, body) VALUES (?1, ?2)")?;
-            for write in &batch {
-                statement.execute((&write.key, write.body))?;
+            for row in batch.iter().flat_map(|commit| &commit.rows) {
+                statement.execute((&row.0, row.1))?;
             }
         }
         transaction.commit()?;
-        for write in batch {
-            let _ = write.done.send(());
+        for commit in batch {
+            let _ = commit.done.send(());
         }
     }
     Ok(())

@@ -10,7 +10,12 @@ mod process;
 mod report;
 mod workload;
 
-use std::{env, error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use crate::{
     contender::{Contender, GnuMake, Limit, Place, Ratchet, ShellLoop},
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["limit", database, chains, steps, joined] => limit::run(database, chains, steps, *joined == "joined"),
         ["stamp", file] => cost::stamp(file),
-        [binary] => measure(PathBuf::from(binary)),
+        [binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(measure),
         _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
     };
     match outcome {

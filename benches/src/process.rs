@@ -1,6 +1,7 @@
 //! Starts programs and measures them from outside.
 
 use std::{
+    collections::BTreeMap,
     fs,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -34,7 +35,7 @@ impl Program {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
-    /// The greatest resident set of the first program, in bytes.
+    /// The greatest resident sets of the first program's processes, in bytes.
     pub(crate) peak_bytes: u64,
 }
 
@@ -64,24 +65,50 @@ pub(crate) fn together(programs: &[Program]) -> Outcome<Measured> {
     Ok(Measured { elapsed, peak_bytes })
 }
 
-/// Reads the high-water mark of a process until it has ended. The mark only rises, so the last reading is the peak but for its last milliseconds.
+/// Reads the high-water marks of a process and of its descendants that run the same program (a command may work in a child that ends with it) until it
+/// has ended, and adds them up. The marks only rise, so the last reading is the peak but for its last milliseconds.
 fn watch(child: &Child) -> thread::JoinHandle<u64> {
-    let path = format!("/proc/{}/status", child.id());
+    let root = child.id();
     thread::spawn(move || {
         let (_open, tick) = mpsc::channel::<()>();
-        let mut peak = 0;
-        while let Some(bytes) = fs::read_to_string(&path).ok().as_deref().and_then(high_water_mark) {
-            peak = peak.max(bytes);
+        let mut peaks = BTreeMap::new();
+        while let Some(name) = is_alive(root) {
+            let mut family = vec![root];
+            while let Some(process) = family.pop() {
+                let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+                if let (true, Some(bytes)) = (field(&status, "Name:") == Some(&name), high_water_mark(&status)) {
+                    let peak = peaks.entry(process).or_insert(0);
+                    *peak = bytes.max(*peak);
+                    family.extend(children(process));
+                }
+            }
             let _ = tick.recv_timeout(Duration::from_millis(5));
         }
-        peak
+        peaks.values().sum()
     })
+}
+
+/// The name of a process that has not ended.
+fn is_alive(process: u32) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    high_water_mark(&status)?;
+    field(&status, "Name:").map(String::from)
+}
+
+/// The processes that any thread of a process has started.
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// `VmHWM` in bytes; none for a process that has ended.
 fn high_water_mark(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    field(status, "VmHWM:")?.strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 #[cfg(test)]
