@@ -51,6 +51,7 @@ pub(crate) struct Driver {
     pub(crate) models: Vec<Model>,
     requests: Vec<StartRequest>,
     pub(crate) script: Script,
+    mutation: Option<Mutation>,
     schedule: Random,
     /// When the index of what is due may be asked again.
     sweep_after: i64,
@@ -122,7 +123,7 @@ impl Driver {
         }
         let attempts: u32 = models.iter().map(attempts_max).sum();
         let slots = random.below(6) + 1;
-        let tasks = Tasks::new(slots, random.chance(500), random.chance(500), mutation);
+        let tasks = Tasks::new(slots, random.chance(500), random.chance(500));
         let mut world = World::new(random.fork(), faults, tasks, laws, Trace::new(traced));
         if mode != Mode::Calm {
             world.after(calm_at, Timer::Calm);
@@ -146,6 +147,7 @@ impl Driver {
             models,
             requests,
             script,
+            mutation,
             schedule: random.fork(),
             sweep_after: 0,
             bound: calm_at + 12 * HOUR + i64::from(attempts) * 3 * HOUR,
@@ -168,7 +170,7 @@ impl Driver {
         let world = || self.world.clone();
         let workspaces = MemoryWorkspaces::new(self.blobs.clone());
         Arc::new(Engine::new(Ports {
-            store: Arc::new(SimulatedStore { world: world(), inner: self.store.clone() }),
+            store: Arc::new(SimulatedStore { world: world(), inner: self.store.clone(), mutation: self.mutation }),
             blobs: Arc::new(SimulatedBlobs { world: world(), inner: self.blobs.clone() }),
             bus: Arc::new(SimulatedBus(world())),
             launcher: Arc::new(SimulatedLauncher {
@@ -176,6 +178,7 @@ impl Driver {
                 process,
                 store: self.store.clone(),
                 script: self.script.clone(),
+                mutation: self.mutation,
             }),
             clock: Arc::new(SimulatedClock(world())),
             workspaces: Arc::new(SimulatedWorkspaces { world: world(), inner: workspaces }),
@@ -280,7 +283,13 @@ impl Driver {
         let world = self.world.clone();
         let label = brief(&delivery.envelope.event);
         lock(&self.world).say(|| format!("deliver {label} to {process}"));
-        let handled = delivery.clone();
+        let mut handled = delivery.clone();
+        if let (Some(Mutation::TokensIgnored), Event::StepFinished(report)) =
+            (self.mutation, &mut handled.envelope.event)
+            && let Some(token) = lock(&self.world).tasks.later_token(&report.key, report.attempt)
+        {
+            report.token = token;
+        }
         self.executor.spawn(label, process, Some(delivery), async move {
             let result = engine.handle(handled.envelope.clone()).await;
             let mut world = lock(&world);

@@ -137,3 +137,37 @@ pub fn story(report: &Report, lines: usize) -> String {
         report.lines[from..].join("\n")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many threads: the machines that run the tests have two processors or more.
+    const THREADS: usize = 2;
+
+    #[test]
+    fn two_thousand_runs_keep_every_law() {
+        let (_, broken) = simulate_all(1, 2000, THREADS, None);
+        if let Some(broken) = broken {
+            panic!("{}", story(&simulate(broken.seed, None, true), 60));
+        }
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_run() {
+        for seed in 1..=24 {
+            let [first, second] = [(), ()].map(|()| simulate(seed, None, true));
+            assert_eq!(first.lines, second.lines, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn every_broken_contract_is_noticed() {
+        let unnoticed: Vec<&str> = Mutation::ALL
+            .into_iter()
+            .filter(|mutation| simulate_all(1, 1000, THREADS, Some(*mutation)).1.is_none())
+            .map(Mutation::name)
+            .collect();
+        assert!(unnoticed.is_empty(), "no law was broken by {unnoticed:?}");
+    }
+}

@@ -1,20 +1,85 @@
-//! Invariants that are broken on purpose, to see that the simulation notices.
+//! Contracts that a port breaks on purpose, to see that the laws notice. What the engine itself must not forget is broken by hand: `docs/simulation.md` says how.
 
-/// One broken invariant. Those that can be broken from outside the engine are; the rest are in `docs/simulation.md` as patches.
+use ratchet_engine::ports::{Expectation, Write};
+
+use super::random::hash;
+
+/// A broken contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
+    /// The store writes a row that must not be there over the one that is.
+    ClaimsOverwrite,
+    /// The store replaces a row whatever its revision is.
+    RevisionsIgnored,
+    /// The store leaves a write of a commit out and says that it was applied.
+    WritesDropped,
+    /// The store answers with the row of an execution as it was before its last change.
+    StaleReads,
+    /// The store does not show rows of older epochs that are not settled, so that nobody fences them.
+    OldRowsHidden,
+    /// The store loses some arrivals of children, each time that they come.
+    ArrivalsLost,
+    /// The store never says that a run is due.
+    NothingDue,
+    /// A late report comes with the token of the attempt that took its place, as if tokens were not compared.
+    TokensIgnored,
     /// The launcher starts what it said was gone.
     LauncherForgets,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::LauncherForgets];
+    pub const ALL: [Self; 9] = [
+        Self::ClaimsOverwrite,
+        Self::RevisionsIgnored,
+        Self::WritesDropped,
+        Self::StaleReads,
+        Self::OldRowsHidden,
+        Self::ArrivalsLost,
+        Self::NothingDue,
+        Self::TokensIgnored,
+        Self::LauncherForgets,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ClaimsOverwrite => "claims-overwrite",
+            Self::RevisionsIgnored => "revisions-ignored",
+            Self::WritesDropped => "writes-dropped",
+            Self::StaleReads => "stale-reads",
+            Self::OldRowsHidden => "old-rows-hidden",
+            Self::ArrivalsLost => "arrivals-lost",
+            Self::NothingDue => "nothing-due",
+            Self::TokensIgnored => "tokens-ignored",
             Self::LauncherForgets => "launcher-forgets",
+        }
+    }
+
+    /// A write as the broken store takes it, where `current` is the revision of the row that is there.
+    pub(crate) fn forge(self, write: &mut Write, current: Option<u64>) {
+        let (Write::Step { expect, .. }, Some(current)) = (write, current) else { return };
+        let is_forged = match self {
+            Self::ClaimsOverwrite => *expect == Expectation::Absent,
+            Self::RevisionsIgnored => *expect != Expectation::Absent,
+            _ => false,
+        };
+        if is_forged {
+            *expect = Expectation::Revision(current);
+        }
+    }
+
+    /// Whether the broken store does not apply a write.
+    pub(crate) fn drops(self, write: &Write) -> bool {
+        use ratchet_core::join::JoinKind;
+        match (self, write) {
+            (Self::WritesDropped, Write::Step { row, .. }) => {
+                hash(&format!("{} {}", row.key, row.revision())).is_multiple_of(40)
+            }
+            (Self::ArrivalsLost, Write::Unite { key, place, .. }) if key.kind == JoinKind::Children => {
+                hash(&format!("{key:?} {place}")).is_multiple_of(10)
+            }
+            _ => false,
         }
     }
 }

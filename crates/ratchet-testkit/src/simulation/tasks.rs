@@ -6,10 +6,11 @@ use std::{
 };
 
 use ratchet_core::ids::StepKey;
-use ratchet_engine::{order::AttemptReport, ports::Slot};
+use ratchet_engine::{
+    order::{AttemptReport, Token},
+    ports::Slot,
+};
 use tokio::sync::Semaphore;
-
-use super::Mutation;
 
 /// The name of an attempt.
 pub(crate) type AttemptName = (StepKey, u32);
@@ -26,8 +27,6 @@ pub(crate) struct Tasks {
     pub(crate) keeps_reports: bool,
     /// Whether tasks end with the process that started them.
     pub(crate) die_with_process: bool,
-    /// What is broken on purpose.
-    pub(crate) mutation: Option<Mutation>,
 }
 
 /// A task.
@@ -55,7 +54,7 @@ pub(crate) enum TaskStage {
 }
 
 impl Tasks {
-    pub(crate) fn new(slots: usize, keeps_reports: bool, die_with_process: bool, mutation: Option<Mutation>) -> Self {
+    pub(crate) fn new(slots: usize, keeps_reports: bool, die_with_process: bool) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(slots)),
             slots_max: slots,
@@ -63,8 +62,13 @@ impl Tasks {
             fenced: BTreeSet::new(),
             keeps_reports,
             die_with_process,
-            mutation,
         }
+    }
+
+    /// The token of the newest attempt of a step, where a later one than this was launched.
+    pub(crate) fn later_token(&self, key: &StepKey, attempt: u32) -> Option<Token> {
+        let later = self.by_name.range((key.clone(), attempt + 1)..=(key.clone(), u32::MAX));
+        later.last().map(|(_, task)| task.report.token.clone())
     }
 
     /// The tasks that run.

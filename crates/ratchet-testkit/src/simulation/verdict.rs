@@ -8,7 +8,7 @@ use ratchet_core::{
     replay::{ReplayFinding, replay_execution, replay_step},
     status::{ExecutionStatus, StepStatus},
     step::{FailureClass, StepRow, StepState},
-    transition::Ending,
+    transition::{Ending, StepTransition},
 };
 use ratchet_engine::ports::StateStore as _;
 use serde_json::Value as Json;
@@ -83,7 +83,9 @@ fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32) 
 
 /// A row that failed because its task was lost again and again. That each loss was one, the laws saw as it was written.
 fn was_lost_for_good(row: &StepRow) -> bool {
-    let by_loss = row.records.last().is_some_and(|record| record.cause.starts_with("TaskLost"));
+    let by_loss = row.records.iter().any(|record| {
+        record.cause.starts_with("TaskLost") && matches!(record.transition, StepTransition::Failed { .. })
+    });
     let is_launch = matches!(&row.state, StepState::Failed { failure, .. } if failure.class == FailureClass::Launch);
     by_loss && is_launch && row.losses == ratchet_core::decide::LOSSES_MAX
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use ratchet_core::ids::StepKey;
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{ExecutionId, StepKey},
+};
 
 use super::{executor::Delivery, faults::Faults, laws::Laws, random::Random, tasks::Tasks, trace::Trace};
 use crate::builders::time;
@@ -63,6 +66,8 @@ pub(crate) struct World {
     pub(crate) tasks: Tasks,
     pub(crate) laws: Laws,
     pub(crate) trace: Trace,
+    /// Each execution as it was before its last change.
+    pub(crate) earlier: BTreeMap<ExecutionId, ExecutionRow>,
     sequence: u64,
     drawn: u64,
 }
@@ -70,7 +75,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(random: Random, faults: Faults, tasks: Tasks, laws: Laws, trace: Trace) -> Self {
         let timers = BTreeMap::new();
-        Self { random, now: 0, skew: 0, faults, timers, tasks, laws, trace, sequence: 0, drawn: 0 }
+        let earlier = BTreeMap::new();
+        Self { random, now: 0, skew: 0, faults, timers, tasks, laws, trace, earlier, sequence: 0, drawn: 0 }
     }
 
     /// Has something happen so many milliseconds from now.

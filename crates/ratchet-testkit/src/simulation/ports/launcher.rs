@@ -33,6 +33,8 @@ pub(crate) struct SimulatedLauncher {
     pub(crate) process: usize,
     pub(crate) store: Arc<MemoryStateStore>,
     pub(crate) script: Script,
+    /// The contract that it breaks on purpose.
+    pub(crate) mutation: Option<Mutation>,
 }
 
 #[async_trait]
@@ -108,7 +110,7 @@ impl SimulatedLauncher {
             world.say(|| format!("launch {}#{}: no capacity", name(&order.key), order.attempt));
             return Err(LaunchError::NoCapacity("all machines are taken".to_owned()));
         }
-        let forgets = world.tasks.mutation == Some(Mutation::LauncherForgets);
+        let forgets = self.mutation == Some(Mutation::LauncherForgets);
         if world.tasks.fenced.contains(&named) && !forgets {
             world.say(|| format!("launch {}#{}: was given up before it started", name(&order.key), order.attempt));
             return Ok(());

@@ -8,11 +8,12 @@ use ratchet_core::{
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
 };
-use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write};
+use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write, WriteOutcome};
 
 use crate::{
     memory::MemoryStateStore,
     simulation::{
+        Mutation,
         laws::Before,
         trace::written,
         world::{Shared, lock, pause},
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct SimulatedStore {
     pub(crate) world: Shared,
     pub(crate) inner: Arc<MemoryStateStore>,
+    /// The contract that it breaks on purpose.
+    pub(crate) mutation: Option<Mutation>,
 }
 
 impl SimulatedStore {
@@ -45,13 +48,20 @@ impl SimulatedStore {
     }
 
     /// Applies one write and holds it against the laws.
-    async fn apply(&self, write: Write) -> Result<Committed, StoreError> {
+    async fn apply(&self, mut write: Write) -> Result<Committed, StoreError> {
         let before = match &write {
             Write::Execution { row, .. } => Before::Execution(self.inner.execution(&row.id).await?.map(Box::new)),
             Write::Step { row, .. } => Before::Step(self.inner.step(&row.key).await?.map(Box::new)),
             Write::Attempt(row) => Before::Attempts(self.inner.attempts(&row.key).await?),
             Write::Resume { .. } | Write::Unite { .. } => Before::Nothing,
         };
+        if let Some(mutation) = self.mutation {
+            if mutation.drops(&write) {
+                return self.drop_write(write).await;
+            }
+            let current = if let Before::Step(Some(row)) = &before { Some(row.revision()) } else { None };
+            mutation.forge(&mut write, current);
+        }
         let committed = self.inner.commit(vec![write.clone()]).await?;
         let mut world = lock(&self.world);
         let world = &mut *world;
@@ -60,7 +70,22 @@ impl SimulatedStore {
         if is_applied {
             world.laws.written(&write, &before, &world.tasks);
         }
+        if let (true, Before::Execution(Some(old))) = (is_applied, before) {
+            world.earlier.insert(old.id.clone(), *old);
+        }
         Ok(committed)
+    }
+
+    /// Says that a write was applied, and does not apply it.
+    async fn drop_write(&self, write: Write) -> Result<Committed, StoreError> {
+        lock(&self.world).say(|| format!("drops {}", written(&write)));
+        let outcome = match write {
+            Write::Unite { key, .. } => {
+                WriteOutcome::United(self.inner.join(&key).await?.unwrap_or_else(|| JoinRow::empty(key)))
+            }
+            _ => WriteOutcome::Written,
+        };
+        Ok(Committed { applied: vec![outcome], conflict: None })
     }
 }
 
@@ -106,7 +131,16 @@ impl StateStore for SimulatedStore {
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        self.read("execution", self.inner.execution(id)).await
+        let row = self.read("execution", self.inner.execution(id)).await?;
+        if self.mutation == Some(Mutation::StaleReads) {
+            let mut world = lock(&self.world);
+            if world.random.chance(300)
+                && let Some(earlier) = world.earlier.get(id)
+            {
+                return Ok(Some(earlier.clone()));
+            }
+        }
+        Ok(row)
     }
 
     async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
@@ -123,7 +157,13 @@ impl StateStore for SimulatedStore {
         epoch: Epoch,
         steps: &[StepId],
     ) -> Result<Vec<Option<StepRow>>, StoreError> {
-        self.read("newest steps", self.inner.newest_steps(id, epoch, steps)).await
+        let mut rows = self.read("newest steps", self.inner.newest_steps(id, epoch, steps)).await?;
+        if self.mutation == Some(Mutation::OldRowsHidden) {
+            for row in &mut rows {
+                row.take_if(|row| row.key.epoch < epoch && !row.status().is_settled());
+            }
+        }
+        Ok(rows)
     }
 
     async fn steps(
@@ -171,7 +211,7 @@ impl StateStore for SimulatedStore {
         let mut due = self.read("due", self.inner.due(now, limit)).await?;
         let mut world = lock(&self.world);
         let rate = world.faults.index_lags;
-        due.retain(|_| !world.random.chance(rate));
+        due.retain(|_| !world.random.chance(rate) && self.mutation != Some(Mutation::NothingDue));
         Ok(due)
     }
 }
