@@ -61,7 +61,7 @@ bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell
 
 .PHONY: simulate
 simulate: ## Drives SEEDS random runs over failing ports
-	RATCHET_SEEDS=$(SEEDS) SHOW=1 tools/test.sh --package ratchet-testkit simulation
+	cargo run --quiet --locked --package ratchet-testkit --bin simulate -- --seeds $(SEEDS)
 
 .PHONY: soak
 soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it
