@@ -65,26 +65,30 @@ pub(crate) fn together(programs: &[Program]) -> Outcome<Measured> {
     Ok(Measured { elapsed, peak_bytes })
 }
 
-/// Reads the high-water marks of a process and of its descendants that run the same program (a command may work in a child that ends with it) until it
-/// has ended, and adds them up. The marks only rise, so the last reading is the peak but for its last milliseconds.
+/// Readings after which a process counts: one that was forked and has not yet become another program shows its parent's memory as its own.
+const READINGS_MIN: u32 = 20;
+
+/// Reads the high-water marks of a process and of its descendants that go on running the same program (a command may work in a child that ends with it)
+/// until it has ended, and adds them up. The marks only rise, so the last reading is the peak but for its last milliseconds.
 fn watch(child: &Child) -> thread::JoinHandle<u64> {
     let root = child.id();
     thread::spawn(move || {
         let (_open, tick) = mpsc::channel::<()>();
-        let mut peaks = BTreeMap::new();
+        let mut peaks: BTreeMap<u32, (u64, u32)> = BTreeMap::new();
         while let Some(name) = is_alive(root) {
             let mut family = vec![root];
             while let Some(process) = family.pop() {
                 let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
                 if let (true, Some(bytes)) = (field(&status, "Name:") == Some(&name), high_water_mark(&status)) {
-                    let peak = peaks.entry(process).or_insert(0);
+                    let (peak, readings) = peaks.entry(process).or_insert((0, 0));
                     *peak = bytes.max(*peak);
+                    *readings += 1;
                     family.extend(children(process));
                 }
             }
             let _ = tick.recv_timeout(Duration::from_millis(5));
         }
-        peaks.values().sum()
+        peaks.values().filter(|(_, readings)| *readings >= READINGS_MIN).map(|(peak, _)| peak).sum()
     })
 }
 
