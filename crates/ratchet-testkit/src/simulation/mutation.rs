@@ -1,4 +1,4 @@
-//! Contracts that a port breaks on purpose, to see that the laws notice. What the engine itself must not forget is broken by hand: `docs/simulation.md` says how.
+//! Contracts that a port breaks on purpose, to see that the laws notice. `docs/simulation.md` lists them.
 
 use ratchet_engine::ports::{Expectation, Write};
 
