@@ -277,15 +277,35 @@ impl<'a> Advance<'a> {
         id
     }
 
+    /// Has arrive at their joins what has not. The buckets are read first: most of it has, and a write costs more than a read.
+    pub(crate) async fn push_missing_arrivals(
+        &mut self,
+        arrivals: Vec<(StepId, u32, NeedOutcome)>,
+    ) -> Result<(), EngineError> {
+        let mut read: Option<(JoinKey, u32)> = None;
+        for (step, ordinal, outcome) in arrivals {
+            let place = self.run.node(&step)?.join().place(ordinal);
+            let key = self.bucket(step.clone(), JoinKind::Needs, place.level, place.bucket);
+            let arrived = match &read {
+                Some((bucket, arrived)) if *bucket == key => *arrived,
+                _ => self.engine.ports.store.join(&key).await?.map_or(0, |row| row.arrived()),
+            };
+            if arrived & (1 << place.bit) == 0 {
+                self.push(Task::Arrive { step, kind: JoinKind::Needs, place, outcome });
+            }
+            read = Some((key, arrived));
+        }
+        Ok(())
+    }
+
+    /// The key of a bucket of this epoch.
+    pub(crate) fn bucket(&self, step: StepId, kind: JoinKind, level: u8, bucket: u32) -> JoinKey {
+        let (execution, epoch) = (self.run.row.id.clone(), self.run.row.epoch);
+        JoinKey { execution, epoch, step, kind, level, bucket }
+    }
+
     fn arrive(&mut self, step: StepId, kind: JoinKind, place: Place, outcome: NeedOutcome, after: Option<u64>) {
-        let key = JoinKey {
-            execution: self.run.row.id.clone(),
-            epoch: self.run.row.epoch,
-            step: step.clone(),
-            kind,
-            level: place.level,
-            bucket: place.bucket,
-        };
+        let key = self.bucket(step.clone(), kind, place.level, place.bucket);
         let origin = Task::Arrive { step, kind, place, outcome };
         self.stage(Write::Unite { key, place: place.bit, outcome }, after, Some(origin), Vec::new());
     }

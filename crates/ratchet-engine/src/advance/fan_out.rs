@@ -8,7 +8,7 @@ use ratchet_core::{
     fan_out::{self, Lane},
     history::Actor,
     ids::{StepId, StepKey, StepPath},
-    join::{BUCKET_SIZE, JoinKey, JoinKind, JoinShape, NeedOutcome},
+    join::{BUCKET_SIZE, JoinKind, JoinShape, NeedOutcome},
     output::{Output, Outputs},
     status::StepStatus,
     step::{StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
@@ -160,7 +160,7 @@ impl Advance<'_> {
             if failures > foreach.tolerated_failures {
                 break;
             }
-            let key = self.children_bucket(step, bucket);
+            let key = self.bucket(step.clone(), JoinKind::Children, 0, bucket);
             let mut failed = self.engine.ports.store.join(&key).await?.map_or(0, |row| row.failed);
             if bucket == child / BUCKET_SIZE {
                 failed &= !(1 << (child % BUCKET_SIZE));
@@ -168,11 +168,6 @@ impl Advance<'_> {
             failures += failed.count_ones();
         }
         Ok(failures > foreach.tolerated_failures)
-    }
-
-    fn children_bucket(&self, step: &StepId, bucket: u32) -> JoinKey {
-        let (execution, epoch) = (self.run.row.id.clone(), self.run.row.epoch);
-        JoinKey { execution, epoch, step: step.clone(), kind: JoinKind::Children, level: 0, bucket }
     }
 
     /// Settles a fan-out with what its children gave.
@@ -298,7 +293,12 @@ impl Advance<'_> {
         let (mut settled, mut taken_over) = (Vec::new(), HashSet::new());
         let mut begun = 0;
         for bucket in 0..shape.buckets(0) {
-            let join = self.engine.ports.store.join(&self.children_bucket(&key.path.step, bucket)).await?;
+            let join = self
+                .engine
+                .ports
+                .store
+                .join(&self.bucket(key.path.step.clone(), JoinKind::Children, 0, bucket))
+                .await?;
             let arrived = join.as_ref().map_or(0, ratchet_core::join::JoinRow::arrived);
             let from = bucket * BUCKET_SIZE;
             let store = &self.engine.ports.store;

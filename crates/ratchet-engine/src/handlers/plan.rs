@@ -5,7 +5,6 @@ use ratchet_core::{
     event::ExecutionEvent,
     history::Actor,
     ids::{ExecutionId, StepId, StepKey},
-    join::JoinKind,
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
@@ -101,10 +100,7 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<(), EngineEr
         };
         advance.push(Task::Dispatch(Dispatch { adopts, ..Dispatch::step(ready.step, ready.needs) }));
     }
-    for (step, ordinal, outcome) in plan.unite {
-        let place = advance.run.node(&step)?.join().place(ordinal);
-        advance.push(Task::Arrive { step, kind: JoinKind::Needs, place, outcome });
-    }
+    advance.push_missing_arrivals(plan.unite).await?;
     if plan.work_over {
         advance.push(Task::WorkOver);
     }
