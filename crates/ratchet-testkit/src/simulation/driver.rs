@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     pub(crate) script: Script,
     mutation: Option<Mutation>,
     schedule: Random,
+    /// How often, in a thousand cases, two processes look at once at what is due.
+    twice: u32,
     /// When the index of what is due may be asked again.
     sweep_after: i64,
     /// When every run must have ended.
@@ -149,6 +151,7 @@ impl Driver {
             script,
             mutation,
             schedule: random.fork(),
+            twice: if mode == Mode::Calm { 0 } else { [0, 200, 700][random.below(3)] },
             sweep_after: 0,
             bound: calm_at + 12 * HOUR + i64::from(attempts) * 3 * HOUR,
             polls: 0,
@@ -357,7 +360,10 @@ impl Driver {
         let in_time = self.in_time(now, &mut world);
         drop(world);
         self.sweep_after = now + self.schedule.between(SECOND, 30 * SECOND);
-        self.sweep();
+        // At times two processes find at once that a run is due.
+        for _ in 0..=usize::from(self.schedule.chance(self.twice)) {
+            self.sweep();
+        }
         in_time
     }
 

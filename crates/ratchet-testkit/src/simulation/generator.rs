@@ -201,7 +201,11 @@ fn each(model: &Model, shells: &[usize], random: &mut Random) -> Each {
         0 if !plain.is_empty() => Items::ListOf(*random.pick(&plain)),
         1 if !fanned.is_empty() => Items::ValuesOf(*random.pick(&fanned)),
         _ => {
-            let count = if model.steps.len() < 6 && random.chance(60) { random.below(6) + 33 } else { random.below(8) };
+            let count = match random.below(20) {
+                0 if model.steps.len() < 6 => random.below(6) + 33,
+                1 | 2 if model.steps.len() < 10 => random.below(12) + 10,
+                _ => random.below(8),
+            };
             Items::Given((0..count).map(|_| random.between(0, 3)).collect())
         }
     };

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The most records that a row of a step may hold: those of one attempt, and the passing on of a lane.
-const RECORDS_MAX: usize = 12;
+const RECORDS_MAX: usize = 6;
 
 /// A law that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
