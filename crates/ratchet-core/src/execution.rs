@@ -214,7 +214,7 @@ impl ExecutionRow {
 }
 
 /// One resume of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
     /// The epoch that it began.
     pub epoch: Epoch,

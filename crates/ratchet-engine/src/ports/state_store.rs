@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow, NeedOutcome},
     status::ExecutionStatus,
@@ -25,9 +25,6 @@ pub trait StateStore: Send + Sync {
 
     /// The row of an execution.
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError>;
-
-    /// The resumes of an execution, in the order of their epochs.
-    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError>;
 
     /// The row of one step in one epoch.
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError>;
@@ -122,13 +119,6 @@ pub enum Write {
     /// Puts an attempt's item. The same item again changes nothing and is no conflict; of two that differ, the one with more records stays (a handler
     /// that lost a race may have seen fewer), and the first of two as long.
     Attempt(Box<AttemptRow>),
-    /// Adds a resume. The same epoch's again changes nothing and is no conflict.
-    Resume {
-        /// Of which execution.
-        execution: ExecutionId,
-        /// The resume.
-        resume: Resume,
-    },
     /// Unites an arrival into a bucket, which is made where it is not there. Never conflicts.
     Unite {
         /// The bucket.

@@ -41,10 +41,6 @@ fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Resu
             connection.prepare_cached(PUT_ATTEMPT)?.execute(values)?;
             Ok(Ok(WriteOutcome::Written))
         }
-        RowWrite::Resume { execution, epoch, body } => {
-            connection.prepare_cached(PUT_RESUME)?.execute(params![execution.as_str(), epoch.0, body])?;
-            Ok(Ok(WriteOutcome::Written))
-        }
         RowWrite::Unite { key, arrival } => {
             let mut statement = connection.prepare_cached(UNITE)?;
             let values = params![
@@ -110,8 +106,6 @@ const CHILD: ConditionalPut = ConditionalPut {
 const PUT_ATTEMPT: &str = "INSERT INTO attempt (execution, step, epoch, item, attempt, records, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     ON CONFLICT DO UPDATE SET records = excluded.records, body = excluded.body WHERE excluded.records > records";
-
-const PUT_RESUME: &str = "INSERT INTO resume (execution, epoch, body) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 
 const UNITE: &str = "INSERT INTO bucket (execution, step, epoch, kind, level, bucket, ok, failed, continued)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -76,10 +76,6 @@ impl StateStore for LocalStateStore {
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
         self.readers.read(|connection| reads::execution(connection, id))
-    }
-
-    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
-        self.readers.read(|connection| reads::resumes(connection, id))
     }
 
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {

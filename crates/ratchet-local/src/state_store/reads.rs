@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     status::ExecutionStatus,
@@ -16,10 +16,6 @@ use super::{
 
 pub(super) fn execution(connection: &Connection, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreFailure> {
     one(connection, "SELECT body FROM execution WHERE id = ?1", params![id.as_str()])
-}
-
-pub(super) fn resumes(connection: &Connection, id: &ExecutionId) -> Result<Vec<Resume>, StoreFailure> {
-    many(connection, "SELECT body FROM resume WHERE execution = ?1 ORDER BY epoch", params![id.as_str()])
 }
 
 pub(super) fn step(connection: &Connection, key: &StepKey) -> Result<Option<StepRow>, StoreFailure> {

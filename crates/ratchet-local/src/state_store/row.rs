@@ -2,8 +2,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
-    ids::{Epoch, ExecutionId, StepKey},
+    execution::ExecutionRow,
+    ids::{ExecutionId, StepKey},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     step::{AttemptRow, StepRow},
 };
@@ -36,11 +36,6 @@ pub(super) enum RowWrite {
         records: usize,
         body: String,
     },
-    Resume {
-        execution: ExecutionId,
-        epoch: Epoch,
-        body: String,
-    },
     Unite {
         key: JoinKey,
         arrival: JoinRow,
@@ -64,9 +59,6 @@ impl RowWrite {
             }
             Write::Attempt(row) => {
                 Self::Attempt { body: encode(&*row)?, attempt: row.attempt, records: row.records.len(), key: row.key }
-            }
-            Write::Resume { execution, resume } => {
-                Self::Resume { body: encode(&resume)?, epoch: resume.epoch, execution }
             }
             Write::Unite { key, place, outcome } => Self::Unite { arrival: arrival(&key, place, outcome), key },
         })
@@ -125,10 +117,6 @@ impl Row for StepRow {
 
 impl Row for AttemptRow {
     const NAME: &'static str = "an attempt";
-}
-
-impl Row for Resume {
-    const NAME: &'static str = "a resume";
 }
 
 /// Reads a row's text.

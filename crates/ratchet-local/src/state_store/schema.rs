@@ -21,13 +21,6 @@ const STEPS: &[&str] = &["
     CREATE INDEX execution_by_status ON execution (status, id);
     CREATE INDEX execution_by_wake ON execution (wake_at, id) WHERE wake_at IS NOT NULL;
 
-    CREATE TABLE resume (
-        execution TEXT NOT NULL,
-        epoch INTEGER NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (execution, epoch)
-    ) STRICT, WITHOUT ROWID;
-
     CREATE TABLE step (
         execution TEXT NOT NULL,
         step TEXT NOT NULL,
@@ -74,7 +67,6 @@ const STEPS: &[&str] = &["
 
 /// The tables whose rows belong to one execution, with the column that names it. The execution's own comes last.
 pub(super) const TABLES: &[(&str, &str)] = &[
-    ("resume", "execution"),
     ("step", "execution"),
     ("child", "execution"),
     ("attempt", "execution"),

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, ops::Bound, sync::Mutex};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -21,7 +21,6 @@ pub struct MemoryStateStore(Mutex<Tables>);
 #[derive(Debug, Default)]
 struct Tables {
     executions: BTreeMap<ExecutionId, ExecutionRow>,
-    resumes: BTreeMap<(ExecutionId, Epoch), Resume>,
     steps: BTreeMap<StepKey, StepRow>,
     attempts: BTreeMap<(StepKey, u32), AttemptRow>,
     joins: BTreeMap<JoinKey, JoinRow>,
@@ -50,9 +49,6 @@ impl Tables {
                 if row.records.len() > place.records.len() {
                     *place = *row;
                 }
-            }
-            Write::Resume { execution, resume } => {
-                self.resumes.entry((execution, resume.epoch)).or_insert(resume);
             }
             Write::Unite { key, place, outcome } => {
                 let bucket = self.joins.entry(key.clone()).or_insert_with(|| JoinRow::empty(key));
@@ -99,12 +95,6 @@ impl StateStore for MemoryStateStore {
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
         Ok(lock(&self.0).executions.get(id).cloned())
-    }
-
-    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
-        let tables = lock(&self.0);
-        let range = (id.clone(), Epoch(0))..=(id.clone(), Epoch(u32::MAX));
-        Ok(tables.resumes.range(range).map(|(_, resume)| resume.clone()).collect())
     }
 
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {

@@ -77,7 +77,6 @@ pub(crate) fn written(write: &Write) -> String {
             format!("{} r{}#{} {change}: {}{lane} ({cause})", row.key, row.revision(), row.attempt, row.status())
         }
         Write::Attempt(row) => format!("{}#{} kept, {} records", row.key, row.attempt, row.records.len()),
-        Write::Resume { execution, resume } => format!("{execution} resume {}", resume.epoch),
         Write::Unite { key, place, outcome } => {
             let NeedOutcome { satisfied, failed_above, continued_above } = outcome;
             let kind = if key.kind == JoinKind::Needs { "needs" } else { "children" };

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     status::ExecutionStatus,
@@ -39,23 +39,15 @@ fn write() -> impl Strategy<Value = Write> {
     });
     let attempt = (key(), 1..3_u32, 0..4_usize)
         .prop_map(|(key, attempt, records)| Write::Attempt(Box::new(attempt_row(key, attempt, records))));
-    let resume = (run(), 2..5_u32, step_id()).prop_map(|(run, epoch, step)| Write::Resume {
-        execution: ExecutionId::new(run),
-        resume: Resume { epoch: Epoch(epoch), reset_from: vec![step] },
-    });
     let unite = (bucket(), 0..32_u32, any::<(bool, bool, bool)>()).prop_map(|(key, place, flags)| {
         let outcome = NeedOutcome { satisfied: flags.0, failed_above: flags.1, continued_above: flags.2 };
         Write::Unite { key, place, outcome }
     });
-    prop_oneof![2 => execution, 5 => step, 1 => attempt, 1 => resume, 2 => unite]
+    prop_oneof![2 => execution, 5 => step, 1 => attempt, 2 => unite]
 }
 
 fn run() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(&RUNS[..])
-}
-
-fn step_id() -> impl Strategy<Value = StepId> {
-    proptest::sample::select(&STEPS[..]).prop_map(StepId::new)
 }
 
 fn key() -> impl Strategy<Value = StepKey> {
@@ -87,7 +79,6 @@ struct Told {
     executions: Vec<Option<ExecutionRow>>,
     listed: Vec<Vec<ExecutionId>>,
     due: Vec<ExecutionId>,
-    resumes: Vec<Vec<Resume>>,
     steps: Vec<BTreeMap<StepKey, StepRow>>,
     newest: Vec<Vec<Option<StepRow>>>,
     children: Vec<(Vec<StepRow>, Option<u32>)>,
@@ -100,7 +91,6 @@ async fn told(store: &dyn StateStore) -> Told {
         executions: vec![],
         listed: vec![],
         due: store.due(time(25), 10).await.unwrap(),
-        resumes: vec![],
         steps: vec![],
         newest: vec![],
         children: vec![],
@@ -115,7 +105,6 @@ async fn told(store: &dyn StateStore) -> Told {
     for run in RUNS {
         let id = ExecutionId::new(run);
         told.executions.push(store.execution(&id).await.unwrap());
-        told.resumes.push(store.resumes(&id).await.unwrap());
         let page = store.steps(&id, None, 100).await.unwrap();
         told.steps.push(page.rows.into_iter().map(|row| (row.key.clone(), row)).collect());
         for epoch in 1..=EPOCHS {

@@ -132,10 +132,6 @@ async fn a_deleted_execution_leaves_nothing_and_its_room_can_be_had_back() {
             put_step(&step_row(step_key(run, 1, "a"))),
             Write::Attempt(Box::new(attempt_row(step_key(run, 1, "a"), 1, 1))),
             Write::Unite { key: join_key(run, 1, "a", 0, 0), place: 0, outcome: ratchet_core::join::NeedOutcome::FINE },
-            Write::Resume {
-                execution: ExecutionId::new(run),
-                resume: ratchet_core::execution::Resume { epoch: ratchet_core::ids::Epoch(2), reset_from: vec![] },
-            },
         ];
         writes.extend((0..500).map(|item| put_step(&step_row(child_key(run, 1, "fan", item)))));
         writes

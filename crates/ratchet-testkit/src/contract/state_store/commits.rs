@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use ratchet_core::{
-    execution::Resume,
     ids::{Digest, Epoch, ExecutionId, StepId},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     output::{BlobRef, FileValue, Output},
@@ -34,14 +33,12 @@ pub(super) async fn a_commit_is_a_prefix_of_its_writes(store: Store) {
     let unconditional = vec![
         replace_step(&c, 7),
         Write::Attempt(Box::new(attempt_row(c.key.clone(), 1, 1))),
-        Write::Resume { execution: ExecutionId::new("run"), resume: Resume { epoch: Epoch(2), reset_from: vec![] } },
         Write::Unite { key: join_key("run", 1, "c", 0, 0), place: 0, outcome: NeedOutcome::FINE },
         put_execution(&execution_row("run")),
     ];
     let committed = commit_conflicting(&store, unconditional).await;
     assert_eq!(committed.conflict, Some(Conflict { position: 0, current: Current::Absent }));
     assert_eq!(answer(store.attempts(&c.key).await), vec![]);
-    assert_eq!(answer(store.resumes(&ExecutionId::new("run")).await), vec![]);
     assert_eq!(answer(store.join(&join_key("run", 1, "c", 0, 0)).await), None);
     assert_eq!(answer(store.execution(&ExecutionId::new("run")).await), None);
     assert_eq!(answer(store.commit(vec![]).await).applied, vec![], "a commit of nothing changes nothing");
@@ -122,17 +119,6 @@ pub(super) async fn an_attempts_item_is_kept_once(store: Store) {
     let rows = [(1, 3), (9, 4), (10, 2)].map(|(attempt, records)| attempt_row(key.clone(), attempt, records));
     assert_eq!(answer(store.attempts(&key).await), rows, "of two items of an attempt the one with more records stays");
     assert_eq!(answer(store.attempts(&step_key("run", 2, "a")).await), vec![], "another epoch has attempts of its own");
-}
-
-pub(super) async fn a_resume_is_kept_once(store: Store) {
-    let resume = |epoch, step: &str| Resume { epoch: Epoch(epoch), reset_from: vec![StepId::new(step)] };
-    let write = |resume: &Resume| Write::Resume { execution: ExecutionId::new("run"), resume: resume.clone() };
-    let (second, third, tenth) = (resume(2, "b"), resume(3, "c"), resume(10, "d"));
-    commit(&store, vec![write(&tenth), write(&third), write(&second)]).await;
-    commit(&store, vec![write(&third), write(&resume(2, "other"))]).await;
-    let resumes = answer(store.resumes(&ExecutionId::new("run")).await);
-    assert_eq!(resumes, vec![second, third, tenth], "each epoch's first, in the order of the epochs");
-    assert_eq!(answer(store.resumes(&ExecutionId::new("ru")).await), vec![]);
 }
 
 pub(super) async fn a_union_is_idempotent_and_never_conflicts(store: Store) {

@@ -15,7 +15,6 @@ pub async fn state_store(make: impl AsyncFn() -> Arc<dyn StateStore>) {
     commits::a_write_sees_those_before_it(make().await).await;
     commits::a_conflict_shows_the_row_that_is_there(make().await).await;
     commits::an_attempts_item_is_kept_once(make().await).await;
-    commits::a_resume_is_kept_once(make().await).await;
     commits::a_union_is_idempotent_and_never_conflicts(make().await).await;
     commits::a_row_comes_back_as_it_was_written(make().await).await;
     races::one_of_two_claims_wins(make().await).await;

@@ -18,7 +18,6 @@ pub(super) async fn what_is_not_there_is_absent(store: Store) {
     let run = ExecutionId::new("run");
     let key = step_key("run", 1, "a");
     assert_eq!(answer(store.execution(&run).await), None);
-    assert_eq!(answer(store.resumes(&run).await), vec![]);
     assert_eq!(answer(store.step(&key).await), None);
     assert_eq!(answer(store.step(&child_key("run", 1, "a", 0)).await), None);
     assert_eq!(answer(store.newest_steps(&run, Epoch(1), &[]).await), vec![]);

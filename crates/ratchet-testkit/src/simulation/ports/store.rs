@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
-    execution::{ExecutionRow, Resume},
+    execution::ExecutionRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -53,7 +53,7 @@ impl SimulatedStore {
             Write::Execution { row, .. } => Before::Execution(self.inner.execution(&row.id).await?.map(Box::new)),
             Write::Step { row, .. } => Before::Step(self.inner.step(&row.key).await?.map(Box::new)),
             Write::Attempt(row) => Before::Attempts(self.inner.attempts(&row.key).await?),
-            Write::Resume { .. } | Write::Unite { .. } => Before::Nothing,
+            Write::Unite { .. } => Before::Nothing,
         };
         if let Some(mutation) = self.mutation {
             if mutation.drops(&write) {
@@ -141,10 +141,6 @@ impl StateStore for SimulatedStore {
             }
         }
         Ok(row)
-    }
-
-    async fn resumes(&self, id: &ExecutionId) -> Result<Vec<Resume>, StoreError> {
-        self.read("resumes", self.inner.resumes(id)).await
     }
 
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
