@@ -331,7 +331,8 @@ impl Step {
                 }
             }
             Action::Template(text) => {
-                templates.push(&text.template);
+                let (TextSource::Inline(template) | TextSource::File(template)) = &text.text;
+                templates.push(template);
                 templates.extend(&text.output);
             }
         }
@@ -467,11 +468,20 @@ pub struct Condition {
     pub message: Option<Template>,
 }
 
+/// Where the text of a template step comes from.
+#[derive(Debug, Clone)]
+pub enum TextSource {
+    /// From the workflow.
+    Inline(Template),
+    /// From a file of the workspace, by its path. What the file reads is known when it is read: it may be any step that comes before.
+    File(Template),
+}
+
 /// A step that fills in a text.
 #[derive(Debug, Clone)]
 pub struct TextTemplate {
     /// The text.
-    pub template: Template,
+    pub text: TextSource,
     /// The file it is written to; without one the text is the output `text`.
     pub output: Option<Template>,
 }

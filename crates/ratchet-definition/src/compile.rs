@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratchet_core::workflow::Workflow;
 
 use crate::{
-    check::{order, report::Report, secrets, structure, symbols::Symbols},
+    check::{defaults, order, report::Report, secrets, structure, symbols::Symbols},
     diagnostic::{Diagnostic, Diagnostics, Source},
     lower::lower,
     mistake::Severity,
@@ -59,6 +59,7 @@ fn checked(text: &str, limits: Limits, report: &mut Report) -> Option<Workflow> 
     if !structure::check(&mut tree, &Shape::Record(&WORKFLOW), "the file", report) {
         return None;
     }
+    defaults::apply(&mut tree, limits, report);
     let symbols = Symbols::of(&tree);
     let graph = order::check(&symbols, report);
     lower(&tree, text, &symbols, graph.as_ref(), report)

@@ -6,7 +6,7 @@ use crate::{
     duration::DURATION_PATTERN,
     shape::{
         COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, NameKind, Record, STEP_TYPES, Shape, Support,
-        WORKFLOW, Word,
+        WORKFLOW, Word, default_fields,
     },
 };
 
@@ -51,6 +51,23 @@ fn step(definitions: &mut Map<String, Value>) -> Value {
     })
 }
 
+/// Fields of steps by type, none of them required.
+fn defaults(definitions: &mut Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    for step in STEP_TYPES.iter().filter(|step| step.support == Support::Now) {
+        let description = format!("What every step of type `{}` says unless it says otherwise.", step.name);
+        let mut fields = object(&description, default_fields(step), definitions);
+        if let Some(fields) = fields.as_object_mut() {
+            fields.remove("required");
+        }
+        let definition = format!("{}_defaults", step.name);
+        properties
+            .insert(step.name.into(), json!({ "$ref": format!("#/$defs/{definition}"), "description": description }));
+        definitions.insert(definition, fields);
+    }
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
 fn record(record: &'static Record, definitions: &mut Map<String, Value>) -> Value {
     object(record.description, record.fields.iter(), definitions)
 }
@@ -92,7 +109,7 @@ fn object(
 fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
     match of {
         Shape::Any => json!({}),
-        Shape::Object | Shape::MapLater => json!({ "type": "object" }),
+        Shape::Object => json!({ "type": "object" }),
         Shape::Text | Shape::Template => json!({ "type": "string" }),
         Shape::Scalar | Shape::ScalarTemplate => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Expression => json!({ "type": ["string", "boolean"] }),
@@ -132,11 +149,11 @@ fn shape(of: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "$ref": format!("#/$defs/{}", inner.definition) })
         }
         Shape::OneOf(shapes) => {
-            let now = shapes.iter().filter(|inner| !matches!(inner, Shape::MapLater));
-            let mut any: Vec<Value> = now.map(|inner| shape(inner, definitions)).collect();
-            if any.len() == 1 { any.remove(0) } else { json!({ "anyOf": any }) }
+            let any: Vec<Value> = shapes.iter().map(|inner| shape(inner, definitions)).collect();
+            json!({ "anyOf": any })
         }
         Shape::Step => json!({ "$ref": "#/$defs/step" }),
+        Shape::StepDefaults => defaults(definitions),
     }
 }
 

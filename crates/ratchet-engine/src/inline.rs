@@ -1,17 +1,19 @@
 //! Steps that need no task: the engine does them where it decides.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ratchet_core::{
     event::Outcome,
+    ids::StepId,
     output::{Output, Outputs},
     step::{FailureClass, StepFailure, StepResult, Usage},
-    workflow::{Action, Assert, Condition, OutputSource, Step, TextTemplate},
+    workflow::{Action, Assert, Condition, OutputSource, Step, TextSource, TextTemplate},
 };
 use ratchet_definition::{
     coerce::coerce,
     evaluate::{EvaluationError, Evaluator, Scope},
     files::FileAccess,
+    parse,
 };
 use serde_json::Value;
 
@@ -20,6 +22,7 @@ use crate::{
     ports::WorkspaceError,
     prepare::{failed, failure_of},
     run::Run,
+    scope::{self, Overlay},
     values::store_large,
 };
 
@@ -27,6 +30,10 @@ use crate::{
 const ASSERTION_FAILED: &str = "RT-0192";
 /// The code of a file that a template step could not write.
 const NOT_WRITTEN: &str = "RT-0193";
+/// The code of a template file that cannot be filled in.
+const BAD_TEMPLATE: &str = "RT-0194";
+/// More mistakes of a template file than this are not told at once.
+const MISTAKES_TOLD: usize = 5;
 
 /// Does what the step says.
 pub(crate) async fn perform(
@@ -35,11 +42,15 @@ pub(crate) async fn perform(
     step: &Step,
     evaluator: &Evaluator,
     scope: &Scope,
+    overlay: &Overlay,
     files: &Arc<dyn FileAccess>,
 ) -> Result<Outcome, EngineError> {
     let outcome = match &step.action {
         Action::Assert(assert) => check(assert, evaluator),
-        Action::Template(text) => fill_in(engine, run, text, evaluator).await?,
+        Action::Template(text) => {
+            let page = Page { step, scope, overlay, evaluator, files };
+            page.fill_in(engine, run, text).await?
+        }
         Action::Shell(_) | Action::ClaudeCode(_) => {
             unreachable!("these need a task: Action::needs_task says so")
         }
@@ -86,30 +97,90 @@ fn message(evaluator: &Evaluator, condition: &Condition, assert: &Assert) -> Res
     }
 }
 
-async fn fill_in(
-    engine: &Engine,
-    run: &Run,
-    text: &TextTemplate,
-    evaluator: &Evaluator,
-) -> Result<Outcome, EngineError> {
-    let path = text.output.as_ref().map(|path| evaluator.text(path)).transpose();
-    let (content, path) = match path.and_then(|path| Ok((evaluator.text(&text.template)?, path))) {
-        Ok(evaluated) => evaluated,
-        Err(error) => return Ok(failed(&error)),
-    };
-    let mut outputs = Outputs::new();
-    if let Some(path) = path {
-        match engine.ports.workspaces.write(&run.row, &path, content.as_bytes()).await {
-            Ok(file) => outputs.insert("file".to_owned(), Output::File(file)),
-            Err(error @ WorkspaceError::Outside(_)) => {
-                let failure = StepFailure::new(FailureClass::Output, error.to_string()).with_code(NOT_WRITTEN);
-                return Ok(Outcome::Failed { failure, usage: Usage::default() });
-            }
-            Err(error) => return Err(error.into()),
+/// A step that fills in a text, with what it sees.
+struct Page<'a> {
+    step: &'a Step,
+    scope: &'a Scope,
+    overlay: &'a Overlay,
+    evaluator: &'a Evaluator,
+    files: &'a Arc<dyn FileAccess>,
+}
+
+impl Page<'_> {
+    async fn fill_in(&self, engine: &Engine, run: &Run, text: &TextTemplate) -> Result<Outcome, EngineError> {
+        let path = match text.output.as_ref().map(|path| self.evaluator.text(path)).transpose() {
+            Ok(path) => path,
+            Err(error) => return Ok(failed(&error)),
         };
+        let content = match &text.text {
+            TextSource::Inline(template) => self.evaluator.text(template).map_err(|error| failure_of(&error)),
+            TextSource::File(file) => match self.evaluator.text(file) {
+                Ok(file) => self.from_file(engine, run, &file).await?,
+                Err(error) => Err(failure_of(&error)),
+            },
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
+        };
+        let mut outputs = Outputs::new();
+        if let Some(path) = path {
+            match engine.ports.workspaces.write(&run.row, &path, content.as_bytes()).await {
+                Ok(file) => outputs.insert("file".to_owned(), Output::File(file)),
+                Err(error @ WorkspaceError::Outside(_)) => {
+                    let failure = StepFailure::new(FailureClass::Output, error.to_string()).with_code(NOT_WRITTEN);
+                    return Ok(Outcome::Failed { failure, usage: Usage::default() });
+                }
+                Err(error) => return Err(error.into()),
+            };
+        }
+        outputs.insert("text".to_owned(), Output::Json(Value::String(content)));
+        Ok(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() }))
     }
-    outputs.insert("text".to_owned(), Output::Json(Value::String(content)));
-    Ok(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() }))
+
+    /// The text of a file of the workspace, filled in. Which steps it reads is known only now.
+    async fn from_file(
+        &self,
+        engine: &Engine,
+        run: &Run,
+        path: &str,
+    ) -> Result<Result<String, StepFailure>, EngineError> {
+        let wrong = |reason: String| {
+            StepFailure::new(FailureClass::Definition, format!("the template {path} {reason}")).with_code(BAD_TEMPLATE)
+        };
+        let text = match self
+            .files
+            .read(path)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is no UTF-8 text".to_owned()))
+        {
+            Ok(text) => text,
+            Err(reason) => return Ok(Err(wrong(format!("cannot be read: {reason}")))),
+        };
+        let template = match parse::template(&text) {
+            Ok(parsed) => parsed.value,
+            Err(mistakes) => {
+                let told = mistakes.iter().take(MISTAKES_TOLD).map(|mistake| {
+                    let before = text.get(..mistake.span.start).unwrap_or_default();
+                    format!("line {}: {}", before.matches('\n').count() + 1, mistake.message)
+                });
+                return Ok(Err(wrong(format!("is wrong: {}", told.collect::<Vec<_>>().join("; ")))));
+            }
+        };
+        let graph = run.graph();
+        let before = graph.index_of(&self.step.id).map(|index| graph.ancestors(&[index])).unwrap_or_default();
+        let reads: BTreeSet<StepId> =
+            template.uses.steps.iter().filter(|id| run.workflow.step(id).is_some()).cloned().collect();
+        let is_before =
+            |id: &StepId| *id != self.step.id && graph.index_of(id).is_some_and(|index| before.contains(&index));
+        if let Some(late) = reads.iter().find(|id| !is_before(id)) {
+            return Ok(Err(wrong(format!("reads `{late}`, which may not be done by then"))));
+        }
+        let mut scope = self.scope.clone();
+        let missing = reads.into_iter().filter(|id| !scope.steps.contains_key(id)).collect();
+        scope.steps.extend(scope::views(engine, run, self.overlay, missing).await?);
+        Ok(Evaluator::new(scope, self.files.clone()).text(&template).map_err(|error| failure_of(&error)))
+    }
 }
 
 /// The outputs that the step declares beside what its type gives.

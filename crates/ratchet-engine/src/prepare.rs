@@ -102,7 +102,7 @@ pub(crate) async fn prepare(
         Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
         Ok(Evaluated::Order(order)) => Ok(Prepared::Task(order)),
         Ok(Evaluated::Inline) => {
-            Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, &files).await?))
+            Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?))
         }
     }
 }

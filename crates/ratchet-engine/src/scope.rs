@@ -36,19 +36,7 @@ pub(crate) async fn build(
     item: Option<(Output, u32)>,
 ) -> Result<Scope, EngineError> {
     let blobs = engine.ports.blobs.as_ref();
-    let ids: Vec<StepId> = steps.into_iter().collect();
-    let mut views = BTreeMap::new();
-    if !ids.is_empty() {
-        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
-        for (id, stored) in ids.into_iter().zip(rows) {
-            let row = overlay.get(&StepPath::step(id.clone())).cloned().or(stored);
-            let view = match row {
-                Some(row) => view(engine, &row).await?,
-                None => pending(),
-            };
-            views.insert(id, view);
-        }
-    }
+    let views = views(engine, run, overlay, steps).await?;
     let (item, index) = item.map_or((None, None), |(item, index)| (Some(item), Some(index)));
     Ok(Scope {
         inputs: load_large(blobs, &run.row.inputs).await?,
@@ -67,6 +55,29 @@ pub(crate) async fn build(
         locals: BTreeMap::new(),
         now: run.row.created_at,
     })
+}
+
+/// What can be seen of these steps.
+pub(crate) async fn views(
+    engine: &Engine,
+    run: &Run,
+    overlay: &Overlay,
+    steps: BTreeSet<StepId>,
+) -> Result<BTreeMap<StepId, StepView>, EngineError> {
+    let ids: Vec<StepId> = steps.into_iter().collect();
+    let mut views = BTreeMap::new();
+    if !ids.is_empty() {
+        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
+        for (id, stored) in ids.into_iter().zip(rows) {
+            let row = overlay.get(&StepPath::step(id.clone())).cloned().or(stored);
+            let view = match row {
+                Some(row) => view(engine, &row).await?,
+                None => pending(),
+            };
+            views.insert(id, view);
+        }
+    }
+    Ok(views)
 }
 
 /// Adds the workflow's own variables; what the caller passed stands over them.

@@ -8,11 +8,12 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{Output, Outputs},
     status::StepStatus,
-    workflow::{Action, Expression, OutputSource, Shell, Step, StepInputs, Template, Workflow},
+    workflow::{Action, Expression, OutputSource, Shell, Step, StepInputs, Template, TextSource, Workflow},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
     files::FileAccess,
+    parse,
 };
 use ratchet_engine::view::{ExecutionRows, output_view};
 use ratchet_local::{directory::StateDirectory, workspace::ConfinedFiles};
@@ -67,7 +68,8 @@ pub(super) async fn run(
     let state = StateDirectory::new(state_directory::locate(common.state_dir.as_deref())?);
     let files: Arc<dyn FileAccess> = Arc::new(ConfinedFiles::new(&root, state));
     let scope = scope(arguments, common, workflow, &files).await?;
-    let mut page = Page { evaluator: Evaluator::new(scope, files), shown: Vec::new(), problems: Vec::new() };
+    let mut page =
+        Page { evaluator: Evaluator::new(scope, Arc::clone(&files)), files, shown: Vec::new(), problems: Vec::new() };
     page.step(workflow, step);
     if arguments.json {
         let mut object: Map<String, Value> =
@@ -194,6 +196,7 @@ fn known(rows: &ratchet_engine::view::StepRows) -> StepView {
 /// What is shown of a step, in order, and what could not be filled in.
 struct Page {
     evaluator: Evaluator,
+    files: Arc<dyn FileAccess>,
     shown: Vec<(String, Value)>,
     problems: Vec<(String, EvaluationError)>,
 }
@@ -281,11 +284,24 @@ impl Page {
                 }
             }
             Action::Template(template) => {
-                self.text("template", &template.template);
+                match &template.text {
+                    TextSource::Inline(text) => self.text("template", text),
+                    TextSource::File(path) => self.template_file(path),
+                }
                 if let Some(output) = &template.output {
                     self.text("output", output);
                 }
             }
+        }
+    }
+
+    /// The path of a template's file and, where the file is there, its text.
+    fn template_file(&mut self, path: &Template) {
+        self.text("template_file", path);
+        let Ok(content) = self.evaluator.text(path).map(|path| self.files.read(&path)) else { return };
+        let text = content.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(Ok(parsed)) = text.map(|text| parse::template(&text)) {
+            self.text("template", &parsed.value);
         }
     }
 

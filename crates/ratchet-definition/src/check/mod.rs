@@ -1,5 +1,6 @@
 //! What is wrong with a file: first its structure, from the table of fields, then its meaning.
 
+pub(crate) mod defaults;
 pub(crate) mod effects;
 pub(crate) mod order;
 pub(crate) mod reach;

@@ -7,7 +7,8 @@ use crate::{
     check::report::Report,
     duration::{parse_duration, seconds_of},
     shape::{
-        COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape, Support, Word, step_type,
+        COMMON_STEP_FIELDS, FIELDS_WITHOUT_DEFAULT, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape,
+        StepType, Support, Word, step_type,
     },
     yaml::{Content, Entry, Kind, Node, Scalar, Style},
 };
@@ -34,12 +35,6 @@ pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Rep
         | Shape::ScalarTemplate
         | Shape::Boolean
         | Shape::Expression => true,
-        Shape::MapLater => {
-            let message =
-                format!("{what} with names is part of the language, and this version does not support it yet");
-            report.error("RT-0018", node.head(), message, None);
-            false
-        }
         Shape::Integer(least, most) => check_integer(node, *least, *most, what, report),
         Shape::Number(least) => check_number(node, *least, what, report),
         Shape::Duration(least) => check_duration(node, *least, what, report),
@@ -79,6 +74,10 @@ pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Rep
             check_step(node, report);
             true
         }
+        Shape::StepDefaults => {
+            check_defaults(node, report);
+            true
+        }
     }
 }
 
@@ -98,7 +97,7 @@ fn accepts(shape: &Shape, node: &Node) -> bool {
         Shape::Number(_) => is_number,
         Shape::Duration(_) => is_text || is_number,
         Shape::List(..) => matches!(node.content, Content::List(_)),
-        Shape::Object | Shape::Map(..) | Shape::MapLater | Shape::Record(_) | Shape::Step => {
+        Shape::Object | Shape::Map(..) | Shape::Record(_) | Shape::Step | Shape::StepDefaults => {
             matches!(node.content, Content::Map(_))
         }
         Shape::OneOf(shapes) => shapes.iter().any(|shape| accepts(shape, node)),
@@ -127,16 +126,14 @@ pub(crate) fn described(shape: &Shape) -> String {
             Shape::Name(_) => "a list of names".into(),
             _ => "a list".into(),
         },
-        Shape::Object | Shape::Map(..) | Shape::MapLater => "a map of names to values".into(),
+        Shape::Object | Shape::Map(..) => "a map of names to values".into(),
         Shape::Record(record) => {
             let names = record.fields.iter().filter(|field| field.support == Support::Now).map(|field| field.name);
             format!("a map with {}", listed(names))
         }
-        Shape::OneOf(shapes) => {
-            let now = shapes.iter().filter(|shape| !matches!(shape, Shape::MapLater));
-            now.map(described).collect::<Vec<_>>().join(", or ")
-        }
+        Shape::OneOf(shapes) => shapes.iter().map(described).collect::<Vec<_>>().join(", or "),
         Shape::Step => "a step: a map with `id`, `type` and the fields of its type".into(),
+        Shape::StepDefaults => "a map from types of steps to their fields".into(),
     }
 }
 
@@ -234,25 +231,7 @@ fn report_name(name: &str, at: std::ops::Range<usize>, what: &str, kind: &str, r
 
 fn check_step(node: &mut Node, report: &mut Report) {
     let found = node.entries().iter().find(|entry| entry.key.text == "type");
-    let step = match found.map(|entry| (entry.value.text(), entry.value.head())) {
-        None | Some((None, _)) => None,
-        Some((Some(name), at)) => match step_type(name) {
-            Some(step) if step.support == Support::Later => {
-                let message = format!(
-                    "steps of type `{name}` are part of the language, and this version does not support them yet"
-                );
-                report.error("RT-0020", at, message, None);
-                None
-            }
-            Some(step) => Some(step),
-            None => {
-                let known = STEP_TYPES.iter().filter(|step| step.support == Support::Now).map(|step| step.name);
-                let help = report.nearest.help(name, known);
-                report.error("RT-0019", at, format!("there is no type of step `{}`", shown(name)), help);
-                None
-            }
-        },
-    };
+    let step = found.and_then(|entry| known_type(entry.value.text()?, entry.value.head(), report));
     if let Some(step) = step {
         let name = format!("a step of type `{}`", step.name);
         check_fields(node, &name, &[COMMON_STEP_FIELDS, step.fields], report);
@@ -263,12 +242,75 @@ fn check_step(node: &mut Node, report: &mut Report) {
     }
 }
 
+/// The type of step of this name, where this version runs such steps.
+fn known_type(name: &str, at: std::ops::Range<usize>, report: &mut Report) -> Option<&'static StepType> {
+    match step_type(name) {
+        Some(step) if step.support == Support::Later => {
+            let message =
+                format!("steps of type `{name}` are part of the language, and this version does not support them yet");
+            report.error("RT-0020", at, message, None);
+            None
+        }
+        Some(step) => Some(step),
+        None => {
+            let known = STEP_TYPES.iter().filter(|step| step.support == Support::Now).map(|step| step.name);
+            let help = report.nearest.help(name, known);
+            report.error("RT-0019", at, format!("there is no type of step `{}`", shown(name)), help);
+            None
+        }
+    }
+}
+
+/// Fields of steps by type: those of a step of the type, none of them required.
+fn check_defaults(node: &mut Node, report: &mut Report) {
+    let Content::Map(entries) = &mut node.content else { return };
+    entries.retain_mut(|Entry { key, value }| {
+        let Some(step) = known_type(&key.text, key.span.clone(), report) else { return false };
+        let Content::Map(fields) = &mut value.content else {
+            let message =
+                format!("the defaults of `{}` are {}, and must be a map of fields", key.text, value.described());
+            report.error("RT-0012", value.head(), message, None);
+            return false;
+        };
+        fields.retain(|field| {
+            let common = COMMON_STEP_FIELDS.iter().find(|common| common.is_named(&field.key.text));
+            let own = common.filter(|common| FIELDS_WITHOUT_DEFAULT.contains(&common.name));
+            if own.is_some() {
+                let message = format!("`{}` has no default: every step has its own", field.key.text);
+                report.error("RT-0021", field.key.span.clone(), message, "write it in the steps".to_owned());
+            }
+            own.is_none()
+        });
+        let name = format!("a step of type `{}`", step.name);
+        check_known_fields(value, &name, &[COMMON_STEP_FIELDS, step.fields], report);
+        true
+    });
+}
+
 fn check_fields(node: &mut Node, name: &str, tables: &[&'static [Field]], report: &mut Report) {
     let head = node.head();
+    let told = check_known_fields(node, name, tables, report);
+    for field in tables.iter().copied().flatten().filter(|field| field.required) {
+        // One mistake is told once: a name that was misspelt is not missing besides.
+        if !told.contains(&field.name) {
+            let message = format!("{name} needs a field `{}`", field.name);
+            let help = format!("{} Its value is {}", field.description, described(field.shape));
+            report.error("RT-0011", head.clone(), message, help);
+        }
+    }
+}
+
+/// Checks the fields that are there. Gives the names of those that are, or were meant to be.
+fn check_known_fields(
+    node: &mut Node,
+    name: &str,
+    tables: &[&'static [Field]],
+    report: &mut Report,
+) -> Vec<&'static str> {
     let fields = || tables.iter().copied().flatten();
-    let Content::Map(entries) = &mut node.content else { return };
-    let mut seen: Vec<(&str, String)> = Vec::new();
-    let mut misspelt: Vec<&str> = Vec::new();
+    let Content::Map(entries) = &mut node.content else { return Vec::new() };
+    let mut seen: Vec<(&'static str, String)> = Vec::new();
+    let mut misspelt: Vec<&'static str> = Vec::new();
     entries.retain_mut(|entry| {
         let at = entry.key.span.clone();
         let Some(field) = fields().find(|field| field.is_named(&entry.key.text)) else {
@@ -295,14 +337,7 @@ fn check_fields(node: &mut Node, name: &str, tables: &[&'static [Field]], report
         field.name.clone_into(&mut entry.key.text);
         check(&mut entry.value, field.shape, &what, report)
     });
-    for field in fields().filter(|field| field.required) {
-        // One mistake is told once: a name that was misspelt is not missing besides.
-        if !seen.iter().any(|(seen, _)| *seen == field.name) && !misspelt.contains(&field.name) {
-            let message = format!("{name} needs a field `{}`", field.name);
-            let help = format!("{} Its value is {}", field.description, described(field.shape));
-            report.error("RT-0011", head.clone(), message, help);
-        }
-    }
+    seen.into_iter().map(|(name, _)| name).chain(misspelt).collect()
 }
 
 /// For a field that only steps of other types have.

@@ -1,7 +1,7 @@
 //! What a step does: the fields of its type.
 
 use ratchet_core::workflow::{
-    Action, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextTemplate, Uses,
+    Action, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextSource, TextTemplate, Uses,
 };
 
 use super::{Lowering, fields};
@@ -140,11 +140,25 @@ impl<'tree> Lowering<'_, 'tree> {
 
     fn text_template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<TextTemplate> {
         let output = node.get("output").and_then(|path| self.path(path, context));
-        let Some(text) = node.get("template") else {
-            let message = "a step of type `template` needs a field `template`";
-            self.report().error("RT-0011", node.head(), message, "write the text that is filled in".to_owned());
-            return None;
+        let text = match (node.get("template"), node.get("template_file")) {
+            (Some(text), None) => TextSource::Inline(self.template(text, context)?),
+            (None, Some(path)) => {
+                let mut path = self.path(path, context)?;
+                path.uses.files = true;
+                TextSource::File(path)
+            }
+            (Some(_), Some(file)) => {
+                let message = "a step of type `template` has a `template` or a `template_file`, not both";
+                self.report().error("RT-0021", file.head(), message, "remove one of the two".to_owned());
+                return None;
+            }
+            (None, None) => {
+                let message = "a step of type `template` needs a field `template`";
+                let help = "write the text that is filled in, or name its file: `template_file: notes.md`".to_owned();
+                self.report().error("RT-0011", node.head(), message, help);
+                return None;
+            }
         };
-        Some(TextTemplate { template: self.template(text, context)?, output })
+        Some(TextTemplate { text, output })
     }
 }

@@ -1,10 +1,13 @@
 //! A step: the fields of every type.
 
+use std::{collections::BTreeMap, ops::Range};
+
 use ratchet_core::{
     ids::StepId,
     retry::RetryPolicy,
     workflow::{
-        CachePolicy, Expression, ForEach, OnFailure, OnLost, OutputSource, Step, StepInputs, StepOutput, ValueType,
+        CachePolicy, Expression, ForEach, OnFailure, OnLost, OutputSource, Step, StepInputs, StepOutput, Template,
+        Uses, ValueType,
     },
 };
 
@@ -128,11 +131,51 @@ impl<'tree> Lowering<'_, 'tree> {
     }
 
     fn inputs(&mut self, of: &'tree Node, context: Context<'tree>) -> StepInputs {
+        if let Some(named) = of.get("inputs").filter(|inputs| matches!(inputs.content, Content::Map(_))) {
+            return StepInputs::Named(self.named_inputs(of, named, context));
+        }
         let files = of.get("inputs").map(Node::items).unwrap_or_default();
         StepInputs::Files(files.iter().filter_map(|file| self.file_pattern(file, context)).collect())
     }
 
-    fn file_pattern(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ratchet_core::workflow::Template> {
+    /// Values by name: only what runs another workflow, or a program of its own protocol, has somebody to give them to.
+    fn named_inputs(
+        &mut self,
+        of: &'tree Node,
+        named: &'tree Node,
+        context: Context<'tree>,
+    ) -> BTreeMap<String, Template> {
+        if let Some(kind @ ("shell" | "claude_code" | "assert" | "template")) = of.get("type").and_then(Node::text) {
+            let message =
+                format!("the `inputs` of a step of type `{kind}` are files: nobody would read values by name");
+            let help = match kind {
+                "shell" => "write the files as a list; values go into `environment`, or into the command as `{{ … }}`",
+                _ => "write the files as a list; values go where they are used, as `{{ … }}`",
+            };
+            self.report().error("RT-0021", named.head(), message, help.to_owned());
+        }
+        named
+            .entries()
+            .iter()
+            .filter_map(|entry| Some((entry.key.text.clone(), self.any_value(&entry.value, context)?)))
+            .collect()
+    }
+
+    /// A value of any kind: a text is a template, and everything else is a constant.
+    pub(super) fn any_value(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
+        if node.text().is_some() {
+            return self.template(node, context);
+        }
+        if let Some(at) = first_template(node) {
+            let message = "a list or map here holds constants, and this is a template";
+            let help = "write all of it as one expression: \"{{ [inputs.a, inputs.b] }}\"".to_owned();
+            self.report().error("RT-0021", at, message, help);
+            return None;
+        }
+        Some(Template { source: format!("{{{{ {} }}}}", constant(&node.to_json())), uses: Uses::default() })
+    }
+
+    fn file_pattern(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
         let text = node.text()?;
         if !text.contains("{{")
             && let Err(error) = globset::Glob::new(text)
@@ -144,11 +187,7 @@ impl<'tree> Lowering<'_, 'tree> {
     }
 
     /// A path of the workspace. A template is looked at when it has its value.
-    pub(super) fn path(
-        &mut self,
-        node: &'tree Node,
-        context: Context<'tree>,
-    ) -> Option<ratchet_core::workflow::Template> {
+    pub(super) fn path(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
         let text = node.text()?;
         let leaves = text.starts_with('/') || text.starts_with('~') || text.split('/').any(|part| part == "..");
         if leaves || text.trim().is_empty() {
@@ -220,6 +259,29 @@ impl<'tree> Lowering<'_, 'tree> {
         let artifact = fields::boolean(node, "artifact")
             .unwrap_or_else(|| node.get("type").and_then(Node::text) == Some("artifact"));
         Some(StepOutput { name, source, description: fields::text(node, "description"), artifact })
+    }
+}
+
+/// Where a text with a template in it stands within a list or map.
+fn first_template(node: &Node) -> Option<Range<usize>> {
+    match &node.content {
+        Content::Scalar(_) => node.text().filter(|text| text.contains("{{")).map(|_| node.head()),
+        Content::List(items) => items.iter().find_map(first_template),
+        Content::Map(entries) => entries.iter().find_map(|entry| first_template(&entry.value)),
+    }
+}
+
+/// A constant as an expression. Its strings are those of JSON; nothing has another name.
+fn constant(value: &serde_json::Value) -> String {
+    use serde_json::Value::{Array, Null, Object};
+    match value {
+        Null => "none".to_owned(),
+        Array(items) => format!("[{}]", items.iter().map(constant).collect::<Vec<_>>().join(", ")),
+        Object(members) => {
+            let member = |(name, value)| format!("{}: {}", serde_json::Value::from(name), constant(value));
+            format!("{{{}}}", members.iter().map(|(n, v)| member((n.as_str(), v))).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
 }
 

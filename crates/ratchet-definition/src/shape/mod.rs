@@ -5,7 +5,7 @@
 mod step;
 mod workflow;
 
-pub use step::{COMMON_STEP_FIELDS, STEP_TYPES, step_type};
+pub use step::{COMMON_STEP_FIELDS, FIELDS_WITHOUT_DEFAULT, STEP_TYPES, default_fields, step_type};
 pub use workflow::WORKFLOW;
 
 /// A map with known names.
@@ -93,14 +93,14 @@ pub enum Shape {
     List(&'static Self, ListLength),
     /// Values of one shape by name.
     Map(NameKind, &'static Self),
-    /// A map, which is a part of the language that this version refuses.
-    MapLater,
     /// A map with known names.
     Record(&'static Record),
     /// The first of these that fits the kind of the value.
     OneOf(&'static [Self]),
     /// A map of which `type` says which fields it has.
     Step,
+    /// Fields of steps by the type of the steps.
+    StepDefaults,
 }
 
 /// Whether a list may be empty.

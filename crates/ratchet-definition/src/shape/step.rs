@@ -7,6 +7,15 @@ pub fn step_type(name: &str) -> Option<&'static StepType> {
     STEP_TYPES.iter().find(|step| step.name == name)
 }
 
+/// Fields that every step has for itself, so that a type has no default for them.
+pub const FIELDS_WITHOUT_DEFAULT: &[&str] = &["id", "type", "needs"];
+
+/// The fields of steps of a type that the workflow may give a default for.
+pub fn default_fields(step: &'static StepType) -> impl Iterator<Item = &'static Field> {
+    let fields = COMMON_STEP_FIELDS.iter().chain(step.fields);
+    fields.filter(|field| !FIELDS_WITHOUT_DEFAULT.contains(&field.name))
+}
+
 /// What every step may say.
 pub static COMMON_STEP_FIELDS: &[Field] = &[
     Field::required("id", &Shape::Name(NameKind::Step), "The step's name in expressions, unique in the workflow."),
@@ -62,8 +71,8 @@ pub static COMMON_STEP_FIELDS: &[Field] = &[
     ),
     Field::optional(
         "inputs",
-        &Shape::OneOf(&[Shape::List(&Shape::Template, ListLength::Any), Shape::MapLater]),
-        "The files that the step reads: paths and globs.",
+        &Shape::OneOf(&[Shape::List(&Shape::Template, ListLength::Any), Shape::Map(NameKind::Identifier, &Shape::Any)]),
+        "The files that the step reads: paths and globs. What runs another workflow takes values by name.",
     ),
     Field::optional(
         "outputs",
@@ -160,7 +169,11 @@ pub static STEP_TYPES: &[StepType] = &[
         support: Support::Now,
         fields: &[
             Field::optional("template", &Shape::Template, "The text that is filled in."),
-            Field::later("template_file", "A file of the workspace that holds the text."),
+            Field::optional(
+                "template_file",
+                &Shape::Template,
+                "A file of the workspace that holds the text. It may read whatever the step itself could.",
+            ),
             Field::optional(
                 "output",
                 &Shape::Template,

@@ -31,7 +31,11 @@ pub static WORKFLOW: Record = Record {
             .alias(&["env"]),
         Field::later("secrets", "Names of secrets that steps may ask for."),
         Field::later("on", "What starts a run: pushes, schedules, webhooks, events."),
-        Field::later("defaults", "Fields that every step of a type gets unless it says otherwise."),
+        Field::optional(
+            "defaults",
+            &Shape::StepDefaults,
+            "Fields that every step of a type gets unless it says otherwise, by the type. Variables of `environment` are added one by one.",
+        ),
         Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long a run may take."),
         Field::optional("retry", &Shape::Record(&RETRY), "How steps are tried again that do not say it themselves."),
         Field::optional("cache", &Shape::Record(&CACHE), "How results of steps are kept for other runs."),

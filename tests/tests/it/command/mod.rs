@@ -3,6 +3,7 @@
 mod errors;
 mod help;
 mod interrupts;
+mod language;
 mod runs;
 mod terminal;
 

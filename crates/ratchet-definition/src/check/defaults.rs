@@ -1,0 +1,97 @@
+//! What the workflow says for all steps of a type is put into the steps that do not say it themselves.
+
+use crate::{
+    check::report::Report,
+    yaml::{Content, Entry, Limits, Node},
+};
+
+/// Fields that say the same in two ways: a step that has one says otherwise than a default for the other.
+const ALTERNATIVES: &[[&str; 2]] = &[["condition", "conditions"], ["template", "template_file"]];
+
+/// Puts the defaults into the steps. What they stand for is limited as what aliases stand for is.
+pub(crate) fn apply(root: &mut Node, limits: Limits, report: &mut Report) {
+    let Content::Map(fields) = &mut root.content else { return };
+    let Some(position) = fields.iter().position(|entry| entry.key.text == "defaults") else { return };
+    let defaults = fields.remove(position);
+    let mut budget = Budget { values: limits.values, bytes: limits.alias_bytes };
+    let lists = fields.iter_mut().filter(|entry| matches!(entry.key.text.as_str(), "steps" | "on_failure" | "finally"));
+    for list in lists {
+        let Content::List(steps) = &mut list.value.content else { continue };
+        for step in steps {
+            let Some(of_type) = step.get("type").and_then(Node::text).and_then(|name| defaults.value.get(name)) else {
+                continue;
+            };
+            if !add(step, of_type.entries(), &mut budget) {
+                let message = "the defaults stand for too much in the steps that get them";
+                let help = "write what is large in the steps that need it".to_owned();
+                report.error("RT-0004", defaults.key.span.clone(), message, help);
+                return;
+            }
+        }
+    }
+}
+
+/// Adds the fields that a step does not have, and the variables that its environment does not have. False where the budget is spent.
+fn add(step: &mut Node, defaults: &[Entry], budget: &mut Budget) -> bool {
+    let Content::Map(fields) = &mut step.content else { return true };
+    for default in defaults {
+        let name = default.key.text.as_str();
+        let other = ALTERNATIVES.iter().find_map(|[one, other]| match name {
+            _ if name == *one => Some(*other),
+            _ if name == *other => Some(*one),
+            _ => None,
+        });
+        if other.is_some_and(|other| fields.iter().any(|field| field.key.text == other)) {
+            continue;
+        }
+        let own = fields.iter_mut().find(|field| field.key.text == name);
+        match own.map(|own| &mut own.value.content) {
+            None => {
+                if !budget.spend(default) {
+                    return false;
+                }
+                fields.push(default.clone());
+            }
+            Some(Content::Map(variables)) if name == "environment" => {
+                for variable in default.value.entries() {
+                    if variables.iter().all(|own| own.key.text != variable.key.text) {
+                        if !budget.spend(variable) {
+                            return false;
+                        }
+                        variables.push(variable.clone());
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    true
+}
+
+/// What copies may still hold.
+struct Budget {
+    values: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, entry: &Entry) -> bool {
+        self.spend_on(&entry.value)
+    }
+
+    fn spend_on(&mut self, node: &Node) -> bool {
+        let Some(values) = self.values.checked_sub(1) else { return false };
+        self.values = values;
+        match &node.content {
+            Content::Scalar(scalar) => match self.bytes.checked_sub(scalar.text.len()) {
+                Some(bytes) => {
+                    self.bytes = bytes;
+                    true
+                }
+                None => false,
+            },
+            Content::List(items) => items.iter().all(|item| self.spend_on(item)),
+            Content::Map(entries) => entries.iter().all(|entry| self.spend(entry)),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Parts of the language, run by the real command.
+
+use ratchet_tests::world::World;
+
+use super::call;
+
+const TEMPLATE_FILES: &str = "\
+name: letters
+version: \"1\"
+inputs:
+  who: { type: string, default: you }
+defaults:
+  shell:
+    environment: { GREETING: hello }
+    outputs:
+      said: { type: string, from: stdout }
+steps:
+  - id: greet
+    type: shell
+    command: printf %s \"$GREETING\"
+  - id: shout
+    type: shell
+    environment: { GREETING: HELLO }
+    command: printf %s \"$GREETING\"
+  - id: letter
+    type: template
+    template_file: \"letters/{{ inputs.who }}.md\"
+    output: out.md
+  - id: right
+    type: assert
+    condition: letter.outputs.text is endingwith('HELLO.\\n')
+";
+
+#[test]
+fn a_template_file_reads_what_the_step_could() {
+    let world = World::new();
+    world.write("workflow.yaml", TEMPLATE_FILES);
+    world.write("letters/you.md", "Dear {{ inputs.who }},\n{{ greet.outputs.said }} and {{ shout.outputs.said }}.\n");
+    world.write("letters/late.md", "{{ right.status }}");
+    world.write("letters/wrong.md", "a\n{{ nope() }}\n{{ x | nope }}");
+    world.write("letters/unknown.md", "{{ inputs.whom }}");
+    let done = world.ratchet(&["run", ".", "--quiet"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(world.read("out.md"), "Dear you,\nhello and HELLO.\n");
+    insta::assert_snapshot!("template_file_render", call(&world, &["render", ".", "letter"]));
+    for (who, reason) in [
+        ("late", "reads `right`, which may not be done by then"),
+        ("wrong", "is wrong: line 2: there is no function `nope`; line 3: there is no filter `nope`"),
+        ("unknown", "`inputs.whom` is not defined"),
+        ("nobody", "there is no file letters/nobody.md"),
+        ("../../../x", "leaves the workspace"),
+    ] {
+        let done = world.ratchet(&["run", ".", "--quiet", "-i", &format!("who={who}")]);
+        assert!(done.code == 1 && done.stdout.contains(reason), "{who}: {done:?}");
+    }
+}
