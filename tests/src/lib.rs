@@ -7,7 +7,12 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
+
+/// After this time what a test waits for is taken to be lost. No test that passes waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -31,6 +36,20 @@ pub fn python_programs() -> PathBuf {
     let folder = profile_folder().parent().map(|target| target.join("venv/bin")).unwrap_or_default();
     assert!(folder.join("pytest").exists(), "pytest is not in {}: `make test` installs it", folder.display());
     folder
+}
+
+/// Looks again and again until there is something to see, and gives it. For what announces itself in no other way: each look is worth its while, like a call
+/// of the command.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it did not come in {PATIENCE:?}: {what}");
+        thread::yield_now();
+    }
 }
 
 fn build() -> PathBuf {

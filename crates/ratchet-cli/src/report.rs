@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use crate::{
     paint::{Paint, mark},
+    state::Outcome,
     words::{between, counted, dollars, elapsed, harmless, one_line},
 };
 
@@ -18,122 +19,174 @@ use crate::{
 const DETAIL_MOST: usize = 12;
 /// Characters of an output's value that are shown.
 const VALUE_WIDEST: usize = 120;
+/// How an execution stands that goes on by its row alone.
+pub(crate) const LEFT_BEHIND: &str = "left behind";
 
-/// One line: the mark, the workflow, how it stands, how long it took, what it cost, its name.
-pub(crate) fn headline(view: &ExecutionView, paint: Paint, now: Timestamp) -> String {
-    let sign = match view.status {
-        ExecutionStatus::Completed => mark(StepStatus::Completed),
-        ExecutionStatus::Failed => mark(StepStatus::Failed),
-        ExecutionStatus::Running => mark(StepStatus::Running),
-        ExecutionStatus::Paused => mark(StepStatus::Waiting),
-        ExecutionStatus::Cancelled => mark(StepStatus::Cancelled),
-    };
-    let until = view.ended_at.unwrap_or(if view.status == ExecutionStatus::Running { now } else { view.updated_at });
-    let mut line = format!(
-        "{} {} {} {} {}",
-        paint.execution(view.status, sign),
-        paint.bold(&view.workflow_name),
-        paint.execution(view.status, view.status.as_str()),
-        if view.ended_at.is_some() { "in" } else { "after" },
-        elapsed(between(view.created_at, until)),
-    );
-    if !view.failed_steps.is_empty() && view.status == ExecutionStatus::Completed {
-        line.push_str(&paint.warn(&format!(" with {}", counted(view.failed_steps.len(), "failed step"))));
-    }
-    if view.cost_usd > 0.0 {
-        let _ = write!(line, "  {}", dollars(view.cost_usd));
-    }
-    line.push_str(&paint.dim(&format!("  {}", view.execution_id)));
-    line
+/// An execution as it is told.
+pub(crate) struct Report<'a> {
+    view: &'a ExecutionView,
+    paint: Paint,
+    /// Until when what goes on has gone on.
+    now: Timestamp,
+    /// Whether no process drives it, though it is not done.
+    left_behind: bool,
 }
 
-/// A line a step, in the order of the file.
-pub(crate) fn steps(view: &ExecutionView, paint: Paint, now: Timestamp) -> Vec<String> {
-    let width = view.steps.iter().map(|(id, _)| id.as_str().chars().count()).max().unwrap_or(0);
-    view.steps.iter().map(|(id, step)| step_line(id, step, width, paint, now)).collect()
-}
+impl<'a> Report<'a> {
+    /// Of an execution that is driven, has ended or is paused.
+    pub(crate) fn new(view: &'a ExecutionView, paint: Paint, now: Timestamp) -> Self {
+        Self { view, paint, now, left_behind: false }
+    }
 
-fn step_line(id: &StepId, step: &StepView, width: usize, paint: Paint, now: Timestamp) -> String {
-    let sign = paint.step(step.status, mark(step.status));
-    let word = format!("{:<9}", step.status.as_str());
-    let mut line = format!("  {sign} {:<width$}  {}", id.as_str(), paint.step(step.status, &word));
-    if let Some(started) = step.started_at {
-        let took = elapsed(between(started, step.completed_at.unwrap_or(now)));
-        let _ = write!(line, " {took:>7}");
+    /// Of an execution and its files. Since when nobody drives it is not known: its times end with its last change.
+    pub(crate) fn of(outcome: &'a Outcome, paint: Paint, now: Timestamp) -> Self {
+        let left_behind = outcome.left_behind;
+        Self { view: &outcome.view, paint, now: if left_behind { outcome.view.updated_at } else { now }, left_behind }
     }
-    let mut notes = Vec::new();
-    if step.attempts > 1 {
-        notes.push(counted(step.attempts as usize, "attempt"));
-    }
-    if let Some(children) = &step.children {
-        let states = children.by_status.iter().map(|(status, count)| format!("{count} {status}"));
-        notes.push(format!(
-            "{}: {}",
-            counted(children.count as usize, "child").replace("childs", "children"),
-            states.collect::<Vec<_>>().join(", ")
-        ));
-    }
-    notes.extend(step.cost_usd.map(dollars));
-    notes.extend(step.cached.then(|| "cached".to_owned()));
-    notes.extend(step.reason.map(str::to_owned));
-    notes.extend(step.warning.as_deref().map(one_line));
-    notes.extend(step.error.as_ref().map(|error| one_line(error.message.lines().next().unwrap_or_default())));
-    if !notes.is_empty() {
-        let _ = write!(line, "  {}", paint.dim(&notes.join(", ")));
-    }
-    line.trim_end().to_owned()
-}
 
-/// What each failed step said, with its last output and what to do.
-pub(crate) fn failures(view: &ExecutionView, paint: Paint) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (id, step) in &view.steps {
-        let Some(error) = &step.error else { continue };
-        let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-        let attempts = if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
-        let mut message = error.message.lines();
-        let first = harmless(message.next().unwrap_or_default());
-        lines.push(format!(
-            "{} {}{attempts}: {first}{code}",
-            paint.bad(mark(StepStatus::Failed)),
-            paint.bold(id.as_str())
-        ));
-        lines.extend(message.map(|line| format!("  {}", harmless(line))));
-        if let Some(detail) = &error.detail {
-            let detail = harmless(detail);
-            let all: Vec<&str> = detail.lines().collect();
-            let left_out = all.len().saturating_sub(DETAIL_MOST);
-            if left_out > 0 {
-                lines.push(paint.dim(&format!("    … {} above", counted(left_out, "line"))));
+    /// One line: the mark, the workflow, how it stands, how long it took, what it cost, its name. Below it why it does not go on, where it does not.
+    pub(crate) fn head(&self) -> Vec<String> {
+        let (view, paint) = (self.view, self.paint);
+        let is_over = view.status == ExecutionStatus::Completed;
+        let mut lines = vec![self.headline()];
+        lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
+        if self.left_behind {
+            let left = if is_over { "its changes are not applied yet" } else { "nothing happens until it is resumed" };
+            lines.push(format!("  {}", paint.warn(&format!("the process that drove it is gone: {left}"))));
+        }
+        lines
+    }
+
+    fn headline(&self) -> String {
+        let (view, paint) = (self.view, self.paint);
+        let sign = match view.status {
+            ExecutionStatus::Completed => mark(StepStatus::Completed),
+            ExecutionStatus::Failed => mark(StepStatus::Failed),
+            ExecutionStatus::Running if self.left_behind => mark(StepStatus::Waiting),
+            ExecutionStatus::Running => mark(StepStatus::Running),
+            ExecutionStatus::Paused => mark(StepStatus::Waiting),
+            ExecutionStatus::Cancelled => mark(StepStatus::Cancelled),
+        };
+        let is_running = view.status == ExecutionStatus::Running;
+        let until = view.ended_at.unwrap_or(if is_running { self.now } else { view.updated_at });
+        let mut line = format!(
+            "{} {} {} {} {}",
+            paint.execution(view.status, sign),
+            paint.bold(&view.workflow_name),
+            standing(view.status, self.left_behind, paint, 0),
+            if view.ended_at.is_some() { "in" } else { "after" },
+            elapsed(between(view.created_at, until)),
+        );
+        if !view.failed_steps.is_empty() && view.status == ExecutionStatus::Completed {
+            line.push_str(&paint.warn(&format!(" with {}", counted(view.failed_steps.len(), "failed step"))));
+        }
+        if view.cost_usd > 0.0 {
+            let _ = write!(line, "  {}", dollars(view.cost_usd));
+        }
+        line.push_str(&paint.dim(&format!("  {}", view.execution_id)));
+        line
+    }
+
+    /// A line a step, in the order of the file.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let width = self.view.steps.iter().map(|(id, _)| id.as_str().chars().count()).max().unwrap_or(0);
+        self.view.steps.iter().map(|(id, step)| self.step(id, step, width)).collect()
+    }
+
+    fn step(&self, id: &StepId, step: &StepView, width: usize) -> String {
+        let paint = self.paint;
+        let sign = paint.step(step.status, mark(step.status));
+        let word = format!("{:<9}", step.status.as_str());
+        let mut line = format!("  {sign} {:<width$}  {}", id.as_str(), paint.step(step.status, &word));
+        let until = step.completed_at.or_else(|| (!self.left_behind).then_some(self.now));
+        if let (Some(started), Some(until)) = (step.started_at, until) {
+            let _ = write!(line, " {:>7}", elapsed(between(started, until)));
+        }
+        let mut notes = Vec::new();
+        if self.left_behind && step.status == StepStatus::Running {
+            notes.push("when its process was lost".to_owned());
+        }
+        if step.attempts > 1 {
+            notes.push(counted(step.attempts as usize, "attempt"));
+        }
+        if let Some(children) = &step.children {
+            let states = children.by_status.iter().map(|(status, count)| format!("{count} {status}"));
+            notes.push(format!(
+                "{}: {}",
+                counted(children.count as usize, "child").replace("childs", "children"),
+                states.collect::<Vec<_>>().join(", ")
+            ));
+        }
+        notes.extend(step.cost_usd.map(dollars));
+        notes.extend(step.cached.then(|| "cached".to_owned()));
+        notes.extend(step.reason.map(str::to_owned));
+        notes.extend(step.warning.as_deref().map(one_line));
+        notes.extend(step.error.as_ref().map(|error| one_line(error.message.lines().next().unwrap_or_default())));
+        if !notes.is_empty() {
+            let _ = write!(line, "  {}", paint.dim(&notes.join(", ")));
+        }
+        line.trim_end().to_owned()
+    }
+
+    /// What each failed step said, with its last output and what to do.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let (view, paint) = (self.view, self.paint);
+        let mut lines = Vec::new();
+        for (id, step) in &view.steps {
+            let Some(error) = &step.error else { continue };
+            let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+            let attempts = if step.attempts > 1 { format!(" after {} attempts", step.attempts) } else { String::new() };
+            let mut message = error.message.lines();
+            let first = harmless(message.next().unwrap_or_default());
+            lines.push(format!(
+                "{} {}{attempts}: {first}{code}",
+                paint.bad(mark(StepStatus::Failed)),
+                paint.bold(id.as_str())
+            ));
+            lines.extend(message.map(|line| format!("  {}", harmless(line))));
+            if let Some(detail) = &error.detail {
+                let detail = harmless(detail);
+                let all: Vec<&str> = detail.lines().collect();
+                let left_out = all.len().saturating_sub(DETAIL_MOST);
+                if left_out > 0 {
+                    lines.push(paint.dim(&format!("    … {} above", counted(left_out, "line"))));
+                }
+                lines.extend(all[left_out..].iter().map(|line| format!("    {line}")));
             }
-            lines.extend(all[left_out..].iter().map(|line| format!("    {line}")));
+            if let Some(children) = step.children.as_ref().filter(|children| !children.failed_items.is_empty()) {
+                let items: Vec<String> = children.failed_items.iter().map(|item| format!("{id}[{item}]")).collect();
+                lines.push(format!("  failed: {}", items.join(", ")));
+            }
+            if let Some(hint) = &error.hint {
+                lines.push(format!("  {}: {}", paint.bold("hint"), harmless(hint)));
+            }
         }
-        if let Some(children) = step.children.as_ref().filter(|children| !children.failed_items.is_empty()) {
-            let items: Vec<String> = children.failed_items.iter().map(|item| format!("{id}[{item}]")).collect();
-            lines.push(format!("  failed: {}", items.join(", ")));
+        if let Some(error) = &view.error {
+            let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+            lines.push(format!("{} {}{code}", paint.bad(mark(StepStatus::Failed)), harmless(&error.message)));
+            lines.extend(error.hint.iter().map(|hint| format!("  {}: {}", paint.bold("hint"), harmless(hint))));
         }
-        if let Some(hint) = &error.hint {
-            lines.push(format!("  {}: {}", paint.bold("hint"), harmless(hint)));
-        }
+        lines
     }
-    if let Some(error) = &view.error {
-        let code = error.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-        lines.push(format!("{} {}{code}", paint.bad(mark(StepStatus::Failed)), harmless(&error.message)));
-        lines.extend(error.hint.iter().map(|hint| format!("  {}: {}", paint.bold("hint"), harmless(hint))));
+
+    /// What the execution gave, a line a value.
+    pub(crate) fn outputs(&self) -> Vec<String> {
+        let (outputs, paint) = (&self.view.outputs, self.paint);
+        let width = outputs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+        let line = |(name, value): (&String, &Value)| {
+            let text = console::truncate_str(&one_line(&value_words(value)), VALUE_WIDEST, "…").into_owned();
+            format!("  {name:<width$}  {}", if value.is_null() { paint.dim("not set") } else { text })
+        };
+        outputs.iter().map(line).collect()
     }
-    lines
 }
 
-/// What the execution gave, a line a value.
-pub(crate) fn outputs(view: &ExecutionView, paint: Paint) -> Vec<String> {
-    let width = view.outputs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
-    view.outputs
-        .iter()
-        .map(|(name, value)| {
-            let text = console::truncate_str(&one_line(&value_words(value)), VALUE_WIDEST, "…").into_owned();
-            format!("  {:<width$}  {}", name, if value.is_null() { paint.dim("not set") } else { text })
-        })
-        .collect()
+/// How an execution stands, in a word or two, painted and at least so wide.
+pub(crate) fn standing(status: ExecutionStatus, left_behind: bool, paint: Paint, width: usize) -> String {
+    if left_behind && status == ExecutionStatus::Running {
+        return paint.warn(&format!("{LEFT_BEHIND:<width$}"));
+    }
+    paint.execution(status, &format!("{:<width$}", status.as_str()))
 }
 
 fn value_words(value: &Value) -> String {

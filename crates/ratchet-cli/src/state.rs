@@ -4,12 +4,13 @@ use std::{path::PathBuf, sync::Arc};
 
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::{
-    ports::BlobStore,
+    ports::{BlobStore, StateStore},
     view::{ExecutionRows, ExecutionView},
 };
 use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
+    lock::EngineLock,
     place::LocalPlace,
     state_store::LocalStateStore,
     workspace::{Application, application},
@@ -40,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) workspace: PathBuf,
     /// The copy that it works on; none in place.
     pub(crate) copy: Option<PathBuf>,
+    /// Whether it is not done and no process drives it: its process died.
+    pub(crate) left_behind: bool,
 }
 
 impl State {
@@ -87,16 +90,35 @@ impl State {
     pub(crate) async fn outcome(&self, execution: &ExecutionRow) -> Result<Outcome, CommandError> {
         let view = self.view(execution).await?;
         let place = LocalPlace::of(execution)?;
-        let completed = execution.status == ExecutionStatus::Completed;
-        let application = if completed && place.in_place {
-            Some(Application::Nothing)
-        } else if completed {
-            application(&self.directory, &execution.id, execution.epoch)?
-        } else {
-            None
+        let application = self.application(execution, &place)?;
+        let left_behind = match execution.status {
+            ExecutionStatus::Completed if application.is_none() => {
+                // Looked at in this order, what another process finishes meanwhile is not taken for left behind.
+                let driven = EngineLock::is_held(&self.directory, &execution.id);
+                !driven && self.application(execution, &place)?.is_none()
+            }
+            _ => self.is_left_behind(execution).await?,
         };
         let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id)).filter(|copy| copy.exists());
-        Ok(Outcome { view, application, workspace: place.workspace, copy })
+        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind })
+    }
+
+    /// Whether an execution goes on by its row, and no process drives it.
+    pub(crate) async fn is_left_behind(&self, execution: &ExecutionRow) -> Result<bool, CommandError> {
+        let runs = |row: &ExecutionRow| row.status == ExecutionStatus::Running;
+        if !runs(execution) || EngineLock::is_held(&self.directory, &execution.id) {
+            return Ok(false);
+        }
+        // It may have ended between the two looks. Whoever drives it holds the lock from before its row says that it goes on until after.
+        Ok(self.store.execution(&execution.id).await?.is_some_and(|row| runs(&row)))
+    }
+
+    fn application(&self, execution: &ExecutionRow, place: &LocalPlace) -> Result<Option<Application>, CommandError> {
+        Ok(match execution.status {
+            ExecutionStatus::Completed if place.in_place => Some(Application::Nothing),
+            ExecutionStatus::Completed => application(&self.directory, &execution.id, execution.epoch)?,
+            _ => None,
+        })
     }
 
     /// An execution as it is shown.

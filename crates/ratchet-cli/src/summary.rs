@@ -8,7 +8,7 @@ use ratchet_core::{
 use ratchet_engine::view::ExecutionView;
 use ratchet_local::workspace::Application;
 
-use crate::{paint::Paint, report, state::Outcome, words::counted};
+use crate::{paint::Paint, report::Report, state::Outcome, words::counted};
 
 /// Changed files that are listed one by one.
 const FILES_MOST: usize = 20;
@@ -16,15 +16,15 @@ const FILES_MOST: usize = 20;
 /// The summary of a run that has ended or is paused.
 pub(crate) fn summary(outcome: &Outcome, paint: Paint, now: Timestamp) -> String {
     let view = &outcome.view;
-    let mut lines = vec![report::headline(view, paint, now)];
-    lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
+    let report = Report::of(outcome, paint, now);
+    let mut lines = report.head();
     lines.push(format!("  {}", paint.dim(&counts(view))));
-    let outputs = report::outputs(view, paint);
+    let outputs = report.outputs();
     if view.status == ExecutionStatus::Completed && !outputs.is_empty() {
         lines.extend([String::new(), paint.bold("Outputs")]);
         lines.extend(outputs);
     }
-    let failures = report::failures(view, paint);
+    let failures = report.failures();
     if !failures.is_empty() {
         lines.push(String::new());
         lines.extend(failures);
@@ -35,7 +35,7 @@ pub(crate) fn summary(outcome: &Outcome, paint: Paint, now: Timestamp) -> String
         lines.extend(files);
     }
     lines.extend([String::new(), paint.bold("Next")]);
-    lines.extend(next(view));
+    lines.extend(next(outcome));
     lines.join("\n") + "\n"
 }
 
@@ -76,7 +76,9 @@ fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
     }
 }
 
-fn next(view: &ExecutionView) -> Vec<String> {
+/// What to type next.
+pub(crate) fn next(outcome: &Outcome) -> Vec<String> {
+    let view = &outcome.view;
     let id = &view.execution_id;
     // What made the run fail goes before what was let pass.
     let is_let_pass = |id: &&StepId| view.step(id).is_some_and(|step| step.continued);
@@ -85,6 +87,10 @@ fn next(view: &ExecutionView) -> Vec<String> {
     let status = format!("  ratchet status {id}");
     let resume = format!("  ratchet resume {id}");
     match view.status {
+        ExecutionStatus::Running if !outcome.left_behind => {
+            vec![format!("  ratchet logs {id} --follow"), format!("  ratchet cancel {id}")]
+        }
+        _ if outcome.left_behind => vec![resume],
         ExecutionStatus::Completed if failed.is_none() => vec![status],
         ExecutionStatus::Completed => vec![logs, status],
         ExecutionStatus::Failed | ExecutionStatus::Cancelled | ExecutionStatus::Paused | ExecutionStatus::Running => {

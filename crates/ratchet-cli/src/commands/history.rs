@@ -17,7 +17,8 @@ use crate::{
 /// Show every change of an execution: who, when, why
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each record is sealed by a hash over itself and the one before it in its row. The chains are checked; a broken one is an error.
+Each event is sealed by a hash over itself and the one before it in its row. The chains are checked; a broken one is an error.
+Its number, in the first column, is what `ratchet replay --at` takes.
 
 Examples:
   ratchet history
@@ -46,15 +47,19 @@ pub(super) async fn run(
             "execution_id": row.id,
             "whole": history.breaks.is_empty(),
             "breaks": history.breaks,
-            "records": history.entries,
+            "records": history.entries.iter().enumerate().map(numbered).collect::<Vec<Value>>(),
         }))?;
     } else {
         let width = history.entries.iter().map(|entry| entry.row.chars().count()).max().unwrap_or(0);
-        let lines: String = history.entries.iter().map(|entry| line(entry, width, console)).collect();
+        let digits = history.entries.len().to_string().len();
+        let lines: String = (1..)
+            .zip(&history.entries)
+            .map(|(event, entry)| format!("{event:>digits$}  {}", line(entry, width, console)))
+            .collect();
         console.text(&lines)?;
         if history.breaks.is_empty() {
             console
-                .say(&console.err.dim(&format!("{}, every chain is whole", counted(history.entries.len(), "record"))));
+                .say(&console.err.dim(&format!("{}, every chain is whole", counted(history.entries.len(), "event"))));
         }
     }
     if history.breaks.is_empty() {
@@ -72,13 +77,19 @@ fn line(entry: &Entry, width: usize, console: Console) -> String {
         Actor::Person(name) => name.clone(),
     };
     format!(
-        "{}  {:<width$}  {:>2}  {}  {}\n",
+        "{}  {:<width$}  {}  {}\n",
         paint.dim(&clock(entry.at)),
         entry.row,
-        entry.number,
         paint.bold(&format!("{change}{}", detail(&entry.change))),
         paint.dim(&format!("by {who}: {}", entry.cause)),
     )
+}
+
+/// A record with the number that `replay --at` takes.
+fn numbered((position, entry): (usize, &Entry)) -> Value {
+    let mut record = json!(entry);
+    record["event"] = json!(position + 1);
+    record
 }
 
 /// What of a change is worth a word.

@@ -11,6 +11,7 @@ use crate::{
     command_error::CommandError,
     console::Console,
     exit_code::ExitCode,
+    report::{LEFT_BEHIND, standing},
     state::State,
     words::{ago, between, elapsed},
 };
@@ -72,18 +73,39 @@ pub(super) async fn run(
     let filter =
         ExecutionFilter { workflow: arguments.workflow.clone(), status: arguments.status.map(ExecutionStatus::from) };
     let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
-    let rows = match State::open_existing(common)? {
-        Some(state) => newest(&*state.store, &filter, limit).await?,
+    let listed = match State::open_existing(common)? {
+        Some(state) => listed(&state, &filter, limit).await?,
         None => Vec::new(),
     };
     if arguments.json {
-        console.json(&rows.iter().map(brief).collect::<Vec<Value>>())?;
-    } else if rows.is_empty() {
+        console.json(&listed.iter().map(brief).collect::<Vec<Value>>())?;
+    } else if listed.is_empty() {
         console.say("no executions; `ratchet run FILE` makes one");
     } else {
-        console.text(&table(&rows, console, Timestamp::now()))?;
+        console.text(&table(&listed, console, Timestamp::now()))?;
+        if let Some(one) = listed.iter().find(|one| one.left_behind) {
+            console.say(&format!(
+                "{}: no process drives it; `ratchet resume {}` goes on with it",
+                console.err.warn(LEFT_BEHIND),
+                one.row.id
+            ));
+        }
     }
     Ok(ExitCode::Completed)
+}
+
+/// An execution in the list.
+struct Listed {
+    row: ExecutionRow,
+    left_behind: bool,
+}
+
+async fn listed(state: &State, filter: &ExecutionFilter, limit: usize) -> Result<Vec<Listed>, CommandError> {
+    let mut listed = Vec::new();
+    for row in newest(&*state.store, filter, limit).await? {
+        listed.push(Listed { left_behind: state.is_left_behind(&row).await?, row });
+    }
+    Ok(listed)
 }
 
 /// Executions, newest first.
@@ -105,27 +127,31 @@ pub(super) async fn newest(
     Ok(rows)
 }
 
-fn brief(row: &ExecutionRow) -> Value {
+fn brief(listed: &Listed) -> Value {
+    let Listed { row, left_behind } = listed;
     json!({
         "execution_id": row.id,
         "workflow_id": row.definition.digest,
         "workflow_name": row.definition.name,
         "workflow_version": row.definition.version,
         "status": row.status,
+        "left_behind": left_behind,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
         "ended_at": row.ended_at,
     })
 }
 
-fn table(rows: &[ExecutionRow], console: Console, now: Timestamp) -> String {
+fn table(listed: &[Listed], console: Console, now: Timestamp) -> String {
     let paint = console.out;
-    let id_width = rows.iter().map(|row| row.id.as_str().len()).max().unwrap_or(0);
-    let name_width = rows.iter().map(|row| row.definition.name.chars().count()).max().unwrap_or(0);
+    let widest = |of: fn(&Listed) -> usize| listed.iter().map(of).max().unwrap_or(0);
+    let id_width = widest(|one| one.row.id.as_str().len());
+    let name_width = widest(|one| one.row.definition.name.chars().count());
+    let status_width = widest(|one| if one.left_behind { LEFT_BEHIND.len() } else { one.row.status.as_str().len() });
     let mut table = String::new();
-    for row in rows {
+    for Listed { row, left_behind } in listed {
         let took = row.ended_at.map(|ended| elapsed(between(row.created_at, ended))).unwrap_or_default();
-        let status = paint.execution(row.status, &format!("{:<9}", row.status.as_str()));
+        let status = standing(row.status, *left_behind, paint, status_width);
         let age = paint.dim(&ago(row.created_at, now));
         let (id, name) = (row.id.as_str(), row.definition.name.as_str());
         let _ = writeln!(table, "{id:<id_width$}  {name:<name_width$}  {status}  {took:>7}  {age}");

@@ -1,10 +1,9 @@
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
-    replay::Replay, report, state::State, words::counted,
+    replay::Replay, report::Report, state::State, words::counted,
 };
 
 /// Decide an execution again from its history, and show the state as it was
@@ -49,13 +48,12 @@ pub(super) async fn run(
     if arguments.json {
         console.json(&json!({ "at": at, "event": entry, "state": replay.view, "findings": replay.findings }))?;
     } else {
-        let (paint, now) = (console.out, Timestamp::now());
+        let paint = console.out;
         let change = entry.change["change"].as_str().unwrap_or_default().replace('_', " ");
-        let mut lines = vec![
-            paint.dim(&format!("after event {at} of {count}: {} {change}", entry.row)),
-            report::headline(&replay.view, paint, now),
-        ];
-        lines.extend(report::steps(&replay.view, paint, now));
+        let report = Report::new(&replay.view, paint, entry.at);
+        let mut lines = vec![paint.dim(&format!("after event {at} of {count}: {} {change}", entry.row))];
+        lines.extend(report.head());
+        lines.extend(report.steps());
         console.text(&(lines.join("\n") + "\n"))?;
     }
     if replay.findings.is_empty() {

@@ -1,9 +1,10 @@
 use clap::Args;
 use jiff::Timestamp;
+use ratchet_core::status::ExecutionStatus;
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
-    report, state::State,
+    report::Report, state::State, summary::next,
 };
 
 /// Show where an execution stands, step by step
@@ -30,16 +31,17 @@ pub(super) async fn run(
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let outcome = state.outcome(&row).await?;
-    let view = &outcome.view;
     if arguments.json {
         console.json(&outcome)?;
         return Ok(ExitCode::Completed);
     }
-    let (paint, now) = (console.out, Timestamp::now());
-    let mut lines = vec![report::headline(view, paint, now)];
-    lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
-    lines.extend(report::steps(view, paint, now));
-    for (title, part) in [("Outputs", report::outputs(view, paint)), ("Failures", report::failures(view, paint))] {
+    let paint = console.out;
+    let report = Report::of(&outcome, paint, Timestamp::now());
+    let mut lines = report.head();
+    lines.extend(report.steps());
+    let is_done = outcome.view.status == ExecutionStatus::Completed && !outcome.left_behind;
+    let next = if is_done { Vec::new() } else { next(&outcome) };
+    for (title, part) in [("Outputs", report.outputs()), ("Failures", report.failures()), ("Next", next)] {
         if !part.is_empty() {
             lines.extend([String::new(), paint.bold(title)]);
             lines.extend(part);

@@ -43,7 +43,7 @@ use crate::{
     execution_name,
     exit_code::ExitCode,
     progress::{Progress, Stream},
-    report,
+    report::Report,
     state::{Outcome, State},
     state_directory,
     summary::summary,
@@ -261,11 +261,12 @@ impl Desk {
     }
 
     fn show(&self, outcome: &Outcome) -> Result<(), CommandError> {
-        let (now, view) = (Timestamp::now(), &outcome.view);
+        let now = Timestamp::now();
         let paint = if self.shown.json { self.console.err } else { self.console.out };
         let text = if self.shown.quiet {
-            let mut lines = vec![report::headline(view, paint, now)];
-            lines.extend(report::failures(view, paint));
+            let report = Report::of(outcome, paint, now);
+            let mut lines = report.head();
+            lines.extend(report.failures());
             lines.join("\n") + "\n"
         } else {
             format!("\n{}", summary(outcome, paint, now))

@@ -7,9 +7,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ratchet_tests::{ratchet, world::World};
+use ratchet_tests::{eventually, ratchet, world::World};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use super::call;
 
 const WAITING: &str = "\
 name: waiting
@@ -76,6 +78,10 @@ impl Waiting {
         serde_json::from_str(&self.world.ratchet(["status", "--json"]).expect_code(0).stdout).expect("JSON")
     }
 
+    fn list(&self) -> Value {
+        serde_json::from_str(&self.world.ratchet(["list", "--json"]).expect_code(0).stdout).expect("JSON")
+    }
+
     fn has_tidied(&self) -> bool {
         self.world.outside("gate.tidied").exists()
     }
@@ -111,8 +117,13 @@ fn a_killed_run_is_resumed_where_it_was() {
     let mut waiting = Waiting::start(&[]);
     waiting.signal(Signal::KILL);
     assert_eq!(waiting.end().0, None);
-    let before = waiting.state();
+    // The last of its processes gives the run up a moment after the first one has ended.
+    let before =
+        eventually("the run is left behind", || Some(waiting.state()).filter(|state| state["left_behind"] == true));
     assert_eq!(before["status"], "running");
+    insta::assert_snapshot!("left_behind_status", call(&waiting.world, &["status"]));
+    insta::assert_snapshot!("left_behind_list", call(&waiting.world, &["list"]));
+    assert_eq!(waiting.list()[0]["left_behind"], true);
     let refused = waiting.world.ratchet(["rm", "last"]).expect_code(2);
     assert!(refused.stderr.contains("RT-0407"), "{}", refused.stderr);
 
@@ -120,6 +131,8 @@ fn a_killed_run_is_resumed_where_it_was() {
     command.args(["resume", "last", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
     waiting.run = Some(command.spawn().expect("ratchet can be started"));
     waiting.wait_until_ready();
+    assert_eq!((&waiting.state()["left_behind"], &waiting.list()[0]["left_behind"]), (&false.into(), &false.into()));
+    insta::assert_snapshot!("driven_status", call(&waiting.world, &["status"]));
     let refused = waiting.world.ratchet(["resume", "last", "--from", "first"]).expect_code(2);
     assert!(refused.stderr.contains("RT-0407"), "{}", refused.stderr);
     waiting.signal(Signal::INT);
@@ -151,4 +164,21 @@ fn a_directory_that_changed_meanwhile_is_left_alone() {
     assert_eq!(state["application"]["outcome"], "not_applied", "{state:#}");
     assert_eq!(waiting.world.read("shared.txt"), "the user's own");
     assert!(stderr.contains("shared.txt"), "{stderr}");
+}
+
+#[test]
+fn what_could_not_be_applied_is_applied_by_a_resume() {
+    let world = World::new();
+    let away = world.outside("away");
+    // The directory is gone when the run has ended, as a disk that is not mounted is.
+    let command = format!("echo done > done.txt; mv {} {}", world.work().display(), away.display());
+    let step = format!("  - {{ id: only, type: shell, command: \"{command}\" }}\n");
+    world.write("workflow.yaml", &format!("name: short\nversion: \"1\"\nsteps:\n{step}"));
+    let done = world.ratchet(["run", ".", "--quiet"]).expect_code(2);
+    assert!(done.stderr.contains("RT-0253"), "{}", done.stderr);
+    fs::rename(&away, world.work()).expect("it comes back");
+    insta::assert_snapshot!("not_yet_applied", call(&world, &["status"]));
+    let state = serde_json::from_str::<Value>(&world.ratchet(["resume", "--json"]).expect_code(0).stdout);
+    assert_eq!(state.expect("JSON")["left_behind"], false);
+    assert_eq!(world.read("done.txt"), "done\n");
 }

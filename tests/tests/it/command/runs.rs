@@ -88,6 +88,11 @@ fn a_run_is_told_listed_and_looked_at() {
     insta::assert_snapshot!("logs_step", call(&world, &["logs", "last", "count"]));
     insta::assert_snapshot!("logs_json", call(&world, &["logs", "last", "count", "--json"]));
     insta::assert_snapshot!("history", call(&world, &["history"]));
+    insta::assert_snapshot!("replay_at", call(&world, &["replay", "last", "--at", "4"]));
+    insta::assert_snapshot!("replay_beyond", call(&world, &["replay", "last", "--at", "10"]));
+    let history: Value =
+        serde_json::from_str(&world.ratchet(["history", "--json"]).expect_code(0).stdout).expect("JSON");
+    assert_eq!((&history["records"][3]["event"], &history["records"][3]["row"]), (&4.into(), &"1/count".into()));
     insta::assert_snapshot!("rm", call(&world, &["rm", "last"]));
     insta::assert_snapshot!("list_empty", call(&world, &["list"]));
 }
