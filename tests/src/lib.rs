@@ -1,5 +1,6 @@
 //! What the black-box tests share: where the repository is, where the command under test is, and a world of its own for each test.
 
+pub mod running;
 pub mod world;
 
 use std::{
@@ -55,7 +56,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "ratchet-cli"])
+        .args(["build", "--quiet", "--package", "ratchet-cli", "--features", "otlp"])
         .current_dir(repository())
         .status()
         .expect("cargo can be started");

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::ratchet;
+use crate::{ratchet, running::Running};
 
 /// A home, a state directory and a working directory that end with the test.
 #[derive(Debug)]
@@ -109,6 +109,13 @@ impl World {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Starts `ratchet` and does not wait for its end.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Running {
+        let mut command = self.program(ratchet());
+        command.args(arguments);
+        Running::start(command)
     }
 
     /// Runs another program, which must end well, and gives what it printed.

@@ -53,6 +53,9 @@ use crate::{
 /// How often an execution that another process drives is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Its steps are read every so many looks.
+const LOOKS_A_READING: u32 = 10;
+
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Shown {
@@ -109,7 +112,7 @@ pub(crate) async fn start(
 ) -> Result<ExitCode, CommandError> {
     let caller = std::env::var("TRACEPARENT").ok();
     let trace = new_trace(entropy(), caller.as_deref());
-    let desk = Desk::open(common, &start.workflow, &start.options, caller.map(TraceParent), shown, console)?;
+    let desk = Desk::open(common, start.workflow, &start.options, caller.map(TraceParent), shown, console)?;
     let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
     let request = StartRequest {
         execution: start.execution,
@@ -144,8 +147,8 @@ pub(crate) async fn go_on(
     shown: Shown,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let workflow = State::open(common)?.workflow(row).await?;
-    let desk = Desk::open(common, &workflow, &row.options, None, shown, console)?;
+    let workflow = Arc::new(State::open(common)?.workflow(row).await?);
+    let desk = Desk::open(common, workflow, &row.options, None, shown, console)?;
     let interrupts = Interrupts::listen()?;
     match going {
         Going::On => {}
@@ -156,12 +159,13 @@ pub(crate) async fn go_on(
             desk.local.cancel(&row.id, person(), "by a person").await?;
         }
     }
-    desk.tell_what_is_known(&workflow, &row.id).await?;
+    desk.tell_what_is_known(&row.id).await?;
     desk.drive(&row.id, interrupts).await
 }
 
 /// Everything that one execution needs to be driven and shown.
 struct Desk {
+    workflow: Arc<Workflow>,
     local: LocalEngine,
     told: Arc<Told>,
     shown: Shown,
@@ -171,7 +175,7 @@ struct Desk {
 impl Desk {
     fn open(
         common: &CommonArguments,
-        workflow: &Workflow,
+        workflow: Arc<Workflow>,
         options: &RunOptions,
         caller: Option<TraceParent>,
         shown: Shown,
@@ -179,7 +183,7 @@ impl Desk {
     ) -> Result<Self, CommandError> {
         let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
         let stream = if shown.json { Stream::Err } else { Stream::Out };
-        let progress = if shown.quiet { Progress::quiet() } else { Progress::start(workflow, stream) };
+        let progress = if shown.quiet { Progress::quiet() } else { Progress::start(&workflow, stream) };
         let told = Arc::new(Told { progress, spans: Spans::start(caller, console) });
         let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
         let agent = agent::of_place(&options.place)?;
@@ -194,7 +198,7 @@ impl Desk {
             observer: told.clone(),
             max_parallel: usize::try_from(options.max_parallel).ok().and_then(NonZeroUsize::new),
         })?;
-        Ok(Self { local, told, shown, console })
+        Ok(Self { workflow, local, told, shown, console })
     }
 
     /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.
@@ -205,10 +209,19 @@ impl Desk {
             tokio::pin!(driving);
             loop {
                 tokio::select! {
-                    driven = &mut driving => break driven?,
+                    driven = &mut driving => {
+                        driven?;
+                        break;
+                    }
                     () = interrupts.next() => {
                         pressed += 1;
-                        self.interrupt(id, pressed).await;
+                        if pressed > 1 && !self.local.abandon(id) {
+                            // Another process drives it, and was told to end it.
+                            break;
+                        }
+                        if pressed == 1 {
+                            self.cancel(id).await;
+                        }
                     }
                 }
             }
@@ -216,12 +229,8 @@ impl Desk {
         self.end(id, pressed > 0).await
     }
 
-    async fn interrupt(&self, id: &ExecutionId, pressed: u32) {
-        if pressed > 1 {
-            self.local.abandon(id);
-            return;
-        }
-        self.console.say("cancelling: what runs is ended, `finally` runs; again ends everything at once");
+    async fn cancel(&self, id: &ExecutionId) {
+        self.note("cancelling: what runs is ended, `finally` runs; again ends everything at once");
         if let Err(error) = self.local.cancel(id, person(), "interrupted").await {
             // It may have ended by itself in this very moment.
             tracing::debug!(%error, "the interrupt came too late");
@@ -230,15 +239,31 @@ impl Desk {
 
     /// An execution that another process drives is waited for.
     async fn drive_or_watch(&self, id: &ExecutionId) -> Result<(), CommandError> {
+        let mut is_told = false;
         loop {
             match self.local.drive(id).await {
                 Ok(_) => return Ok(()),
                 Err(DriveError::Local(LocalError::Driven { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
+            if !std::mem::replace(&mut is_told, true) {
+                self.note("another process drives it: this one waits for its end");
+            }
+            let mut looks = 0_u32;
             while EngineLock::is_held(self.local.state(), id) {
+                if looks.is_multiple_of(LOOKS_A_READING) {
+                    self.tell_what_is_known(id).await?;
+                }
+                looks = looks.wrapping_add(1);
                 tokio::time::sleep(LOOK).await;
             }
+        }
+    }
+
+    /// Says something while the run is drawn.
+    fn note(&self, text: &str) {
+        if !self.told.progress.note(text) {
+            self.console.say(text);
         }
     }
 
@@ -296,10 +321,10 @@ impl Desk {
     }
 
     /// What was done before this process is shown as done.
-    async fn tell_what_is_known(&self, workflow: &Workflow, id: &ExecutionId) -> Result<(), CommandError> {
+    async fn tell_what_is_known(&self, id: &ExecutionId) -> Result<(), CommandError> {
         let ports = self.local.engine().ports();
-        if let Some(rows) = ExecutionRows::load(&*ports.store, &*ports.blobs, workflow, id).await? {
-            let known = workflow.steps.iter().filter_map(|step| rows.step(&step.id));
+        if let Some(rows) = ExecutionRows::load(&*ports.store, &*ports.blobs, &self.workflow, id).await? {
+            let known = self.workflow.steps.iter().filter_map(|step| rows.step(&step.id));
             self.told.progress.know(known);
         }
         Ok(())

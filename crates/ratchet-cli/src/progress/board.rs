@@ -33,6 +33,8 @@ pub(crate) struct Board {
     positions: HashMap<StepId, usize>,
     /// How many steps from the first on have left the board for good.
     printed: usize,
+    /// What was said and has not left the board yet.
+    notes: Vec<String>,
     name_width: usize,
     paint: Paint,
 }
@@ -82,7 +84,7 @@ impl Board {
         let positions = ids.iter().enumerate().map(|(position, id)| (id.clone(), position)).collect();
         let longest = ids.iter().map(|id| id.as_str().chars().count()).max().unwrap_or(0);
         let steps = ids.into_iter().map(BoardStep::pending).collect();
-        Self { steps, positions, printed: 0, name_width: longest.min(NAME_WIDEST), paint }
+        Self { steps, positions, printed: 0, notes: Vec::new(), name_width: longest.min(NAME_WIDEST), paint }
     }
 
     /// Takes in a step's change. Gives the step where it is one of the file's, and not a child.
@@ -154,6 +156,11 @@ impl Board {
         }
     }
 
+    /// Says something that stands above the steps that go on.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.notes.push(text.to_owned());
+    }
+
     /// Forgets what left the board and what the steps did: a new epoch began.
     pub(crate) fn begin_epoch(&mut self) {
         for step in self.steps.iter_mut().filter(|step| !step.is_settled()) {
@@ -161,18 +168,22 @@ impl Board {
         }
     }
 
-    /// The lines of steps that are done and stand above all that is not: each is given once.
+    /// What was said, and the lines of steps that are done and stand above all that is not: each is given once.
     pub(crate) fn take_settled(&mut self, now: Timestamp) -> Vec<String> {
         let from = self.printed;
         let open = self.steps[from..].iter().position(|step| !step.is_settled());
         self.printed = open.map_or(self.steps.len(), |open| from + open);
-        self.permanent(&self.steps[from..self.printed], now)
+        let mut lines = std::mem::take(&mut self.notes);
+        lines.extend(self.permanent(&self.steps[from..self.printed], now));
+        lines
     }
 
     /// The lines of everything that has not been given yet, at the end of the run.
     pub(crate) fn take_rest(&mut self, now: Timestamp) -> Vec<String> {
         let from = std::mem::replace(&mut self.printed, self.steps.len());
-        self.permanent(&self.steps[from..], now)
+        let mut lines = std::mem::take(&mut self.notes);
+        lines.extend(self.permanent(&self.steps[from..], now));
+        lines
     }
 
     /// The lines that are drawn again and again, at most `height` of them.

@@ -78,6 +78,12 @@ impl Progress {
         }
     }
 
+    /// Says something in the middle of what is drawn. `false` where nothing is drawn that it would be in the way of.
+    pub(crate) fn note(&self, text: &str) -> bool {
+        self.update(|board| board.note(text));
+        matches!(self.shown, Shown::Terminal(_))
+    }
+
     /// Ends the drawing. What is told later is not shown.
     pub(crate) fn finish(&self) {
         if let Shown::Terminal(terminal) = &self.shown

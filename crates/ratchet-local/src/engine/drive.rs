@@ -22,7 +22,7 @@ use super::{DriveError, LocalEngine, watch::Known};
 use crate::{bus::Subscription, error::LocalError, place::LocalPlace};
 
 /// How often it is looked whether another process left word.
-const BEAT: Duration = Duration::from_millis(50);
+pub(super) const BEAT: Duration = Duration::from_millis(50);
 
 /// Every so many beats the row itself is read: whoever writes without leaving word is noticed too, and so is a wake-up that is due.
 const BEATS_A_LOOK: u32 = 20;

@@ -23,7 +23,7 @@ use ratchet_engine::{
 };
 use thiserror::Error;
 
-use self::{hold::Hold, watch::Watch};
+use self::{drive::BEAT, hold::Hold, watch::Watch};
 use crate::{
     blob_store::LocalBlobStore,
     bus::LocalBus,
@@ -123,20 +123,31 @@ impl LocalEngine {
     /// Starts a run, which [`drive`](Self::drive) then drives, or finds the one that was started under the same identifier.
     pub async fn start(&self, request: StartRequest) -> Result<Started, DriveError> {
         let id = request.execution.clone();
+        let place = LocalPlace::parse(&id, &request.options.place)?;
+        loop {
+            if self.store.execution(&id).await?.is_some() {
+                return Ok(self.engine.start(request).await?);
+            }
+            match self.hold(&id).await {
+                Ok(_) => break,
+                // Another process makes it just now: its row is there in a moment, or nothing comes of it.
+                Err(LocalError::Driven { .. }) => tokio::time::sleep(BEAT).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
         if self.store.execution(&id).await?.is_some() {
+            // It was made, and may have ended, before it was held here: its files are not to be made again.
+            self.release(&id);
             return Ok(self.engine.start(request).await?);
         }
-        let place = LocalPlace::parse(&id, &request.options.place)?;
-        self.hold(&id).await?;
         let started = self.prepare_and_start(&place, request).await;
-        let made = started.as_ref().is_ok_and(|started| started.created);
-        if !made {
+        if started.is_err() && matches!(self.store.execution(&id).await, Ok(None)) {
+            // What is left of it has no row and goes with the next `prune` at the latest. It is ours as long as it is held.
+            let _ = workspace::remove_tree(&self.state.execution(&id));
+        }
+        if !started.as_ref().is_ok_and(|started| started.created) {
             // Another process made it in this very moment, or nothing came of it.
             self.release(&id);
-        }
-        if started.is_err() && matches!(self.store.execution(&id).await, Ok(None)) {
-            // What is left of it has no row and goes with the next `prune` at the latest.
-            let _ = workspace::remove_tree(&self.state.execution(&id));
         }
         started
     }
@@ -171,10 +182,11 @@ impl LocalEngine {
         Ok(row)
     }
 
-    /// Kills what runs of a run here, and lets [`drive`](Self::drive) return at once. The run can be resumed.
-    pub fn abandon(&self, id: &ExecutionId) {
+    /// Kills what runs of a run here, and lets [`drive`](Self::drive) return at once. The run can be resumed. `false` where it is not driven here.
+    pub fn abandon(&self, id: &ExecutionId) -> bool {
         self.watch.abandon(id);
         self.launcher.stop_all(id, Stop::AtOnce);
+        self.holds().contains_key(id)
     }
 
     /// Drives a run until it is ended or paused and nothing of it runs, and applies its changes where it completed. A run that another process left behind is

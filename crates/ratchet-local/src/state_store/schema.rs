@@ -93,7 +93,8 @@ impl From<rusqlite::Error> for SchemaError {
 
 /// Brings a file up to this version, in one transaction.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
-    if version(connection)? == STEPS.len() {
+    // In one transaction: another process may bring the file up to date between two of the looks.
+    if version(&*connection.transaction()?)? == STEPS.len() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -5,12 +5,14 @@ mod help;
 mod interrupts;
 mod language;
 mod runs;
+mod sharing;
 mod terminal;
 
 use std::fmt::Write as _;
 
 use ratchet_tests::world::{Done, World};
 use regex::Regex;
+use serde_json::Value;
 
 /// A call and all that came of it, with what differs from run to run left out.
 fn shown(world: &World, arguments: &[&str], done: &Done) -> String {
@@ -32,6 +34,13 @@ fn is_untouched(world: &World) -> bool {
 /// Runs a call and gives all that came of it.
 fn call(world: &World, arguments: &[&str]) -> String {
     shown(world, arguments, &world.ratchet(arguments))
+}
+
+/// Runs a call that must end well, and gives the JSON that it printed.
+#[track_caller]
+fn state(world: &World, arguments: &[&str]) -> Value {
+    let done = world.ratchet(arguments).expect_code(0);
+    serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.stdout))
 }
 
 /// Identifiers, times, digests and paths of the world, by what they are.
