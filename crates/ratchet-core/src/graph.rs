@@ -1,7 +1,8 @@
 //! Who needs whom.
 //!
 //! A step that names no needs runs after all steps above it. That is kept small: it needs the leaves above it, the steps that no step above
-//! needs, and through them all the others.
+//! needs, and through them all the others. What such a step must know beside is a failure above that a `when` stepped over: under `steps` it is told by what failed
+//! above at all; under `on_failure`, where something always has, such a step needs what was stepped over too.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -38,6 +39,8 @@ pub struct StepShape {
     pub place: Place,
     /// The steps that it names; `None` where it names none and so runs after all above it in its list.
     pub needs: Option<Vec<StepId>>,
+    /// Whether its `when` lets it run though what it needs failed. Of interest under `on_failure` alone.
+    pub handles_failure: bool,
 }
 
 /// A step in the graph, or one of the engine's own.
@@ -213,12 +216,20 @@ impl Builder {
         // Leaves among the steps above the one at hand; a step above may name one below, so being needed is looked up by name.
         let mut leaves: BTreeSet<NodeIndex> = BTreeSet::new();
         let mut needed: BTreeSet<NodeIndex> = BTreeSet::new();
+        let mut stepped_over: BTreeSet<NodeIndex> = BTreeSet::new();
         for (offset, (_, shape)) in listed.iter().enumerate() {
             let index = NodeIndex::new(first + offset);
             let mut needs = match &shape.needs {
                 Some(named) => self.named_needs(shape, named, place)?,
-                None => leaves.iter().copied().collect(),
+                None if shape.handles_failure => leaves.iter().copied().collect(),
+                None => {
+                    stepped_over.remove(&index);
+                    (&leaves | &std::mem::take(&mut stepped_over)).into_iter().collect()
+                }
             };
+            if place == Place::OnFailure && shape.handles_failure {
+                stepped_over.extend(&needs);
+            }
             if needs.is_empty() {
                 needs = before.to_vec();
             }
@@ -306,7 +317,7 @@ impl Builder {
 mod tests {
     use super::*;
 
-    /// Steps as `id`, `id: need need` or `id:` (no needs); `on_failure` and `finally` begin with `!` and `~`.
+    /// Steps as `id`, `id: need need` or `id:` (no needs); `on_failure` and `finally` begin with `!` and `~`, what handles failures ends with `?`.
     fn graph(lines: &[&str]) -> Result<Graph, GraphError> {
         let shapes: Vec<StepShape> = lines
             .iter()
@@ -316,12 +327,13 @@ mod tests {
                     Some('~') => Place::Finally,
                     _ => Place::Work,
                 };
-                let line = line.trim_start_matches(['!', '~']);
+                let handles_failure = line.ends_with('?');
+                let line = line.trim_matches(['!', '~', '?']);
                 let (id, needs) = match line.split_once(':') {
                     Some((id, needs)) => (id, Some(needs.split_whitespace().map(StepId::new).collect())),
                     None => (line, None),
                 };
-                StepShape { id: StepId::new(id), place, needs }
+                StepShape { id: StepId::new(id), place, needs, handles_failure }
             })
             .collect();
         Graph::new(&shapes)
@@ -359,6 +371,12 @@ mod tests {
     fn the_tail_lists_come_after_everything() {
         assert_eq!(drawn(&["a:", "b:", "!n", "~f", "~g"]), "a< b< $finally<a,b n<$finally f<n g<f $end<g");
         assert_eq!(drawn(&["a", "~f:", "~g:"]), "a< $finally<a f<$finally g<$finally $end<f,g");
+    }
+
+    #[test]
+    fn what_was_stepped_over_in_on_failure_is_needed_by_the_next_step() {
+        let drawn = drawn(&["a", "!n", "!o?", "!p?", "!q", "!r", "!s:q?", "!t"]);
+        assert_eq!(drawn, "a< $finally<a n<$finally o<n p<o q<n,o,p r<q s<q t<q,r,s $end<t");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ratchet_core::{
 
 use crate::{
     check::{report::Report, structure::shown, symbols::Symbols},
-    expression::vocabulary::FUNCTIONS,
+    expression::{self, vocabulary::FUNCTIONS},
     parsed::SCOPE_NAMES,
     yaml::Node,
 };
@@ -31,12 +31,19 @@ pub(crate) fn check(symbols: &Symbols<'_>, report: &mut Report) -> Option<Graph>
     let mut shapes = Vec::with_capacity(symbols.steps.len());
     for (position, step) in symbols.steps.iter().enumerate() {
         let needs = step.node.get("needs").map(|needs| known_needs(symbols, position, needs, report));
-        shapes.push(StepShape { id: StepId::new(step.id), place: step.place, needs });
+        let handles_failure = step.place == Place::OnFailure && handles_failure(step.node);
+        shapes.push(StepShape { id: StepId::new(step.id), place: step.place, needs, handles_failure });
     }
     if !names_are_good {
         return None;
     }
     graph(symbols, shapes, report)
+}
+
+/// Whether the `when` of a step asks for failures. One that cannot be read is reported where it is read.
+fn handles_failure(step: &Node) -> bool {
+    let when = step.get("when").and_then(Node::text).map(expression::parse);
+    when.is_some_and(|when| when.is_ok_and(|when| when.value.uses.handles_failure))
 }
 
 fn check_names(symbols: &Symbols<'_>, report: &mut Report) -> bool {

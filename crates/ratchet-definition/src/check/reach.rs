@@ -59,7 +59,12 @@ mod tests {
             .map(|n| {
                 let pick = |salt: u64| StepId::new(format!("s{}", (n * 7919 + salt * 104_729) % n.max(1)));
                 let needs = if n % 11 == 0 { Vec::new() } else { vec![pick(1), pick(2)] };
-                StepShape { id: StepId::new(format!("s{n}")), place: Place::Work, needs: Some(needs) }
+                StepShape {
+                    id: StepId::new(format!("s{n}")),
+                    place: Place::Work,
+                    needs: Some(needs),
+                    handles_failure: false,
+                }
             })
             .collect();
         let graph = Graph::new(&shapes).expect("a graph");

@@ -65,7 +65,12 @@ fn workflow(lines: &[&str]) -> Workflow {
         .collect();
     let shapes: Vec<StepShape> = parts
         .iter()
-        .map(|(id, needs)| StepShape { id: StepId::new(*id), place: Place::Work, needs: Some(needs.clone()) })
+        .map(|(id, needs)| StepShape {
+            id: StepId::new(*id),
+            place: Place::Work,
+            needs: Some(needs.clone()),
+            handles_failure: false,
+        })
         .collect();
     Workflow {
         name: "sample".to_owned(),
