@@ -118,8 +118,6 @@ pub(crate) struct Advance<'a> {
     engine: &'a Engine,
     pub(crate) run: Run,
     slot: Option<Slot>,
-    /// Whether a step that needs a task waits for room; else it is left to a handler of its own.
-    waits_for_room: bool,
     queue: VecDeque<Queued>,
     staged: Vec<Staged>,
     overlay: Overlay,
@@ -150,7 +148,6 @@ impl<'a> Advance<'a> {
             engine,
             run,
             slot: None,
-            waits_for_room: false,
             queue: VecDeque::new(),
             staged: Vec::new(),
             overlay: Overlay::new(),
@@ -164,12 +161,6 @@ impl<'a> Advance<'a> {
     /// With a slot in hand for the first step that needs a task.
     pub(crate) fn with_slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
-        self
-    }
-
-    /// Waits for room where a next attempt needs it.
-    pub(crate) fn waiting_for_room(mut self) -> Self {
-        self.waits_for_room = true;
         self
     }
 

@@ -324,12 +324,7 @@ impl Advance<'_> {
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
             Prepared::Settled(verdict) => return Ok(Some((Self::no_longer_runs(row, verdict), None))),
         };
-        let slot = if self.waits_for_room {
-            Some(self.engine.ports.launcher.reserve().await?)
-        } else {
-            self.take_slot().await?
-        };
-        let Some(slot) = slot else { return Ok(None) };
+        let Some(slot) = self.take_slot().await? else { return Ok(None) };
         let token = self.give_token(&mut order, attempt + 1);
         Ok(Some((event(attempt, token.hash()), Some((slot, order)))))
     }

@@ -1,6 +1,6 @@
 //! A task was lost, or the time of the next attempt has come.
 
-use ratchet_core::ids::StepKey;
+use ratchet_core::{ids::StepKey, workflow::OnLost};
 
 use crate::{
     advance::{Advance, Task},
@@ -10,20 +10,31 @@ use crate::{
 
 /// Decides about an attempt whose task is gone.
 pub(crate) async fn lost(engine: &Engine, key: &StepKey, attempt: u32) -> Result<(), EngineError> {
-    advance(engine, key, Task::Lost { key: key.clone(), attempt }).await
+    let run = Run::load(engine, &key.execution).await?;
+    let task = Task::Lost { key: key.clone(), attempt };
+    // That a run pauses does not wait for room.
+    match run.step_policy(&key.path).on_lost {
+        OnLost::Pause => advance(Advance::new(engine, run), key, task).await,
+        OnLost::Rerun => advance_with_room(engine, key, task).await,
+    }
 }
 
 /// Starts the next attempt.
 pub(crate) async fn retry(engine: &Engine, key: &StepKey, attempt: u32) -> Result<(), EngineError> {
-    advance(engine, key, Task::Retry { key: key.clone(), attempt }).await
+    advance_with_room(engine, key, Task::Retry { key: key.clone(), attempt }).await
 }
 
-async fn advance(engine: &Engine, key: &StepKey, task: Task) -> Result<(), EngineError> {
+/// Waits for a slot before anything is read: what others did meanwhile is seen, and an attempt that they made is not made again only to conflict.
+async fn advance_with_room(engine: &Engine, key: &StepKey, task: Task) -> Result<(), EngineError> {
+    let slot = engine.ports.launcher.reserve().await?;
     let run = Run::load(engine, &key.execution).await?;
-    if !run.row.accepts_claims(key.epoch) {
+    advance(Advance::new(engine, run).with_slot(slot), key, task).await
+}
+
+async fn advance(mut advance: Advance<'_>, key: &StepKey, task: Task) -> Result<(), EngineError> {
+    if !advance.run.row.accepts_claims(key.epoch) {
         return Ok(());
     }
-    let mut advance = Advance::new(engine, run).waiting_for_room();
     advance.push(task);
     advance.work().await
 }
