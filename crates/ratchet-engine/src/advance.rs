@@ -9,7 +9,7 @@ mod act;
 mod fan_out;
 mod settle;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use ratchet_core::{
     decide::decide_step,
@@ -118,6 +118,8 @@ pub(crate) struct Advance<'a> {
     engine: &'a Engine,
     pub(crate) run: Run,
     slot: Option<Slot>,
+    /// Room for children that take over lanes, by the child whose lane it is: nothing else that this handler starts takes it away.
+    lane_slots: HashMap<StepPath, Slot>,
     queue: VecDeque<Queued>,
     staged: Vec<Staged>,
     overlay: Overlay,
@@ -148,6 +150,7 @@ impl<'a> Advance<'a> {
             engine,
             run,
             slot: None,
+            lane_slots: HashMap::new(),
             queue: VecDeque::new(),
             staged: Vec::new(),
             overlay: Overlay::new(),

@@ -97,13 +97,11 @@ impl Advance<'_> {
         }
         if let Some(next) = other
             && self.run.workflow.step(&path.step).is_some_and(|step| step.action.needs_task())
+            && !self.take_lane_slot(&path).await?
         {
-            self.slot = self.take_slot().await?;
-            if self.slot.is_none() {
-                let (epoch, needs, predecessor) = (self.run.row.epoch, parent.needs, path.child);
-                let path = StepPath::child(path.step, next);
-                return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
-            }
+            let (epoch, needs, predecessor) = (self.run.row.epoch, parent.needs, path.child);
+            let path = StepPath::child(path.step, next);
+            return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
         }
         let change = Change {
             cause: format!("LaneTaken {path}"),

@@ -50,6 +50,11 @@ impl Advance<'_> {
             self.queue_after(Task::PassLane(StepPath::child(path.step, from)), after);
             return Ok(());
         }
+        if let Some(from) = predecessor
+            && let Some(slot) = self.lane_slots.remove(&StepPath::child(path.step.clone(), from))
+        {
+            self.slot = Some(slot);
+        }
         let successor = self.successor_of(&path).await?;
         let ready =
             Ready { path: &path, needs, predecessor, parent: parent.as_ref(), adopts: adopts.as_deref(), successor };
@@ -372,11 +377,19 @@ impl Advance<'_> {
     /// Of a child whose attempt ends: who takes over its lane at once. Without room for its task nobody is named, because every lane that waits would name the
     /// same child, and all but one would have to name another again and again.
     async fn successor_with_room(&mut self, path: &StepPath) -> Result<Option<u32>, EngineError> {
-        let successor = self.successor_of(path).await?;
-        if successor.is_some() {
-            self.slot = self.take_slot().await?;
+        match self.successor_of(path).await? {
+            Some(successor) => Ok(self.take_lane_slot(path).await?.then_some(successor)),
+            None => Ok(None),
         }
-        Ok(successor.filter(|_| self.slot.is_some()))
+    }
+
+    /// Takes a slot, where one is free now, for the child that takes over the lane of another.
+    pub(super) async fn take_lane_slot(&mut self, lane: &StepPath) -> Result<bool, EngineError> {
+        if !self.lane_slots.contains_key(lane) {
+            let Some(slot) = self.take_slot().await? else { return Ok(false) };
+            self.lane_slots.insert(lane.clone(), slot);
+        }
+        Ok(true)
     }
 
     /// Of a child that settles: who would take over its lane.
