@@ -52,6 +52,7 @@ pub(crate) struct Driver {
     requests: Vec<StartRequest>,
     pub(crate) script: Script,
     mutation: Option<Mutation>,
+    pub(crate) mode: Mode,
     schedule: Random,
     /// How often, in a thousand cases, two processes look at once at what is due.
     twice: u32,
@@ -150,6 +151,7 @@ impl Driver {
             requests,
             script,
             mutation,
+            mode,
             schedule: random.fork(),
             twice: if mode == Mode::Calm { 0 } else { [0, 200, 700][random.below(3)] },
             sweep_after: 0,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use ratchet_core::{
     execution::ExecutionRow,
     fan_out,
-    history::Actor,
+    history::{Actor, Record},
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::JoinKind,
     status::{ExecutionStatus, StepStatus},
@@ -25,8 +25,8 @@ use super::{
     world::World,
 };
 
-/// The most records that a row of a step may hold: those of one attempt, and the passing on of a lane.
-const RECORDS_MAX: usize = 6;
+/// The most records that a row of a step may hold of its attempt.
+const RECORDS_MAX: usize = 3;
 
 /// A law that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,9 @@ impl Laws {
     /// Holds a write that was applied against the laws.
     pub(crate) fn written(&mut self, write: &Write, before: &Before, tasks: &Tasks) {
         match (write, before) {
-            (Write::Execution { row, .. }, Before::Execution(old)) => self.execution_written(old.as_deref(), row),
+            (Write::Execution { row, .. }, Before::Execution(old)) => {
+                self.execution_written(old.as_deref(), row, tasks);
+            }
             (Write::Step { row, .. }, Before::Step(old)) => {
                 self.writes += 1;
                 self.step_written(old.as_deref(), row, tasks);
@@ -117,7 +119,7 @@ impl Laws {
         }
     }
 
-    fn execution_written(&mut self, old: Option<&ExecutionRow>, new: &ExecutionRow) {
+    fn execution_written(&mut self, old: Option<&ExecutionRow>, new: &ExecutionRow, tasks: &Tasks) {
         let who = || format!("{} r{}", new.id, new.revision);
         let wakes = (new.status == ExecutionStatus::Running) == new.wake_at.is_some();
         self.hold(wakes, "a run that runs has a time to be looked at, and no other has", who);
@@ -142,7 +144,7 @@ impl Laws {
         if new.records.last().is_some_and(|record| matches!(record.transition, ExecutionTransition::Ended { .. }))
             && old.is_some_and(|old| old.chain.length < new.chain.length)
         {
-            self.ended(new);
+            self.ended(new, tasks);
         }
     }
 
@@ -155,7 +157,10 @@ impl Laws {
         }
     }
 
-    fn ended(&mut self, new: &ExecutionRow) {
+    fn ended(&mut self, new: &ExecutionRow, tasks: &Tasks) {
+        let left = tasks.live().find(|(key, _)| key.execution == new.id);
+        let left = left.map(|(key, attempt)| format!("{}#{attempt}", name(key)));
+        self.hold(left.is_none(), "nothing runs on when its run ends", || format!("{} ended beside {left:?}", new.id));
         let Some(known) = self.runs.get(&new.id) else { return };
         let standings = known.standings(new.epoch.0);
         let open = standings.iter().position(|standing| !standing.is_over());
@@ -187,13 +192,25 @@ impl Laws {
                 format!("{} was {}: {}", who(), old.status(), record.cause)
             });
         }
-        self.hold(new.records.len() <= RECORDS_MAX, "a row does not grow", who);
+        let of_attempt = |record: &&Record<_>| !matches!(record.transition, StepTransition::LanePassed { .. });
+        self.hold(new.records.iter().filter(of_attempt).count() <= RECORDS_MAX, "a row does not grow", who);
         match &record.transition {
             StepTransition::Claimed { .. }
             | StepTransition::Reclaimed { .. }
             | StepTransition::LostAndReclaimed { .. } => {
                 let stands = self.takes_claims(&new.key);
                 self.claims.insert((new.key.clone(), new.attempt), stands);
+            }
+            // Each time that a lane is passed on anew is a child that another lane started, so a row grows by races that were lost alone.
+            StepTransition::LanePassed { .. } => {
+                let named = old.and_then(|old| old.successor);
+                let is_taken = named.is_none_or(|named| {
+                    let path = StepPath::child(new.key.path.step.clone(), named);
+                    let rows = self.runs.get(&new.key.execution).map(|known| &known.rows);
+                    let row = rows.and_then(|rows| rows.get(&StepKey { path, ..new.key.clone() }));
+                    row.is_some_and(|row| row.predecessor != new.key.path.child)
+                });
+                self.hold(is_taken, "a lane is passed on once", who);
             }
             _ => {}
         }

@@ -14,8 +14,9 @@ use ratchet_engine::ports::StateStore as _;
 use serde_json::Value as Json;
 
 use super::{
+    Mode,
     driver::Driver,
-    laws::Breach,
+    laws::{Breach, Laws},
     model::{Action, List},
     oracle::{Circumstances, Outcome, Result as Expected, Value, interpret},
     script::Script,
@@ -36,6 +37,52 @@ pub(crate) fn judge(driver: &Driver) {
             world.laws.broken(breach.law, breach.what);
             return;
         }
+    }
+    if driver.mode == Mode::Calm {
+        few_writes(&mut world.laws);
+    }
+}
+
+/// Holds the writes of runs in which nothing went wrong, and which no deadline ended, against what they need at most.
+fn few_writes(laws: &mut Laws) {
+    let went_through = |known: &Known| known.row.as_ref().is_some_and(|row| row.epoch == Epoch::FIRST);
+    if !laws.runs.values().all(went_through) {
+        return;
+    }
+    let most = laws.runs.values().map(writes_max).sum::<u64>();
+    if laws.writes > most {
+        laws.broken("a step costs so many writes", format!("{} writes, and {most} are enough", laws.writes));
+    }
+}
+
+/// How many writes a run needs in which nothing goes wrong: two for an attempt, one for a step that needs none, one to keep the records of an attempt that
+/// another follows (two where its timer and a wake-up come at once), one for each arrival at a join, and one for a lane that had to wait for room.
+fn writes_max(known: &Known) -> u64 {
+    let rows = known.rows.values().map(|row| {
+        let attempts = u64::from(row.attempt.max(1));
+        let is_settled_at_once = row.chain.length == 1;
+        let lane = u64::from(row.key.path.child.is_some());
+        if is_settled_at_once { 1 } else { 2 * attempts + 2 * (attempts - 1) + lane }
+    });
+    let joins = known.workflow.graph.nodes().iter().map(|node| node.needs.len()).filter(|needs| *needs > 1);
+    let children = known.rows.values().filter_map(|row| {
+        row.records.iter().find_map(|record| match record.transition {
+            StepTransition::FannedOut { count, .. } => Some(count as usize),
+            _ => None,
+        })
+    });
+    rows.sum::<u64>() + joins.chain(children).map(arrivals).sum::<u64>()
+}
+
+/// The writes of a join of so many: each arrival, and each bucket that arrives at the one above.
+fn arrivals(count: usize) -> u64 {
+    let (mut writes, mut width) = (0, count);
+    loop {
+        writes += width as u64;
+        if width <= 32 {
+            return writes;
+        }
+        width = width.div_ceil(32);
     }
 }
 
