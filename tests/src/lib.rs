@@ -13,7 +13,7 @@ use std::{
 };
 
 /// After this time what a test waits for is taken to be lost. No test that passes waits so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::{io, path::PathBuf};
 
-use ratchet_core::ids::ExecutionId;
+use ratchet_core::{
+    ids::{ExecutionId, StepPath},
+    rejection::Rejection,
+};
 use ratchet_engine::{
     EngineError,
     ports::{BlobError, StoreError},
@@ -54,6 +57,12 @@ pub(crate) enum CommandError {
     /// The execution stands where the call does not apply.
     #[error("{execution} is {status}, so it cannot be {action}")]
     NotApplicable { execution: ExecutionId, status: String, action: &'static str, hint: String },
+    /// The step asks others.
+    #[error("{by} may not answer {step}: it asks {}", approvers.join(", "))]
+    NotAnApprover { by: String, step: StepPath, approvers: Vec<String> },
+    /// The step does not ask, or was answered otherwise.
+    #[error("{0}")]
+    NotAsking(Rejection),
     /// Nothing was logged.
     #[error("there is no log of {what}")]
     NoLog { what: String },
@@ -121,6 +130,12 @@ impl From<EngineError> for CommandError {
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
             EngineError::Store(error) => error.into(),
             EngineError::Blob(error) => error.into(),
+            EngineError::Rejected(
+                rejection @ (Rejection::NotAsked { .. }
+                | Rejection::AnsweredOtherwise { .. }
+                | Rejection::NotApplicable { event: "Answered", .. }
+                | Rejection::ExecutionNotApplicable { event: "Answered", .. }),
+            ) => Self::NotAsking(rejection),
             EngineError::Rejected(_)
             | EngineError::Contention { .. }
             | EngineError::Bus(_)
@@ -152,6 +167,8 @@ impl CommandError {
             Self::UnknownStep { .. } => "RT-0405",
             Self::NoStateDirectory | Self::StateDirectory { .. } => "RT-0406",
             Self::NotApplicable { .. } => "RT-0407",
+            Self::NotAnApprover { .. } => "RT-0419",
+            Self::NotAsking(_) => "RT-0420",
             Self::NoLog { .. } => "RT-0408",
             Self::Render { .. } => "RT-0409",
             Self::BrokenHistory { .. } => "RT-0410",
@@ -186,6 +203,8 @@ impl CommandError {
                 "name a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
             }
             Self::NotApplicable { hint, .. } => hint.clone(),
+            Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
+            Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),
             Self::NoLog { .. } => {
                 "a step that never started wrote nothing; `ratchet status` shows which did".to_owned()
             }
@@ -226,6 +245,8 @@ impl CommandError {
             | Self::NoStateDirectory
             | Self::StateDirectory { .. }
             | Self::NotApplicable { .. }
+            | Self::NotAnApprover { .. }
+            | Self::NotAsking(_)
             | Self::NoLog { .. }
             | Self::Render { .. }
             | Self::KeyTaken { .. }

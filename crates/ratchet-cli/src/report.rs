@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use crate::{
     paint::{Paint, mark},
     state::Outcome,
-    words::{between, counted, dollars, elapsed, harmless, one_line},
+    words::{between, counted, dollars, elapsed, harmless, moment, one_line},
 };
 
 /// Lines of a failed step's last output that are shown.
@@ -169,6 +169,23 @@ impl<'a> Report<'a> {
         lines
     }
 
+    /// What people are asked.
+    pub(crate) fn questions(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, step) in &self.view.steps {
+            let Some(question) = &step.question else { continue };
+            let mut message = question.message.lines();
+            let first = harmless(message.next().unwrap_or_default());
+            lines.push(format!("{} {}: {first}", self.paint.warn("?"), self.paint.bold(id.as_str())));
+            lines.extend(message.map(|line| format!("  {}", harmless(line))));
+            if !question.approvers.is_empty() {
+                lines.push(format!("  asked: {}", harmless(&question.approvers.join(", "))));
+            }
+            lines.extend(step.due.map(|due| format!("  until {}", moment(due))));
+        }
+        lines
+    }
+
     /// What the execution gave, a line a value.
     pub(crate) fn outputs(&self) -> Vec<String> {
         let (outputs, paint) = (&self.view.outputs, self.paint);
@@ -179,6 +196,16 @@ impl<'a> Report<'a> {
         };
         outputs.iter().map(line).collect()
     }
+}
+
+/// What asks a person, as the commands name it: a step, or a child of one.
+pub(crate) fn asking(view: &ExecutionView) -> Vec<String> {
+    let of_step = |(id, step): &(StepId, StepView)| {
+        let children = step.children.iter().flat_map(|children| &children.asking_items);
+        let own = step.question.as_ref().map(|_| id.to_string());
+        own.into_iter().chain(children.map(|item| format!("'{id}[{item}]'"))).collect::<Vec<_>>()
+    };
+    view.steps.iter().flat_map(of_step).collect()
 }
 
 /// How an execution stands, in a word or two, painted and at least so wide.

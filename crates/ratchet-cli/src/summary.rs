@@ -8,7 +8,12 @@ use ratchet_core::{
 use ratchet_engine::view::ExecutionView;
 use ratchet_local::workspace::Application;
 
-use crate::{paint::Paint, report::Report, state::Outcome, words::counted};
+use crate::{
+    paint::Paint,
+    report::{Report, asking},
+    state::Outcome,
+    words::counted,
+};
 
 /// Changed files that are listed one by one.
 const FILES_MOST: usize = 20;
@@ -19,6 +24,11 @@ pub(crate) fn summary(outcome: &Outcome, paint: Paint, now: Timestamp) -> String
     let report = Report::of(outcome, paint, now);
     let mut lines = report.head();
     lines.push(format!("  {}", paint.dim(&counts(view))));
+    let questions = report.questions();
+    if !questions.is_empty() {
+        lines.push(String::new());
+        lines.extend(questions);
+    }
     let outputs = report.outputs();
     if view.status == ExecutionStatus::Completed && !outputs.is_empty() {
         lines.extend([String::new(), paint.bold("Outputs")]);
@@ -86,7 +96,13 @@ pub(crate) fn next(outcome: &Outcome) -> Vec<String> {
     let logs = failed.map_or_else(|| format!("  ratchet logs {id}"), |step| format!("  ratchet logs {id} {step}"));
     let status = format!("  ratchet status {id}");
     let resume = format!("  ratchet resume {id}");
+    let asks = asking(view);
     match view.status {
+        ExecutionStatus::Paused if !asks.is_empty() => {
+            let answer =
+                |step: &String| [format!("  ratchet approve {id} {step}"), format!("  ratchet reject {id} {step}")];
+            asks.iter().flat_map(answer).collect()
+        }
         ExecutionStatus::Running if !outcome.left_behind => {
             vec![format!("  ratchet logs {id} --follow"), format!("  ratchet cancel {id}")]
         }

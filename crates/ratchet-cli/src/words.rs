@@ -32,6 +32,11 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// A moment to the second, in UTC.
+pub(crate) fn moment(at: Timestamp) -> String {
+    at.round(jiff::Unit::Second).unwrap_or(at).to_string()
+}
+
 /// Bytes: `312 B`, `4.2 KB`, `1.3 GB`.
 pub(crate) fn bytes(count: u64) -> String {
     let units = ["KB", "MB", "GB", "TB"];

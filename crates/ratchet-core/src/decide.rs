@@ -10,6 +10,7 @@ mod lane_taken;
 mod step_finished;
 mod step_ready;
 mod task_lost;
+mod waited;
 
 use jiff::Timestamp;
 
@@ -88,7 +89,8 @@ pub fn decide_step(
         return match event {
             E::Ready(verdict) => Ok(step_ready::settle_or_start(path, verdict, policy)),
             E::Cancelled => Ok(StepDecision::new(StepTransition::Cancelled, [])),
-            E::Finished { .. } | E::Lost { .. } | E::RetryDue { .. } | E::GivenUp { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } => {
+            E::Finished { .. } | E::Lost { .. } | E::RetryDue { .. } | E::TimeCome { .. } | E::Answered(_) | E::GivenUp { .. } | E::ChildrenDone(_)
+            | E::LaneTaken { .. } => {
                 not_applicable(path, StepStatus::Pending, event)
             }
         };
@@ -100,6 +102,12 @@ pub fn decide_step(
                                                          => Ok(task_lost::relaunch_or_pause(row, token_hash, policy)),
         (S::Waiting(Waiting::Retry { due }), E::RetryDue { attempt, token_hash }) if *attempt == row.attempt && *due <= now
                                                          => Ok(step_ready::start_again(token_hash)),
+        (S::Waiting(Waiting::Time { due }), E::TimeCome { successor }) if *due <= now
+                                                         => Ok(waited::time_came(&row.key.path, *successor, policy)),
+        (S::Waiting(Waiting::Approval(question)), E::TimeCome { successor }) if question.due.is_some_and(|due| due <= now)
+                                                         => Ok(waited::nobody_answered(&row.key.path, *successor, policy)),
+        (S::Waiting(Waiting::Approval(question)), E::Answered(answer))
+                                                         => waited::answered(path, question, answer, policy),
         (S::Running { .. } | S::Waiting(Waiting::Retry { .. }), E::GivenUp { failure })
                                                          => Ok(task_lost::give_up(row, failure, policy)),
         (S::FannedOut { .. }, E::ChildrenDone(outcome))  => Ok(children_done::settle(outcome, policy)),
@@ -110,7 +118,7 @@ pub fn decide_step(
 
         (_, E::Ready(_))                                 => Err(Rejection::AlreadyClaimed { step: path.clone(), status: row.status() }),
         (_, E::Finished { token_hash, .. })              => Err(step_finished::too_late(row, token_hash)),
-        (_, E::Lost { .. } | E::RetryDue { .. } | E::GivenUp { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } | E::Cancelled)
+        (_, E::Lost { .. } | E::RetryDue { .. } | E::TimeCome { .. } | E::Answered(_) | E::GivenUp { .. } | E::ChildrenDone(_) | E::LaneTaken { .. } | E::Cancelled)
                                                          => not_applicable(path, row.status(), event),
     }
 }

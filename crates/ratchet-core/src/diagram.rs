@@ -15,7 +15,7 @@ use crate::{
     output::{BlobRef, Outputs},
     retry::RetryPolicy,
     status::{ExecutionStatus, StepStatus},
-    step::{FailureClass, StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
+    step::{Answer, FailureClass, Question, StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
     transition::{Ending, ExecutionTransition, SkipReason, StepTransition},
     workflow::{OnFailure, OnLost},
 };
@@ -87,6 +87,14 @@ fn failure() -> StepFailure {
     StepFailure::new(FailureClass::Exit(1), "it failed")
 }
 
+fn question() -> Question {
+    Question { message: "?".to_owned(), approvers: vec![], due: Some(Timestamp::UNIX_EPOCH) }
+}
+
+fn answer(approved: bool) -> Answer {
+    Answer { approved, comment: None, by: "p".to_owned() }
+}
+
 fn blob() -> BlobRef {
     BlobRef { digest: Digest::new("d"), size: 1 }
 }
@@ -99,6 +107,8 @@ fn rows() -> Vec<Option<StepRow>> {
         StepState::FannedOut { count: 2, lanes: 1 },
         StepState::Waiting(Waiting::Retry { due: Timestamp::UNIX_EPOCH }),
         StepState::Waiting(Waiting::Lost),
+        StepState::Waiting(Waiting::Time { due: Timestamp::UNIX_EPOCH }),
+        StepState::Waiting(Waiting::Approval(question())),
         StepState::Completed,
         StepState::Failed { failure: failure(), continued: false },
         StepState::Skipped(SkipReason::WhenFalse),
@@ -150,6 +160,11 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
         ("StepFinished (stopped)", finished(Outcome::Stopped)),
         ("TaskLost", StepEvent::Lost { attempt: 1, token_hash: token() }),
         ("RetryDue", StepEvent::RetryDue { attempt: 1, token_hash: token() }),
+        ("StepReady (wait)", ready(Verdict::Wait { due: Timestamp::UNIX_EPOCH, predecessor: None })),
+        ("StepReady (ask)", ready(Verdict::Ask { question: question(), predecessor: None })),
+        ("TimeCome", StepEvent::TimeCome { successor: None }),
+        ("Answered (yes)", StepEvent::Answered(answer(true))),
+        ("Answered (no)", StepEvent::Answered(answer(false))),
         ("GivenUp", StepEvent::GivenUp { failure: failure() }),
         ("ChildrenDone (succeeded)", StepEvent::ChildrenDone(succeeded)),
         ("ChildrenDone (failed)", StepEvent::ChildrenDone(failed)),
@@ -184,7 +199,8 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
         ("DeadlinePassed", end(Ending::TimedOut)),
         ("FinallyDeadlinePassed", end(Ending::FinallyTimedOut)),
         ("WorkOver", ExecutionEvent::WorkOver),
-        ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None }),
+        ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None, wake_at: None }),
+        ("PauseOver", ExecutionEvent::PauseOver),
         ("ResumeRequested", ExecutionEvent::ResumeRequested { reset_from: vec![] }),
         ("ResumeRequested (from a step)", ExecutionEvent::ResumeRequested { reset_from: vec![StepId::new("s")] }),
         ("AllSettled", settled(false)),
@@ -216,7 +232,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         updated_at: Timestamp::UNIX_EPOCH,
         ended_at: None,
         deadline: None,
-        wake_at: None,
+        wake_at: Some(Timestamp::UNIX_EPOCH),
         idle_wakes: 0,
         outputs: Outputs::new(),
         continued: false,

@@ -1,11 +1,12 @@
 //! What happened, as far as it concerns one row.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{Epoch, StepId, TokenHash},
     output::{BlobRef, Outputs},
-    step::{StepFailure, StepResult, Usage},
+    step::{Answer, Question, StepFailure, StepResult, Usage},
     transition::{Ending, SkipReason},
 };
 
@@ -39,6 +40,13 @@ pub enum StepEvent {
         /// The hash of a fresh token.
         token_hash: TokenHash,
     },
+    /// The time that it waited for has come, or it is too late for an answer.
+    TimeCome {
+        /// Of a child: who would take over its lane.
+        successor: Option<u32>,
+    },
+    /// A person gave the answer that it waits for.
+    Answered(Answer),
     /// Its next attempt cannot be made: what it reads no longer says what to run.
     GivenUp {
         /// Why.
@@ -63,6 +71,8 @@ impl StepEvent {
             Self::Finished { .. } => "StepFinished",
             Self::Lost { .. } => "TaskLost",
             Self::RetryDue { .. } => "RetryDue",
+            Self::TimeCome { .. } => "TimeCome",
+            Self::Answered(_) => "Answered",
             Self::GivenUp { .. } => "GivenUp",
             Self::ChildrenDone(_) => "ChildrenDone",
             Self::LaneTaken { .. } => "LaneTaken",
@@ -100,6 +110,20 @@ pub enum Verdict {
         predecessor: Option<u32>,
         /// Of a child: who takes over its lane.
         successor: Option<u32>,
+    },
+    /// It waits for a time.
+    Wait {
+        /// When that is.
+        due: Timestamp,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
+    },
+    /// It waits for a person's word.
+    Ask {
+        /// What is asked, of whom, and until when.
+        question: Question,
+        /// Of a child: whose lane it takes over.
+        predecessor: Option<u32>,
     },
     /// It does not have to run.
     Skip {
@@ -147,7 +171,11 @@ pub enum ExecutionEvent {
         reason: String,
         /// The step that it is about.
         step: Option<StepId>,
+        /// When it is looked at again, where an answer lets it go on.
+        wake_at: Option<Timestamp>,
     },
+    /// What it was paused for is there.
+    PauseOver,
     /// A person wants it to go on.
     ResumeRequested {
         /// Steps that run again, with all that depend on them.
@@ -173,6 +201,7 @@ impl ExecutionEvent {
             Self::EndRequested { ending: Ending::FinallyTimedOut } => "FinallyDeadlinePassed",
             Self::WorkOver => "WorkOver",
             Self::PauseRequested { .. } => "PauseRequested",
+            Self::PauseOver => "PauseOver",
             Self::ResumeRequested { .. } => "ResumeRequested",
             Self::AllSettled { .. } => "AllSettled",
         }

@@ -110,7 +110,7 @@ pub struct ExecutionRow {
     /// When the run's `timeout` passes, or while `finally` runs, that of `finally`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// When the planner looks at the run again; `None` once it has ended or is paused.
+    /// When the planner looks at the run again; `None` once it has ended, or is paused until a person resumes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Timestamp>,
     /// How often in a row the wake-up found nothing to do: its backoff grows with it.
@@ -139,6 +139,15 @@ impl ExecutionRow {
         self.epoch == epoch && self.status == ExecutionStatus::Running
     }
 
+    /// Whether the planner looks after the run: it runs, or is paused for something that comes without a resume.
+    pub fn is_watched(&self) -> bool {
+        match self.status {
+            ExecutionStatus::Running => true,
+            ExecutionStatus::Paused => self.wake_at.is_some(),
+            ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled => false,
+        }
+    }
+
     /// The resumes of the run, in the order of their epochs: they follow from its records.
     pub fn resumes(&self) -> Vec<Resume> {
         let mut epoch = Epoch::FIRST;
@@ -153,6 +162,7 @@ impl ExecutionRow {
                 ExecutionTransition::Created { .. }
                 | ExecutionTransition::FinallyBegan { .. }
                 | ExecutionTransition::Paused { .. }
+                | ExecutionTransition::WentOn
                 | ExecutionTransition::Ended { .. } => {}
             }
         }
@@ -179,10 +189,15 @@ impl ExecutionRow {
                 self.in_finally = true;
                 self.deadline = Some(*deadline);
             }
-            ExecutionTransition::Paused { reason, .. } => {
+            ExecutionTransition::Paused { reason, wake_at, .. } => {
                 self.status = ExecutionStatus::Paused;
                 self.pause_reason = Some(reason.clone());
-                self.wake_at = None;
+                self.wake_at = *wake_at;
+            }
+            ExecutionTransition::WentOn => {
+                self.status = ExecutionStatus::Running;
+                self.pause_reason = None;
+                self.wake_at = Some(record.at);
             }
             ExecutionTransition::Resumed { deadline, .. } => {
                 self.epoch = self.epoch.next();

@@ -11,7 +11,7 @@ use crate::{
     ids::{StepId, StepKey, StepPath},
     join::NeedOutcome,
     resume::{children_survive, counting},
-    status::{ExecutionStatus, StepStatus},
+    status::StepStatus,
     step::{StepRow, StepState, Waiting},
     transition::Ending,
     workflow::Place,
@@ -35,6 +35,12 @@ pub struct Plan {
     pub running: Vec<(StepKey, u32)>,
     /// Steps whose next attempt is due.
     pub retry_due: Vec<(StepKey, u32)>,
+    /// Steps that waited for a time which has come.
+    pub timers_due: Vec<StepKey>,
+    /// Steps that wait for a person's word.
+    pub asking: Vec<StepId>,
+    /// Whether a step waits for a time that has not come.
+    pub waits_for_time: bool,
     /// Fan-outs whose children may need a push.
     pub fan_outs: Vec<StepKey>,
     /// Fan-outs that ended before all of their children: those that still run are to be stopped.
@@ -62,6 +68,22 @@ pub struct ReadyStep {
     pub old_fan_out: Option<StepKey>,
 }
 
+impl Plan {
+    /// Whether anything goes on, or is to, without a person's answer. What the children of fan-outs do is not in it.
+    pub fn goes_on(&self) -> bool {
+        !(self.fence.is_empty()
+            && self.ready.is_empty()
+            && self.running.is_empty()
+            && self.retry_due.is_empty()
+            && self.timers_due.is_empty()
+            && self.waiting_for_person.is_empty())
+            || self.waits_for_time
+            || self.ending.is_some()
+            || self.end.is_some()
+            || self.work_over
+    }
+}
+
 /// Derives what is left undone. `newest` has for each node of the graph its row of the newest epoch, where it has one.
 pub fn reconcile(
     graph: &Graph,
@@ -71,7 +93,7 @@ pub fn reconcile(
     now: Timestamp,
 ) -> Plan {
     let mut plan = Plan::default();
-    if execution.status != ExecutionStatus::Running {
+    if !execution.is_watched() {
         return plan;
     }
     plan.fence = newest
@@ -133,7 +155,11 @@ fn plan_started(plan: &mut Plan, execution: &ExecutionRow, row: &StepRow, now: T
         StepState::Running { .. } => plan.running.push((key(), row.attempt)),
         StepState::FannedOut { .. } => plan.fan_outs.push(key()),
         StepState::Waiting(Waiting::Retry { due }) if *due <= now => plan.retry_due.push((key(), row.attempt)),
-        StepState::Waiting(Waiting::Retry { .. }) => {}
+        StepState::Waiting(Waiting::Time { .. } | Waiting::Approval(_)) if row.due().is_some_and(|due| due <= now) => {
+            plan.timers_due.push(key());
+        }
+        StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => plan.waits_for_time = true,
+        StepState::Waiting(Waiting::Approval(_)) => plan.asking.push(row.key.path.step.clone()),
         StepState::Waiting(Waiting::Lost) => plan.waiting_for_person.push(row.key.path.step.clone()),
         StepState::Completed
         | StepState::Failed { .. }
@@ -184,13 +210,10 @@ pub fn backoff(idle_wakes: u32, now: Timestamp) -> Timestamp {
 /// The earliest thing that is due, else a backoff that grows while the wake-up changes nothing.
 fn next_wake(execution: &ExecutionRow, counts: &[Option<&StepRow>], now: Timestamp) -> Timestamp {
     let backoff = backoff(execution.idle_wakes, now);
-    let retries = counts.iter().flatten().filter_map(|row| match row.state {
-        // One that is due already was found undone, and is looked at again like all that was.
-        StepState::Waiting(Waiting::Retry { due }) => Some(due).filter(|due| *due > now),
-        _ => None,
-    });
+    // What is due already was found undone, and is looked at again like all that was.
+    let timers = counts.iter().flatten().filter_map(|row| row.due()).filter(|due| *due > now);
     let deadline = execution.deadline.filter(|deadline| *deadline > now);
-    retries.chain(deadline).chain([backoff]).min().unwrap_or(backoff).max(now)
+    timers.chain(deadline).chain([backoff]).min().unwrap_or(backoff).max(now)
 }
 
 /// The path of a step that is no child.

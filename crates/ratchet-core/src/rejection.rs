@@ -42,6 +42,26 @@ pub enum Rejection {
         /// The event.
         event: &'static str,
     },
+    /// Somebody answered who was not asked.
+    #[error("{by} may not answer {step}: it asks {}", approvers.join(", "))]
+    NotAsked {
+        /// The step.
+        step: StepPath,
+        /// Who answered.
+        by: String,
+        /// Who may.
+        approvers: Vec<String>,
+    },
+    /// The step was answered otherwise before.
+    #[error("{step} was {} by {by} already", if *approved { "approved" } else { "rejected" })]
+    AnsweredOtherwise {
+        /// The step.
+        step: StepPath,
+        /// What was said.
+        approved: bool,
+        /// Who said it.
+        by: String,
+    },
     /// The event is of an epoch that a cancel or a resume has ended.
     #[error("the event is of epoch {event}, and the execution is in epoch {current}")]
     OldEpoch {

@@ -15,7 +15,7 @@ use crate::{
     output::Outputs,
     rejection::Rejection,
     status::ExecutionStatus,
-    step::{StepRow, StepState},
+    step::{StepRow, StepState, Waiting},
     transition::{ExecutionTransition, StepTransition},
 };
 
@@ -107,6 +107,7 @@ pub fn replay_execution(
         updated_at: row.created_at,
         ended_at: None,
         deadline: None,
+        wake_at: None,
         outputs: Outputs::new(),
         continued: false,
         failure: None,
@@ -176,6 +177,9 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
     let settled = |outcome: Outcome, predecessor: Option<u32>, successor: Option<u32>| match state {
         None => vec![StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor })],
         Some(StepState::FannedOut { .. }) => vec![StepEvent::ChildrenDone(outcome)],
+        Some(StepState::Waiting(Waiting::Time { .. } | Waiting::Approval(_))) => {
+            vec![StepEvent::TimeCome { successor }]
+        }
         Some(_) => vec![finished(outcome, successor)],
     };
     match &record.transition {
@@ -212,6 +216,13 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
             let (reason, predecessor, successor) = (reason.clone(), *predecessor, *successor);
             vec![StepEvent::Ready(Verdict::Skip { reason, predecessor, successor })]
         }
+        StepTransition::WaitBegan { due, predecessor } => {
+            vec![StepEvent::Ready(Verdict::Wait { due: *due, predecessor: *predecessor })]
+        }
+        StepTransition::Asked { question, predecessor } => {
+            vec![StepEvent::Ready(Verdict::Ask { question: question.clone(), predecessor: *predecessor })]
+        }
+        StepTransition::Answered { answer, .. } => vec![StepEvent::Answered(answer.clone())],
         StepTransition::Blocked => vec![StepEvent::Ready(Verdict::Block)],
         StepTransition::Cancelled => vec![StepEvent::Cancelled, finished(Outcome::Stopped, None)],
         StepTransition::LanePassed { successor } => vec![StepEvent::LaneTaken { successor: *successor }],
@@ -224,9 +235,10 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Created { .. } => return None,
         ExecutionTransition::EndingBegan { ending, .. } => ExecutionEvent::EndRequested { ending: ending.clone() },
         ExecutionTransition::FinallyBegan { .. } => ExecutionEvent::WorkOver,
-        ExecutionTransition::Paused { reason, step } => {
-            ExecutionEvent::PauseRequested { reason: reason.clone(), step: step.clone() }
+        ExecutionTransition::Paused { reason, step, wake_at } => {
+            ExecutionEvent::PauseRequested { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }
         }
+        ExecutionTransition::WentOn => ExecutionEvent::PauseOver,
         ExecutionTransition::Resumed { reset_from, .. } => {
             ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
         }

@@ -4,12 +4,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     history::{Chain, Record},
     ids::{Epoch, StepKey, TokenHash},
     join::NeedOutcome,
-    output::{BlobRef, Outputs},
+    output::{BlobRef, Output, Outputs},
     status::StepStatus,
     transition::{SkipReason, StepTransition},
 };
@@ -34,6 +35,8 @@ pub enum FailureClass {
     Launch,
     /// An expression or template of the step could not be evaluated.
     Definition,
+    /// A person said no.
+    Rejected,
 }
 
 /// Why an attempt failed. It is data: stored, and read by people and by the retry policy.
@@ -128,8 +131,55 @@ pub struct Usage {
     pub turns: Option<u32>,
 }
 
+/// What a step asks a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// What is asked.
+    pub message: String,
+    /// Who may answer; empty for anybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// When it is too late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+}
+
+/// What a person said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Yes or no.
+    pub approved: bool,
+    /// What they had to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Who they are, as the edge that they came through proved or knows them.
+    pub by: String,
+}
+
+impl Answer {
+    /// The stable code of a step that a person said no to.
+    pub const REJECTED: &'static str = "RT-0181";
+
+    /// What later steps read of it: `approved`, `comment` and `by`.
+    pub fn outputs(&self) -> Outputs {
+        let comment = self.comment.clone().map_or(Value::Null, Value::String);
+        let values =
+            [("approved", Value::Bool(self.approved)), ("comment", comment), ("by", Value::String(self.by.clone()))];
+        values.into_iter().map(|(name, value)| (name.to_owned(), Output::Json(value))).collect()
+    }
+
+    fn state(&self, continued: bool) -> StepState {
+        if self.approved {
+            return StepState::Completed;
+        }
+        let comment = self.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        let failure = StepFailure::new(FailureClass::Rejected, format!("rejected by {}{comment}", self.by));
+        StepState::Failed { failure: failure.with_code(Self::REJECTED), continued }
+    }
+}
+
 /// Why a step waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
     /// For the time of its next attempt.
@@ -139,6 +189,13 @@ pub enum Waiting {
     },
     /// For a person: its attempt was lost and its effect is unknown.
     Lost,
+    /// For a time, which is all that it does.
+    Time {
+        /// When that is.
+        due: Timestamp,
+    },
+    /// For a person's word.
+    Approval(Question),
 }
 
 /// The state of a step that has a row. A step without one is pending.
@@ -251,6 +308,23 @@ impl StepRow {
         }
     }
 
+    /// Of a step that waits: the time that it waits for, or until which.
+    pub fn due(&self) -> Option<Timestamp> {
+        match &self.state {
+            StepState::Waiting(Waiting::Retry { due } | Waiting::Time { due }) => Some(*due),
+            StepState::Waiting(Waiting::Approval(question)) => question.due,
+            _ => None,
+        }
+    }
+
+    /// What a person said to it, where it was answered.
+    pub fn answer(&self) -> Option<&Answer> {
+        self.records.iter().find_map(|record| match &record.transition {
+            StepTransition::Answered { answer, .. } => Some(answer),
+            _ => None,
+        })
+    }
+
     /// What the step tells those that need it, once it is settled.
     pub fn outcome(&self) -> Option<NeedOutcome> {
         let above = self.needs;
@@ -339,6 +413,21 @@ impl StepRow {
                 self.state = StepState::Skipped(reason.clone());
                 self.predecessor = *predecessor;
                 self.successor = *successor;
+            }
+            StepTransition::WaitBegan { due, predecessor } => {
+                self.attempt = 1;
+                self.predecessor = *predecessor;
+                self.state = StepState::Waiting(Waiting::Time { due: *due });
+            }
+            StepTransition::Asked { question, predecessor } => {
+                self.attempt = 1;
+                self.predecessor = *predecessor;
+                self.state = StepState::Waiting(Waiting::Approval(question.clone()));
+            }
+            StepTransition::Answered { answer, continued } => {
+                self.failures += u32::from(!answer.approved);
+                self.state = answer.state(*continued);
+                self.result = Some(StepResult { outputs: answer.outputs(), ..StepResult::default() });
             }
             StepTransition::Blocked => self.state = StepState::Blocked,
             StepTransition::Cancelled => self.state = StepState::Cancelled,

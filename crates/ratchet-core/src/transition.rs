@@ -7,7 +7,7 @@ use crate::{
     ids::{Digest, Epoch, StepId, TokenHash},
     output::{BlobRef, Outputs},
     status::ExecutionStatus,
-    step::{StepFailure, StepResult, Usage},
+    step::{Answer, Question, StepFailure, StepResult, Usage},
 };
 
 /// Why a step did not have to run.
@@ -106,6 +106,29 @@ pub enum StepTransition {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<u32>,
     },
+    /// It waits for a time, which is all that it does.
+    WaitBegan {
+        /// When that is.
+        due: Timestamp,
+        /// Of a child: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
+    },
+    /// It waits for a person's word.
+    Asked {
+        /// What is asked, of whom, and until when.
+        question: Question,
+        /// Of a child: whose lane it takes over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        predecessor: Option<u32>,
+    },
+    /// A person said yes, which completes the step, or no, which fails it. Later steps read both.
+    Answered {
+        /// What they said.
+        answer: Answer,
+        /// Whether the run goes on all the same after a no.
+        continued: bool,
+    },
     /// A need failed or is blocked.
     Blocked,
     /// The run was cancelled before the step ended.
@@ -160,7 +183,12 @@ pub enum ExecutionTransition {
         /// The step that it is about.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<StepId>,
+        /// When it is looked at again although nobody resumed it: only where an answer, not a resume, lets it go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wake_at: Option<Timestamp>,
     },
+    /// What it was paused for is there: it goes on in the same epoch.
+    WentOn,
     /// A new epoch began: it goes on.
     Resumed {
         /// Steps that run again, with all that depend on them, though they were done.

@@ -287,6 +287,10 @@ pub enum Action {
     Assert(Assert),
     /// Fills in a text.
     Template(TextTemplate),
+    /// Waits for a time.
+    Wait(Wait),
+    /// Waits for a person's word.
+    Approval(Approval),
 }
 
 impl Step {
@@ -335,6 +339,11 @@ impl Step {
                 templates.push(template);
                 templates.extend(&text.output);
             }
+            Action::Wait(Wait::For(time) | Wait::Until(time)) => templates.push(time),
+            Action::Approval(approval) => {
+                templates.push(&approval.message);
+                templates.extend(&approval.approvers);
+            }
         }
         for template in templates {
             visit(&template.uses);
@@ -353,6 +362,8 @@ impl Action {
             Self::ClaudeCode(_) => "claude_code",
             Self::Assert(_) => "assert",
             Self::Template(_) => "template",
+            Self::Wait(_) => "wait",
+            Self::Approval(_) => "approval",
         }
     }
 
@@ -360,7 +371,7 @@ impl Action {
     pub fn needs_task(&self) -> bool {
         match self {
             Self::Shell(_) | Self::ClaudeCode(_) => true,
-            Self::Assert(_) | Self::Template(_) => false,
+            Self::Assert(_) | Self::Template(_) | Self::Wait(_) | Self::Approval(_) => false,
         }
     }
 }
@@ -484,4 +495,22 @@ pub struct TextTemplate {
     pub text: TextSource,
     /// The file it is written to; without one the text is the output `text`.
     pub output: Option<Template>,
+}
+
+/// A step that waits for a time.
+#[derive(Debug, Clone)]
+pub enum Wait {
+    /// So long from when it is ready: a duration as authors write it, or seconds.
+    For(Template),
+    /// Until a moment, in RFC 3339.
+    Until(Template),
+}
+
+/// A step that waits for a person's word. Its step's `timeout` is how long.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    /// What is asked.
+    pub message: Template,
+    /// Who may answer; empty for anybody.
+    pub approvers: Vec<Template>,
 }

@@ -9,7 +9,7 @@ pub(crate) const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 pub(crate) const DURATION_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
 
 /// Reads `90s`, `15m`, `1h30m`, `500ms`, `1.5h`. `None` where it is none, or longer than [`DURATION_MAX`].
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -32,6 +32,11 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         rest = next;
     }
     (total <= DURATION_MAX).then_some(total)
+}
+
+/// A duration as authors write it, or a number of seconds.
+pub fn duration_or_seconds(text: &str) -> Option<Duration> {
+    parse_duration(text).or_else(|| text.trim().parse().ok().and_then(seconds_of))
 }
 
 /// A number of seconds. `None` where it is negative, or longer than [`DURATION_MAX`].

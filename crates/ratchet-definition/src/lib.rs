@@ -7,7 +7,7 @@ pub mod coerce;
 mod command;
 pub mod compile;
 pub mod diagnostic;
-mod duration;
+pub mod duration;
 pub mod evaluate;
 mod expression;
 pub mod files;

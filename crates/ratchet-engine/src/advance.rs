@@ -54,6 +54,8 @@ pub(crate) enum Task {
     Lost { key: StepKey, attempt: u32 },
     /// The time of a step's next attempt has come.
     Retry { key: StepKey, attempt: u32 },
+    /// The time that a step waited for has come, or it is too late for an answer.
+    TimeCome(StepKey),
     /// Rows that no longer count, or siblings of a child that failed for all, are to be stopped.
     Cancel(Vec<StepKey>),
     /// All children of a fan-out settled, or one failed for all.
@@ -87,7 +89,7 @@ enum Act {
     Launch(Slot, Box<Order>),
     /// Goes on with what only makes sense once the write is there.
     Then(Task),
-    RetryAt {
+    WakeAt {
         row: Box<StepRow>,
         due: jiff::Timestamp,
     },
@@ -127,6 +129,8 @@ pub(crate) struct Advance<'a> {
     conflicts: u32,
     /// Whether a row of a step or of the execution was written.
     pub(crate) changed: bool,
+    /// How many steps that could start were left to handlers of their own.
+    pub(crate) put_off: u32,
     /// Whether something was found that only a look at the whole run can finish.
     pub(crate) needs_plan: bool,
 }
@@ -157,6 +161,7 @@ impl<'a> Advance<'a> {
             next_id: 0,
             conflicts: 0,
             changed: false,
+            put_off: 0,
             needs_plan: false,
         }
     }
@@ -170,6 +175,11 @@ impl<'a> Advance<'a> {
     /// Adds a task that rests on no staged write.
     pub(crate) fn push(&mut self, task: Task) {
         self.queue.push_back(Queued { task, after: None });
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.staged.is_empty()
     }
 
     /// Works until nothing is left to do at once.
@@ -198,6 +208,7 @@ impl<'a> Advance<'a> {
             Task::Report(report) => self.report(*report, after).await,
             Task::Lost { key, attempt } => self.lost(key, attempt, after).await,
             Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
+            Task::TimeCome(key) => self.time_come(key, after).await,
             Task::Cancel(keys) => self.cancel(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
             Task::StopChildren(key) => self.stop_children(&key).await,
@@ -252,7 +263,7 @@ impl<'a> Advance<'a> {
                 Command::StartChildren => follow.push(Task::StartChildren(path.step.clone())),
                 Command::TellDependents => follow.push(Task::Tell(Box::new(new.clone()))),
                 Command::PassLane => follow.push(Task::PassLane(path.clone())),
-                Command::WakeAt(due) => acts.push(Act::RetryAt { row: Box::new(new.clone()), due }),
+                Command::WakeAt(due) => acts.push(Act::WakeAt { row: Box::new(new.clone()), due }),
                 Command::PauseExecution => acts.push(Act::Pause { step: path.step.clone() }),
             }
         }

@@ -8,9 +8,10 @@ use std::{
 use ratchet_core::{
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
     history::Actor,
-    ids::{Digest, ExecutionId, StepId},
+    ids::{Digest, ExecutionId, StepId, StepKey},
     output::Outputs,
     rejection::Rejection,
+    step::Answer,
     workflow::Workflow,
 };
 use ratchet_definition::compile::{SourceFile, compile};
@@ -192,6 +193,7 @@ impl Engine {
                 }
                 Event::StepFinished(report) => handlers::complete_step::complete(self, *report).await,
                 Event::TaskLost { key, attempt } => handlers::recover_step::lost(self, &key, attempt).await,
+                Event::TimeCome { key } => handlers::recover_step::time_come(self, &key).await,
                 Event::RetryDue { key, attempt } => handlers::recover_step::retry(self, &key, attempt).await,
             }
         }
@@ -207,6 +209,11 @@ impl Engine {
     /// Ends a run before its work is done: what runs is stopped, what stands under `finally` runs.
     pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, EngineError> {
         handlers::end_execution::cancel(self, id, actor, reason).await
+    }
+
+    /// Records what a person says to a step that asks, in the epoch that they saw. The same answer again changes nothing.
+    pub async fn answer(&self, key: &StepKey, answer: Answer, actor: Actor) -> Result<ExecutionRow, EngineError> {
+        handlers::answer_step::answer(self, key, answer, actor).await
     }
 
     /// Lets a run go on in a new epoch.
@@ -240,6 +247,7 @@ impl Event {
             Self::StepFinished(_) => "StepFinished",
             Self::TaskLost { .. } => "TaskLost",
             Self::RetryDue { .. } => "RetryDue",
+            Self::TimeCome { .. } => "TimeCome",
             Self::WakeUpDue => "WakeUpDue",
         }
     }

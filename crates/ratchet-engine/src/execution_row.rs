@@ -10,7 +10,6 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{Output, Outputs},
     rejection::Rejection,
-    status::ExecutionStatus,
     step::{FailureClass, StepFailure},
     transition::ExecutionTransition,
 };
@@ -84,7 +83,7 @@ pub(crate) async fn set_wake(
 ) -> Result<(), EngineError> {
     let mut current = engine.ports.store.execution(id).await?;
     for _ in 0..CONFLICTS_MAX {
-        let Some(old) = current.filter(|row| row.status == ExecutionStatus::Running) else { return Ok(()) };
+        let Some(old) = current.filter(ExecutionRow::is_watched) else { return Ok(()) };
         let Some((at, idle_wakes)) = choose(&old) else { return Ok(()) };
         let row = ExecutionRow { wake_at: Some(at), idle_wakes, revision: old.revision + 1, ..old.clone() };
         match write(engine, &old, row).await? {

@@ -51,8 +51,8 @@ pub(crate) async fn perform(
             let page = Page { step, scope, overlay, evaluator, files };
             page.fill_in(engine, run, text).await?
         }
-        Action::Shell(_) | Action::ClaudeCode(_) => {
-            unreachable!("these need a task: Action::needs_task says so")
+        Action::Shell(_) | Action::ClaudeCode(_) | Action::Wait(_) | Action::Approval(_) => {
+            unreachable!("these need a task, or a time: their handler says so")
         }
     };
     let Outcome::Succeeded(mut result) = outcome else { return Ok(outcome) };

@@ -17,5 +17,6 @@ mod run;
 mod scope;
 pub mod values;
 pub mod view;
+mod waiting;
 
 pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};

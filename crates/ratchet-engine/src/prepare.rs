@@ -28,6 +28,7 @@ use crate::{
     run::Run,
     scope::{self, Overlay},
     values::load,
+    waiting,
 };
 
 /// What is to be done with a step that is ready.
@@ -52,7 +53,7 @@ pub(crate) struct Ready<'a> {
 }
 
 impl Ready<'_> {
-    fn settle(&self, outcome: Outcome) -> Prepared {
+    pub(crate) fn settle(&self, outcome: Outcome) -> Prepared {
         let (predecessor, successor) = (self.predecessor, self.successor);
         Prepared::Settled(Verdict::Settle { outcome, predecessor, successor })
     }
@@ -101,9 +102,13 @@ pub(crate) async fn prepare(
         Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
         Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
         Ok(Evaluated::Order(order)) => Ok(Prepared::Task(order)),
-        Ok(Evaluated::Inline) => {
-            Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?))
-        }
+        Ok(Evaluated::Inline) => match &step.action {
+            Action::Wait(wait) => Ok(waiting::wait(wait, &evaluator, engine.ports.clock.now(), ready)),
+            Action::Approval(approval) => {
+                Ok(waiting::ask(approval, step.timeout, &evaluator, engine.ports.clock.now(), ready))
+            }
+            _ => Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?)),
+        },
     }
 }
 
@@ -261,7 +266,7 @@ fn order(
             output_schema: agent.output_schema.clone(),
             append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
         })),
-        Action::Assert(_) | Action::Template(_) => {
+        Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Approval(_) => {
             unreachable!("the engine does these at once: Action::needs_task says so")
         }
     };

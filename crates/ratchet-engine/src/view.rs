@@ -99,6 +99,12 @@ pub struct StepView {
     /// Why it was skipped, or what it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
+    /// Until when it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// What a person is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<QuestionView>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<FailureView>,
@@ -143,6 +149,15 @@ pub struct FailureView {
     pub hint: Option<String>,
 }
 
+/// What a step asks a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QuestionView {
+    /// The question.
+    pub message: String,
+    /// Who may answer; empty for anybody.
+    pub approvers: Vec<String>,
+}
+
 /// The children of a fan-out, counted by where they stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ChildrenView {
@@ -154,6 +169,9 @@ pub struct ChildrenView {
     /// The items whose children failed, the first 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_items: Vec<u32>,
+    /// The items whose children wait for a person's word, the first 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asking_items: Vec<u32>,
 }
 
 /// A file that is kept as a versioned artifact.
@@ -237,6 +255,7 @@ pub fn class_word(class: FailureClass) -> &'static str {
         FailureClass::Output => "output",
         FailureClass::Launch => "launch",
         FailureClass::Definition => "definition",
+        FailureClass::Rejected => "rejected",
     }
 }
 
@@ -275,6 +294,8 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
             attempts: 0,
             exit_code: None,
             reason: None,
+            due: None,
+            question: None,
             error: None,
             continued: false,
             warning: None,
@@ -292,6 +313,8 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
         StepState::Skipped(reason) => (Some(skip_words(reason)), None),
         StepState::Waiting(Waiting::Retry { .. }) => (Some("its next attempt"), None),
         StepState::Waiting(Waiting::Lost) => (Some("a person: an attempt was lost and its effect is unknown"), None),
+        StepState::Waiting(Waiting::Time { .. }) => (Some("a time"), None),
+        StepState::Waiting(Waiting::Approval(_)) => (Some("an approval"), None),
         StepState::Failed { failure, .. } => (None, Some(failure_view(failure))),
         StepState::Running { .. }
         | StepState::FannedOut { .. }
@@ -310,6 +333,13 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
         attempts: row.attempt,
         exit_code: result.and_then(|result| result.exit_code),
         reason,
+        due: row.due(),
+        question: match &row.state {
+            StepState::Waiting(Waiting::Approval(question)) => {
+                Some(QuestionView { message: question.message.clone(), approvers: question.approvers.clone() })
+            }
+            _ => None,
+        },
         error,
         continued: matches!(row.state, StepState::Failed { continued: true, .. }),
         warning: result.and_then(|result| result.warning.clone()),
@@ -340,11 +370,12 @@ fn children_view(expected: u32, children: &[ChildBrief]) -> ChildrenView {
     if expected > seen {
         *by_status.entry(StepStatus::Pending).or_insert(0) += expected - seen;
     }
-    let failed = children.iter().filter(|child| child.status == StepStatus::Failed);
+    let items = |of: fn(&ChildBrief) -> bool| children.iter().filter(move |child| of(child)).map(|child| child.index);
     ChildrenView {
         count: expected.max(seen),
         by_status,
-        failed_items: failed.map(|child| child.index).take(20).collect(),
+        failed_items: items(|child| child.status == StepStatus::Failed).take(20).collect(),
+        asking_items: items(|child| child.asks).take(20).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod approve;
 mod cancel;
 mod completions;
 mod doctor;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Rerun(rerun::RerunArguments),
     Resume(resume::ResumeArguments),
     Cancel(cancel::CancelArguments),
+    Approve(approve::ApproveArguments),
+    Reject(approve::RejectArguments),
     Validate(validate::ValidateArguments),
     Graph(graph::GraphArguments),
     Render(render::RenderArguments),
@@ -56,6 +59,8 @@ impl Command {
             Self::Rerun(arguments) => drive(common, || rerun::run(arguments, common, console)),
             Self::Resume(arguments) => drive(common, || resume::run(arguments, common, console)),
             Self::Cancel(arguments) => drive(common, || cancel::run(arguments, common, console)),
+            Self::Approve(arguments) => drive(common, || approve::approve(arguments, common, console)),
+            Self::Reject(arguments) => drive(common, || approve::reject(arguments, common, console)),
             Self::Validate(arguments) => validate::run(arguments, console),
             Self::Graph(arguments) => graph::run(arguments, console),
             Self::Render(arguments) => wait_for(render::run(arguments, common, console)),

@@ -8,7 +8,7 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{Output, Outputs},
     status::StepStatus,
-    workflow::{Action, Expression, OutputSource, Shell, Step, StepInputs, Template, TextSource, Workflow},
+    workflow::{Action, Expression, OutputSource, Shell, Step, StepInputs, Template, TextSource, Wait, Workflow},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
@@ -163,7 +163,8 @@ fn unknown(step: &Step) -> StepView {
         Action::ClaudeCode(_) => &agent,
         Action::Shell(_) => &shell,
         Action::Template(_) => &["text"],
-        Action::Assert(_) => &[],
+        Action::Approval(_) => &["approved", "comment", "by"],
+        Action::Assert(_) | Action::Wait(_) => &[],
     };
     let declared = step.outputs.iter().map(|output| output.name.as_str());
     let outputs: Outputs = declared
@@ -281,6 +282,14 @@ impl Page {
                 }
                 if let Some(message) = &assert.message {
                     self.text("message", message);
+                }
+            }
+            Action::Wait(Wait::For(time)) => self.text("for", time),
+            Action::Wait(Wait::Until(time)) => self.text("until", time),
+            Action::Approval(approval) => {
+                self.text("message", &approval.message);
+                for (position, approver) in approval.approvers.iter().enumerate() {
+                    self.text(&format!("approvers.{position}"), approver);
                 }
             }
             Action::Template(template) => {

@@ -69,6 +69,8 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>) -> Result<G
             "it goes on already; `ratchet cancel {}` ends it, then it can be resumed from a step",
             row.id
         ))),
+        // It waits for an answer, and asks for it again.
+        ExecutionStatus::Paused if row.is_watched() && from.is_empty() => Ok(Going::On),
         ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => anew(from),
         ExecutionStatus::Completed if !from.is_empty() => anew(from),
         // Its process died between the end and the last file, or there was no room.

@@ -39,6 +39,11 @@ pub(super) async fn run(
     let report = Report::of(&outcome, paint, Timestamp::now());
     let mut lines = report.head();
     lines.extend(report.steps());
+    let questions = report.questions();
+    if !questions.is_empty() {
+        lines.push(String::new());
+        lines.extend(questions);
+    }
     let is_done = outcome.view.status == ExecutionStatus::Completed && !outcome.left_behind;
     let next = if is_done { Vec::new() } else { next(&outcome) };
     for (title, part) in [("Outputs", report.outputs()), ("Failures", report.failures()), ("Next", next)] {

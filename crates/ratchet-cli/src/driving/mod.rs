@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use ratchet_core::{
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
     history::Actor,
-    ids::ExecutionId,
+    ids::{ExecutionId, StepKey},
     output::Output,
     status::ExecutionStatus,
+    step::Answer,
     workflow::Workflow,
 };
 use ratchet_engine::{
@@ -93,6 +94,8 @@ pub(crate) enum Going {
     On,
     /// It goes on in a new epoch.
     Anew(ResumeRequest),
+    /// A person answers a step of it, and it goes on.
+    Answered { key: StepKey, answer: Answer },
     /// It is ended.
     ToItsEnd,
 }
@@ -154,6 +157,10 @@ pub(crate) async fn go_on(
         Going::On => {}
         Going::Anew(request) => {
             desk.local.resume(&row.id, request).await?;
+        }
+        Going::Answered { key, answer } => {
+            let actor = Actor::Person(answer.by.clone());
+            desk.local.answer(&key, answer, actor).await?;
         }
         Going::ToItsEnd => {
             desk.local.cancel(&row.id, person(), "by a person").await?;

@@ -16,7 +16,7 @@ use ratchet_engine::view::{StepRows, skip_words};
 
 use crate::{
     paint::{Paint, mark},
-    words::{between, counted, dollars, elapsed, one_line},
+    words::{between, counted, dollars, elapsed, moment, one_line},
 };
 
 /// Up to so many steps each keeps a line of its own when it has ended; of more, only those that did not complete do.
@@ -327,6 +327,10 @@ fn note(row: &StepRow, change: &StepTransition) -> String {
             }
             _ => "is tried again".to_owned(),
         },
+        StepState::Waiting(Waiting::Time { due }) => format!("until {}", moment(*due)),
+        StepState::Waiting(Waiting::Approval(question)) => {
+            format!("for an approval: {}", one_line(question.message.lines().next().unwrap_or_default()))
+        }
         StepState::Waiting(Waiting::Lost) => "was lost; a person must decide".to_owned(),
         StepState::Completed => {
             row.result.as_ref().and_then(|result| result.warning.as_deref()).map(one_line).unwrap_or_default()

@@ -38,7 +38,9 @@ pub fn decide_execution(
         (S::Running | S::Paused, E::EndRequested { ending }) if may_end_early(row, ending)
                                                              => Ok(ExecutionTransition::EndingBegan { ending: ending.clone(), deadline: later(now, policy.finally_timeout) }),
         (S::Running, E::WorkOver) if !row.in_finally         => Ok(ExecutionTransition::FinallyBegan { deadline: later(now, policy.finally_timeout) }),
-        (S::Running, E::PauseRequested { reason, step })     => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone() }),
+        (S::Running, E::PauseRequested { reason, step, wake_at })
+                                                             => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }),
+        (S::Paused, E::PauseOver) if row.is_watched()        => Ok(ExecutionTransition::WentOn),
         (S::Paused | S::Failed | S::Cancelled, E::ResumeRequested { reset_from })
                                                              => Ok(resumed(reset_from, policy, now)),
         (S::Completed, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
@@ -46,7 +48,7 @@ pub fn decide_execution(
         (S::Running, E::AllSettled { failed, continued, outputs })
                                                              => Ok(ended(row, *failed, *continued, outputs)),
 
-        (status, E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::ResumeRequested { .. } | E::AllSettled { .. })
+        (status, E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
     }
 }

@@ -22,6 +22,14 @@ pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepP
             let transition = step_finished::settled(outcome, *predecessor, *successor, policy);
             StepDecision::new(transition, step_finished::after_settling(path, *successor))
         }
+        Verdict::Wait { due, predecessor } => StepDecision::new(
+            StepTransition::WaitBegan { due: *due, predecessor: *predecessor },
+            [Command::WakeAt(*due)],
+        ),
+        Verdict::Ask { question, predecessor } => StepDecision::new(
+            StepTransition::Asked { question: question.clone(), predecessor: *predecessor },
+            question.due.map(Command::WakeAt).into_iter().collect::<Vec<_>>(),
+        ),
         Verdict::Skip { reason, predecessor, successor } => StepDecision::new(
             StepTransition::Skipped { reason: reason.clone(), predecessor: *predecessor, successor: *successor },
             step_finished::after_settling(path, *successor),

@@ -63,8 +63,11 @@ const AGENT_OUTPUTS: &[&str] =
 /// What a step of type `template` gives that writes a file.
 const TEMPLATE_OUTPUTS: &[&str] = &["text", "file"];
 
+/// What a step of type `approval` gives: what the person said.
+const APPROVAL_OUTPUTS: &[&str] = &["approved", "comment", "by"];
+
 /// All outputs that need no declaration.
-const ALWAYS_GIVEN: [&[&str]; 2] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS];
+const ALWAYS_GIVEN: [&[&str]; 3] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS, APPROVAL_OUTPUTS];
 
 impl<'tree> Symbols<'tree> {
     /// Reads the names of a tree whose structure was checked.
@@ -139,6 +142,7 @@ impl<'tree> StepSymbol<'tree> {
             Some("claude_code") => AGENT_OUTPUTS,
             Some("template") if self.node.get("output").is_some() => TEMPLATE_OUTPUTS,
             Some("template") => &["text"],
+            Some("approval") => APPROVAL_OUTPUTS,
             _ => &[],
         }
     }

@@ -198,8 +198,11 @@ impl Object for Member {
             MemberKind::Execution => self.of_execution(key),
             MemberKind::Step(id) => self.of_step(id, key),
             MemberKind::Outputs(id) => match self.step(id) {
-                Some(step) if step.status != StepStatus::Completed => Some(Value::from(())),
-                Some(step) => step.outputs.get(key).map(|output| value::from_output(output, files)),
+                Some(step) => match step.outputs.get(key) {
+                    Some(output) => Some(value::from_output(output, files)),
+                    None if step.status != StepStatus::Completed => Some(Value::from(())),
+                    None => None,
+                },
                 None => None,
             },
         };

@@ -1,12 +1,14 @@
 //! What a step does: the fields of its type.
 
 use ratchet_core::workflow::{
-    Action, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextSource, TextTemplate, Uses,
+    Action, Approval, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextSource,
+    TextTemplate, Uses, Wait,
 };
 
 use super::{Lowering, fields};
 use crate::{
     check::{effects, references::Context},
+    duration::duration_or_seconds,
     parsed::Interpreter,
     yaml::{Node, Positions},
 };
@@ -18,6 +20,8 @@ impl<'tree> Lowering<'_, 'tree> {
             "claude_code" => self.claude_code(node, context).map(|agent| Action::ClaudeCode(Box::new(agent))),
             "assert" => self.assert(node, context).map(Action::Assert),
             "template" => self.text_template(node, context).map(Action::Template),
+            "wait" => self.wait(node, context).map(Action::Wait),
+            "approval" => self.approval(node, context).map(Action::Approval),
             _ => None,
         }
     }
@@ -160,5 +164,53 @@ impl<'tree> Lowering<'_, 'tree> {
             }
         };
         Some(TextTemplate { text, output })
+    }
+
+    fn wait(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Wait> {
+        self.refuse_fields(node, &["timeout", "outputs", "on_lost"], "wait");
+        let (time, is_span) = match (node.get("for"), node.get("until")) {
+            (Some(span), None) => (span, true),
+            (None, Some(moment)) => (moment, false),
+            (Some(_), Some(moment)) => {
+                let message = "a wait has a `for` or an `until`, not both";
+                self.report().error("RT-0021", moment.head(), message, "remove one of the two".to_owned());
+                return None;
+            }
+            (None, None) => {
+                let message = "a step of type `wait` needs a field `for`";
+                let help =
+                    "write how long, as in `for: 15m`, or a moment, as in `until: 2026-03-01T09:00:00Z`".to_owned();
+                self.report().error("RT-0011", node.head(), message, help);
+                return None;
+            }
+        };
+        let text = &time.scalar()?.text;
+        let is_constant = !text.contains("{{");
+        if is_constant && is_span && duration_or_seconds(text).is_none() {
+            let help = "write seconds as a number, or a number and its unit: `90s`, `15m`, `1h30m`, `7d`".to_owned();
+            self.report().error("RT-0014", time.head(), "`for` is not a duration of at most a year", help);
+        }
+        if is_constant && !is_span && text.trim().parse::<jiff::Timestamp>().is_err() {
+            let help =
+                "write it with its offset from UTC: `2026-03-01T09:00:00Z`, `2026-03-01T09:00:00+01:00`".to_owned();
+            self.report().error("RT-0014", time.head(), "`until` is not a moment", help);
+        }
+        let time = self.template(time, context)?;
+        Some(if is_span { Wait::For(time) } else { Wait::Until(time) })
+    }
+
+    fn approval(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Approval> {
+        self.refuse_fields(node, &["outputs", "on_lost", "retry"], "approval");
+        let approvers = node.get("approvers").map(Node::items).unwrap_or_default();
+        let approvers = approvers.iter().filter_map(|approver| self.template(approver, context)).collect();
+        Some(Approval { message: self.template(node.get("message")?, context)?, approvers })
+    }
+
+    /// Fields of every step that mean nothing for a type.
+    fn refuse_fields(&mut self, node: &Node, fields: &[&str], step_type: &str) {
+        for entry in fields.iter().filter_map(|field| node.entry(field)) {
+            let message = format!("`{}` means nothing for a step of type `{step_type}`", entry.key.text);
+            self.report().error("RT-0021", entry.key.span.clone(), message, "remove it".to_owned());
+        }
     }
 }

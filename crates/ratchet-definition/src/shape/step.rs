@@ -182,8 +182,32 @@ pub static STEP_TYPES: &[StepType] = &[
         ],
     },
     StepType { name: "webhook", description: "Sends an HTTP request.", support: Support::Later, fields: &[] },
-    StepType { name: "approval", description: "Waits for a person's word.", support: Support::Later, fields: &[] },
-    StepType { name: "wait", description: "Waits for a time.", support: Support::Later, fields: &[] },
+    StepType {
+        name: "approval",
+        description: "Waits for a person's word. Its `timeout` is how long: then it fails, as it does after a no.",
+        support: Support::Now,
+        fields: &[
+            Field::required("message", &Shape::Template, "What the person is asked."),
+            Field::optional(
+                "approvers",
+                &Shape::List(&Shape::Template, ListLength::NotEmpty),
+                "Who may answer, by name. Without it, anybody who may answer at all.",
+            ),
+        ],
+    },
+    StepType {
+        name: "wait",
+        description: "Waits for a time, without a process.",
+        support: Support::Now,
+        fields: &[
+            Field::optional("for", &Shape::ScalarTemplate, "How long, from when the step could start."),
+            Field::optional(
+                "until",
+                &Shape::Template,
+                "The moment, with its offset from UTC, as in `2026-03-01T09:00:00Z`. One that has passed is no wait.",
+            ),
+        ],
+    },
     StepType { name: "workflow", description: "Runs another workflow.", support: Support::Later, fields: &[] },
 ];
 

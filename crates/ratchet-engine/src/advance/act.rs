@@ -7,7 +7,7 @@ use ratchet_core::{
     execution::ExecutionRow,
     history::Actor,
     ids::{StepId, StepKey, StepPath},
-    step::{FailureClass, StepFailure, StepRow, Usage},
+    step::{FailureClass, StepFailure, StepRow, StepState, Usage, Waiting},
 };
 
 use super::{Act, Advance, Task};
@@ -58,7 +58,7 @@ impl Advance<'_> {
                     }
                 }
                 Act::Then(task) => self.push(task),
-                Act::RetryAt { row, due } => self.retry_at(&row, due).await?,
+                Act::WakeAt { row, due } => self.wake_at(&row, due).await?,
                 Act::Pause { step } => self.pause(step).await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
@@ -92,16 +92,19 @@ impl Advance<'_> {
         self.publish(Event::StepFinished(Box::new(report))).await
     }
 
-    async fn retry_at(&self, row: &StepRow, due: jiff::Timestamp) -> Result<(), EngineError> {
+    async fn wake_at(&self, row: &StepRow, due: jiff::Timestamp) -> Result<(), EngineError> {
         execution_row::wake_by(self.engine, &self.run.row.id, due).await?;
-        let event = Event::RetryDue { key: row.key.clone(), attempt: row.attempt };
+        let event = match row.state {
+            StepState::Waiting(Waiting::Time { .. } | Waiting::Approval(_)) => Event::TimeCome { key: row.key.clone() },
+            _ => Event::RetryDue { key: row.key.clone(), attempt: row.attempt },
+        };
         let bus = &self.engine.ports.bus;
         Ok(bus.publish_at(self.envelope(event), due).await?)
     }
 
     async fn pause(&mut self, step: StepId) -> Result<(), EngineError> {
         let reason = format!("an attempt of {step} was lost, and what it did to the outside world is unknown");
-        let event = ExecutionEvent::PauseRequested { reason, step: Some(step) };
+        let event = ExecutionEvent::PauseRequested { reason, step: Some(step), wake_at: None };
         let cause = event.name().to_owned();
         match execution_row::update(self.engine, &self.run, &event, Actor::Engine, cause).await {
             Ok(row) => self.run.row = row,

@@ -27,9 +27,15 @@ pub(crate) struct Children {
     pub(crate) running: Vec<(StepKey, u32)>,
     /// Attempts that failed and whose next one is due.
     pub(crate) retry_due: Vec<(StepKey, u32)>,
-    /// When the next attempt of another is due.
+    /// Those that waited for a time which has come.
+    pub(crate) timers_due: Vec<StepKey>,
+    /// The next time that another waits for.
     pub(crate) next_due: Option<Timestamp>,
-    /// Whether one waits for a person.
+    /// Whether one waits for a time that has not come.
+    pub(crate) waits_for_time: bool,
+    /// Whether one waits for a person's word.
+    pub(crate) asks: bool,
+    /// Whether one waits for a person: its attempt was lost.
     pub(crate) waits_for_person: bool,
 }
 
@@ -56,6 +62,14 @@ impl Gathered {
                 *place = Some(output.clone());
             }
         }
+    }
+}
+
+impl Children {
+    /// Whether anything goes on, or is to, without a person's answer.
+    pub(crate) fn go_on(&self) -> bool {
+        let is_still = self.running.is_empty() && self.retry_due.is_empty() && self.timers_due.is_empty();
+        !is_still || self.waits_for_time || self.waits_for_person
     }
 }
 
@@ -308,15 +322,21 @@ impl Advance<'_> {
                     *started = true;
                 }
                 begun += 1;
+                let next_due = row.due().filter(|due| *due > now);
+                found.next_due = found.next_due.into_iter().chain(next_due).min();
                 taken_over.extend(row.predecessor);
                 match &row.state {
                     StepState::Running { .. } => found.running.push((row.key.clone(), row.attempt)),
                     StepState::Waiting(Waiting::Retry { due }) if *due <= now => {
                         found.retry_due.push((row.key.clone(), row.attempt));
                     }
-                    StepState::Waiting(Waiting::Retry { due }) => {
-                        found.next_due = Some(found.next_due.map_or(*due, |next| next.min(*due)));
+                    StepState::Waiting(Waiting::Time { .. } | Waiting::Approval(_))
+                        if row.due().is_some_and(|due| due <= now) =>
+                    {
+                        found.timers_due.push(row.key.clone());
                     }
+                    StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => found.waits_for_time = true,
+                    StepState::Waiting(Waiting::Approval(_)) => found.asks = true,
                     StepState::Waiting(Waiting::Lost) => found.waits_for_person = true,
                     StepState::FannedOut { .. } => {}
                     StepState::Completed

@@ -182,6 +182,26 @@ impl Advance<'_> {
         Ok(())
     }
 
+    /// Ends the wait of a step whose time has come.
+    pub(super) async fn time_come(&mut self, key: StepKey, after: Option<u64>) -> Result<(), EngineError> {
+        let Some(row) = self.current(&key).await? else { return Ok(()) };
+        let successor = self.successor_of(&key.path).await?;
+        self.change_or_log(
+            Change {
+                cause: format!("TimeCome {}", key.path),
+                event: StepEvent::TimeCome { successor },
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch: None,
+                path: key.path.clone(),
+                row: Some(row),
+                origin: Task::TimeCome(key),
+            },
+            after,
+        );
+        Ok(())
+    }
+
     /// Gives rows up: they are of an older epoch, or their siblings failed. Their tasks end before their rows say so: a row that was cancelled is never looked
     /// at again, so nobody would find that its task still runs.
     pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
@@ -371,6 +391,7 @@ impl Advance<'_> {
 
     /// Leaves a step to a handler of its own, which waits for a slot. What was staged is committed first: no result waits for room.
     pub(super) async fn put_off(&mut self, event: Event, after: Option<u64>) -> Result<(), EngineError> {
+        self.put_off += 1;
         self.act_after(Act::Publish(Box::new(self.envelope(event))), after).await
     }
 

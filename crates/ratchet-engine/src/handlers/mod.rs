@@ -1,5 +1,6 @@
 //! The handlers: load, decide, commit, perform. Each may be called again with the same event, and may die at any await.
 
+pub(crate) mod answer_step;
 pub(crate) mod complete_step;
 pub(crate) mod dispatch_step;
 pub(crate) mod end_execution;

@@ -8,7 +8,6 @@ use ratchet_core::{
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
-    transition::Ending,
 };
 
 use crate::{
@@ -26,7 +25,7 @@ const ROUNDS_MAX: u32 = 20;
 pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), EngineError> {
     for _ in 0..ROUNDS_MAX {
         let run = Run::load(engine, id).await?;
-        if run.row.status != ExecutionStatus::Running {
+        if !run.row.is_watched() {
             return Ok(());
         }
         let newest = newest(engine, &run).await?;
@@ -34,15 +33,24 @@ pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), Engine
         let now = engine.ports.clock.now();
         let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();
         let plan = reconcile(run.graph(), &run.row, &rows, &resumes, now);
+        if run.row.status == ExecutionStatus::Paused {
+            if let Some(wake_at) = stays_paused(engine, &run, &plan).await? {
+                return set_next_wake(engine, id, Some(wake_at), false, now).await;
+            }
+            request(engine, &run, &ExecutionEvent::PauseOver).await?;
+            continue;
+        }
         if !plan.fence.is_empty() {
             fence(engine, run, plan.fence).await?;
             continue;
         }
         if let Some(ending) = plan.ending {
-            begin_ending(engine, &run, ending).await?;
+            request(engine, &run, &ExecutionEvent::EndRequested { ending }).await?;
             continue;
         }
-        return carry_out(engine, run, plan).await;
+        if !carry_out(engine, run, plan).await? {
+            return Ok(());
+        }
     }
     Err(EngineError::Contention { execution: id.clone() })
 }
@@ -62,32 +70,57 @@ async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<(), Engi
     advance.work().await
 }
 
-async fn begin_ending(engine: &Engine, run: &Run, ending: Ending) -> Result<(), EngineError> {
-    let event = ExecutionEvent::EndRequested { ending };
-    match execution_row::update(engine, run, &event, Actor::Engine, event.name().to_owned()).await {
+/// Changes the execution's row, where that still applies.
+async fn request(engine: &Engine, run: &Run, event: &ExecutionEvent) -> Result<(), EngineError> {
+    match execution_row::update(engine, run, event, Actor::Engine, event.name().to_owned()).await {
         Ok(_) | Err(EngineError::Rejected(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<(), EngineError> {
+/// When a run is looked at again that waits for people's answers; `None` where it has one, or something else to do.
+async fn stays_paused(engine: &Engine, run: &Run, plan: &Plan) -> Result<Option<Timestamp>, EngineError> {
+    let mut wake_at = plan.wake_at;
+    let mut advance = Advance::new(engine, run.clone());
+    for key in &plan.fan_outs {
+        let children = advance.push_fan_out(key).await?;
+        if children.go_on() || !advance.is_idle() {
+            return Ok(None);
+        }
+        wake_at = wake_at.into_iter().chain(children.next_due).min();
+    }
+    Ok(wake_at.filter(|_| !plan.goes_on()))
+}
+
+/// Does what a plan says. Whether the run is paused now, so that it is to be looked at once more.
+async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, EngineError> {
     let id = run.row.id.clone();
+    let mut goes_on = plan.goes_on();
     let mut waiting_for_person = plan.waiting_for_person;
     let mut advance = Advance::new(engine, run);
     let mut running = plan.running;
     let mut retry_due = plan.retry_due;
+    let mut timers_due = plan.timers_due;
+    let mut asking = plan.asking;
     let mut next_due = None;
     for key in &plan.fan_outs {
         let children = advance.push_fan_out(key).await?;
+        goes_on |= children.go_on();
+        if children.asks {
+            asking.push(key.path.step.clone());
+        }
         running.extend(children.running);
         retry_due.extend(children.retry_due);
+        timers_due.extend(children.timers_due);
         next_due = next_due.into_iter().chain(children.next_due).min();
         if children.waits_for_person {
             waiting_for_person.push(key.path.step.clone());
         }
     }
     if let Some(step) = waiting_for_person.first() {
-        return pause(engine, &advance.run, step).await;
+        let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
+        let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at: None };
+        return request(engine, &advance.run, &event).await.map(|()| false);
     }
     for key in &plan.ended_fan_outs {
         advance.stop_children(key).await?;
@@ -113,21 +146,31 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<(), EngineEr
     for (key, attempt) in retry_due {
         advance.push(Task::Retry { key, attempt });
     }
+    for key in timers_due {
+        advance.push(Task::TimeCome(key));
+    }
     advance.work().await?;
     let now = engine.ports.clock.now();
+    let wake_at = plan.wake_at.into_iter().chain(next_due).min();
+    let is_still = !goes_on && !advance.changed && advance.put_off == 0;
+    if let (Some(step), true) = (asking.first(), is_still) {
+        let reason = asks_in_words(&asking);
+        let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at };
+        request(engine, &advance.run, &event).await?;
+        return Ok(true);
+    }
     // What was changed may have been left undone by a handler that died, and others with it. What only waits for room waits as well later.
     let soon = advance.changed.then(|| backoff(0, now));
-    let wake_at = plan.wake_at.into_iter().chain(next_due).chain(soon).min();
-    set_next_wake(engine, &id, wake_at, advance.changed, now).await
+    let wake_at = wake_at.into_iter().chain(soon).min();
+    set_next_wake(engine, &id, wake_at, advance.changed, now).await?;
+    Ok(false)
 }
 
-/// Has the run wait for a person: whoever found that it must did not get to say so.
-async fn pause(engine: &Engine, run: &Run, step: &StepId) -> Result<(), EngineError> {
-    let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
-    let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()) };
-    match execution_row::update(engine, run, &event, Actor::Engine, event.name().to_owned()).await {
-        Ok(_) | Err(EngineError::Rejected(_)) => Ok(()),
-        Err(error) => Err(error),
+fn asks_in_words(asking: &[StepId]) -> String {
+    match asking {
+        [one] => format!("{one} waits for an approval"),
+        [one, others @ ..] => format!("{one} and {} more wait for an approval", others.len()),
+        [] => String::new(),
     }
 }
 

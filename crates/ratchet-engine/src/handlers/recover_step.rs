@@ -1,4 +1,4 @@
-//! A task was lost, or the time of the next attempt has come.
+//! A task was lost, or the time that a step waits for has come.
 
 use ratchet_core::{ids::StepKey, workflow::OnLost};
 
@@ -22,6 +22,12 @@ pub(crate) async fn lost(engine: &Engine, key: &StepKey, attempt: u32) -> Result
 /// Starts the next attempt.
 pub(crate) async fn retry(engine: &Engine, key: &StepKey, attempt: u32) -> Result<(), EngineError> {
     advance_with_room(engine, key, Task::Retry { key: key.clone(), attempt }).await
+}
+
+/// Ends a wait.
+pub(crate) async fn time_come(engine: &Engine, key: &StepKey) -> Result<(), EngineError> {
+    let run = Run::load(engine, &key.execution).await?;
+    advance(Advance::new(engine, run), key, Task::TimeCome(key.clone())).await
 }
 
 /// Waits for a slot before anything is read: what others did meanwhile is seen, and an attempt that they made is not made again only to conflict.

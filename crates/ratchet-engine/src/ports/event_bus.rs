@@ -67,6 +67,11 @@ pub enum Event {
         /// The attempt that failed.
         attempt: u32,
     },
+    /// The time that a step waits for has come.
+    TimeCome {
+        /// Whose.
+        key: StepKey,
+    },
     /// The execution's `wake_at` has passed.
     WakeUpDue,
 }

@@ -9,7 +9,7 @@ use ratchet_core::{
     output::{BlobRef, Output, Outputs},
     resume::counting,
     status::StepStatus,
-    step::{AttemptRow, StepRow, StepState, Usage},
+    step::{AttemptRow, StepRow, StepState, Usage, Waiting},
     transition::StepTransition,
     workflow::Workflow,
 };
@@ -49,6 +49,8 @@ pub struct ChildBrief {
     pub index: u32,
     /// Where it stands.
     pub status: StepStatus,
+    /// Whether it waits for a person's word.
+    pub asks: bool,
     /// The child whose lane it took over.
     pub predecessor: Option<u32>,
     /// When it settled.
@@ -246,6 +248,7 @@ fn brief(child: &StepRow, attempts: &[AttemptRow]) -> ChildBrief {
     ChildBrief {
         index: child.key.path.child.unwrap_or(0),
         status: child.status(),
+        asks: matches!(child.state, StepState::Waiting(Waiting::Approval(_))),
         predecessor: child.predecessor,
         settled_at: child.settled_at,
         spent: spent(child, attempts),

@@ -209,6 +209,7 @@ fn the_overhead_follows_the_critical_path() {
 
     // b fans out: its last lane is child 0, then child 2.
     let child = |index, predecessor, settled| ChildBrief {
+        asks: false,
         index,
         status: StepStatus::Completed,
         predecessor,

@@ -46,6 +46,8 @@ struct Handled {
     report: Option<(StepKey, u32)>,
     /// Whether it waited for a slot.
     for_slot: bool,
+    /// Whether it was the wake-up.
+    woke: bool,
     /// What came of it.
     result: Result<(), EngineError>,
 }
@@ -54,16 +56,16 @@ impl LocalEngine {
     /// Whether driving the run would do anything.
     pub(super) fn has_something_left(&self, row: &ExecutionRow) -> Result<bool, DriveError> {
         Ok(match row.status {
-            ExecutionStatus::Running => true,
+            ExecutionStatus::Running | ExecutionStatus::Paused => row.is_watched(),
             ExecutionStatus::Completed => !LocalPlace::of(row)?.in_place && self.application(row)?.is_none(),
-            ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => false,
+            ExecutionStatus::Failed | ExecutionStatus::Cancelled => false,
         })
     }
 
     pub(super) async fn drive_held(&self, id: &ExecutionId, taken_over: bool) -> Result<ExecutionRow, DriveError> {
         let known = self.watch.subscribe(id);
         let row = self.row(id).await?;
-        if row.status == ExecutionStatus::Running {
+        if row.is_watched() {
             let events = self.holds().get_mut(id).and_then(|hold| hold.events.take());
             let events = events.unwrap_or_else(|| self.bus.subscribe(id));
             if taken_over {
@@ -79,6 +81,7 @@ impl LocalEngine {
                 handlers: JoinSet::new(),
                 startable: VecDeque::new(),
                 waiting_for_slot: 0,
+                looked_at_rest: false,
             };
             let driven = driver.run().await;
             // Whatever happened: nothing of the run is left when it is given back.
@@ -120,6 +123,8 @@ struct Driver<'a> {
     /// Steps that can start, and how many of them a handler holds that waits for a slot.
     startable: VecDeque<Envelope>,
     waiting_for_slot: usize,
+    /// Whether the run was woken since anything last happened in it.
+    looked_at_rest: bool,
 }
 
 impl Driver<'_> {
@@ -136,6 +141,10 @@ impl Driver<'_> {
             }
             if self.is_over() {
                 return Ok(());
+            }
+            if self.rests() && !std::mem::replace(&mut self.looked_at_rest, true) {
+                // Whether only a person's word lets it go on is found by the wake-up, which else would come in minutes.
+                self.local.tell(&self.row, Event::WakeUpDue).await?;
             }
             tokio::select! {
                 Some(handled) = self.handlers.join_next() => self.settle(handled)?,
@@ -169,6 +178,14 @@ impl Driver<'_> {
             && self.local.launcher.unsettled(self.id) == 0
     }
 
+    /// Whether the run goes on, and nothing of it runs or is on its way here: it waits for a time, or for a person.
+    fn rests(&self) -> bool {
+        self.row.status == ExecutionStatus::Running
+            && self.handlers.is_empty()
+            && self.startable.is_empty()
+            && self.local.launcher.unsettled(self.id) == 0
+    }
+
     fn has_room(&self) -> bool {
         self.handlers.len() - self.waiting_for_slot < HANDLERS_MAX
     }
@@ -196,16 +213,19 @@ impl Driver<'_> {
             Event::StepFinished(report) => Some((report.key.clone(), report.attempt)),
             _ => None,
         };
+        let woke = matches!(envelope.event, Event::WakeUpDue);
         let engine = self.local.engine.clone();
-        self.handlers.spawn(async move { Handled { report, for_slot, result: handle(&engine, envelope).await } });
+        self.handlers.spawn(async move { Handled { report, for_slot, woke, result: handle(&engine, envelope).await } });
     }
 
     fn settle(&mut self, handled: Result<Handled, JoinError>) -> Result<(), DriveError> {
-        let Handled { report, for_slot, result } = handled.map_err(|error| LocalError::Handler(error.to_string()))?;
+        let Handled { report, for_slot, woke, result } =
+            handled.map_err(|error| LocalError::Handler(error.to_string()))?;
         if for_slot {
             self.waiting_for_slot -= 1;
             self.fill_slots();
         }
+        self.looked_at_rest &= woke;
         result?;
         if let Some((key, attempt)) = report {
             self.local.launcher.acknowledge(&key, attempt);

@@ -16,7 +16,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ratchet_core::{execution::ExecutionRow, history::Actor, ids::ExecutionId};
+use ratchet_core::{
+    execution::ExecutionRow,
+    history::Actor,
+    ids::{ExecutionId, StepKey},
+    step::Answer,
+};
 use ratchet_engine::{
     Engine, EngineError, Ports, ResumeRequest, StartRequest, Started,
     ports::{AttemptRunner, BlobStore, Clock, Observer, StateStore, Stop, StoreError},
@@ -174,11 +179,22 @@ impl LocalEngine {
     /// Ends a run before its work is done, whichever process drives it. What runs is asked to end, then `finally` runs.
     pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, DriveError> {
         let row = self.engine.cancel(id, actor, reason).await?;
-        // The process that drives it looks at this more often than at the rows.
+        self.leave_word(id);
+        Ok(row)
+    }
+
+    /// The process that drives a run looks at this more often than at the rows.
+    fn leave_word(&self, id: &ExecutionId) {
         let nudge = self.state.nudge(id);
         if let Err(error) = File::create(&nudge).and_then(|file| file.set_modified(std::time::SystemTime::now())) {
             tracing::debug!(%error, "the process that drives the run finds out a little later");
         }
+    }
+
+    /// Records what a person says to a step that asks, whichever process drives the run.
+    pub async fn answer(&self, key: &StepKey, answer: Answer, actor: Actor) -> Result<ExecutionRow, DriveError> {
+        let row = self.engine.answer(key, answer, actor).await?;
+        self.leave_word(&key.execution);
         Ok(row)
     }
 

@@ -322,7 +322,8 @@ impl Driver {
             lock(&self.world).after(10 * MINUTE, Timer::Person(act));
         }
         let label = format!("{act:?} from {from:?}");
-        let future = people::perform(engine, self.world.clone(), act, self.requests[run].clone(), from);
+        let future =
+            people::perform(engine, self.world.clone(), act, self.requests[run].clone(), from, self.script.clone());
         self.executor.spawn(label, process, None, future);
     }
 

@@ -151,10 +151,11 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
     let ancestors = model.ancestors(position);
     let shells: Vec<usize> = ancestors.iter().copied().filter(|step| model.steps[*step].needs_task()).collect();
     if random.chance(traits.inline) {
-        model.steps[position].action = if random.chance(500) {
-            Action::Assert(condition(model, &ancestors, false, 2, random))
-        } else {
-            Action::Template
+        model.steps[position].action = match random.below(10) {
+            0..=3 => Action::Assert(condition(model, &ancestors, false, 2, random)),
+            4..=6 => Action::Template,
+            7 => Action::Wait(random.count(1, 600)),
+            _ => Action::Approval(random.chance(500).then(|| random.count(1, 900))),
         };
     }
     if random.chance(traits.each) {

@@ -121,8 +121,13 @@ impl Laws {
 
     fn execution_written(&mut self, old: Option<&ExecutionRow>, new: &ExecutionRow, tasks: &Tasks) {
         let who = || format!("{} r{}", new.id, new.revision);
-        let wakes = (new.status == ExecutionStatus::Running) == new.wake_at.is_some();
-        self.hold(wakes, "a run that runs has a time to be looked at, and no other has", who);
+        let wakes = match new.status {
+            ExecutionStatus::Running => new.wake_at.is_some(),
+            // It may wait for an answer.
+            ExecutionStatus::Paused => true,
+            ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled => new.wake_at.is_none(),
+        };
+        self.hold(wakes, "a run that runs has a time to be looked at, and none that has ended", who);
         if let Some(old) = old {
             self.hold(new.revision == old.revision + 1, "revisions count up", who);
             let mut expected = old.clone();

@@ -50,6 +50,10 @@ pub(crate) enum Action {
     Shell,
     Assert(Condition),
     Template,
+    /// Waits for so many seconds.
+    Wait(u32),
+    /// Waits for a person's word, so many seconds at most.
+    Approval(Option<u32>),
 }
 
 /// What a failure means.
@@ -294,6 +298,17 @@ impl Model {
                 let values: Vec<String> =
                     self.values(step).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
                 line(format!("template: \"{}\"", values.join(" ")));
+            }
+            Action::Wait(seconds) => {
+                line("type: wait".to_owned());
+                line(format!("for: {seconds}s"));
+            }
+            Action::Approval(timeout) => {
+                line("type: approval".to_owned());
+                line("message: \"shall {{ inputs.n }} be?\"".to_owned());
+                if let Some(timeout) = timeout {
+                    line(format!("timeout: {timeout}s"));
+                }
             }
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) epoch_of: &'a dyn Fn(usize) -> u32,
     /// Whether the attempts of a step or a child were lost so often that it failed.
     pub(crate) lost_for_good: &'a dyn Fn(usize, Option<u32>) -> bool,
+    /// Whether a step or a child that has a timeout was answered too late.
+    pub(crate) answered_too_late: &'a dyn Fn(usize, Option<u32>) -> bool,
 }
 
 /// A value.
@@ -166,6 +168,14 @@ impl Oracle<'_> {
             }
             Action::Assert(condition) if self.holds(condition, failed_before, None) => settled(Status::Completed),
             Action::Assert(_) => settled(Status::Failed),
+            Action::Wait(_) => settled(Status::Completed),
+            Action::Approval(timeout) => {
+                let child = child.map(|(index, _)| index);
+                let epoch = (self.circumstances.epoch_of)(position);
+                let is_late = timeout.is_some() && (self.circumstances.answered_too_late)(position, child);
+                let answer = self.circumstances.script.answer(&step.id, child, timeout.is_some(), epoch);
+                settled(if answer == Some(true) && !is_late { Status::Completed } else { Status::Failed })
+            }
             Action::Template => {
                 let text: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 Result { text: Some(text.join(" ")), ..settled(Status::Completed) }
@@ -226,7 +236,7 @@ impl Oracle<'_> {
         }
         let of = |part: fn(&Result) -> Value| match step.action {
             Action::Shell => Value::List(children.iter().map(part).collect()),
-            Action::Assert(_) | Action::Template => Value::Null,
+            Action::Assert(_) | Action::Template | Action::Wait(_) | Action::Approval(_) => Value::Null,
         };
         Result {
             v: of(|child| child.v.clone()),

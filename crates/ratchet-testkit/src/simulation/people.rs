@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
-use ratchet_core::{history::Actor, ids::StepId, status::ExecutionStatus};
+use ratchet_core::{
+    execution::ExecutionRow,
+    history::Actor,
+    ids::{StepId, StepKey, StepPath},
+    status::ExecutionStatus,
+    step::{Answer, StepState, Waiting},
+};
 use ratchet_engine::{Engine, EngineError, ResumeRequest, StartRequest};
 
 use super::{
     Mode,
     model::{List, Model},
     random::Random,
+    script::Script,
     world::{Act, HOUR, MINUTE, SECOND, Shared, Timer, World, lock},
 };
 
@@ -41,7 +48,14 @@ pub(crate) fn plan(world: &mut World, mode: Mode, run: usize, calm_at: i64) {
 }
 
 /// Does what a person does. Returns a line about it.
-pub(crate) async fn perform(engine: Arc<Engine>, world: Shared, act: Act, request: StartRequest, from: Vec<StepId>) {
+pub(crate) async fn perform(
+    engine: Arc<Engine>,
+    world: Shared,
+    act: Act,
+    request: StartRequest,
+    from: Vec<StepId>,
+    script: Script,
+) {
     let id = request.execution.clone();
     let again = |world: &Shared, act: Act| lock(world).after(MINUTE, Timer::Person(act));
     let done: Result<(), EngineError> = match act {
@@ -50,7 +64,7 @@ pub(crate) async fn perform(engine: Arc<Engine>, world: Shared, act: Act, reques
         Act::Resume { .. } => {
             engine.resume(&id, ResumeRequest { from, actor: Actor::Person("ada".to_owned()) }).await.map(|_| ())
         }
-        Act::Look(_) => return look(engine, world, act, request).await,
+        Act::Look(_) => return look(engine, world, act, request, script).await,
     };
     let mut locked = lock(&world);
     locked.say(|| format!("{act:?}: {}", done.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned())));
@@ -60,15 +74,50 @@ pub(crate) async fn perform(engine: Arc<Engine>, world: Shared, act: Act, reques
     }
 }
 
-/// Lets a run go on that waits for a person, and asks again for one that is not there.
-async fn look(engine: Arc<Engine>, world: Shared, act: Act, request: StartRequest) {
+/// Lets a run go on that waits for a person, answers what it asks, and asks again for a run that is not there.
+async fn look(engine: Arc<Engine>, world: Shared, act: Act, request: StartRequest, script: Script) {
     let Act::Look(run) = act else { return };
     match engine.ports().store.execution(&request.execution).await {
         Ok(None) => lock(&world).after(0, Timer::Person(Act::Start(run))),
-        Ok(Some(row)) if row.status == ExecutionStatus::Paused => {
+        Ok(Some(row)) if row.status == ExecutionStatus::Paused && !row.is_watched() => {
             lock(&world).after(0, Timer::Person(Act::Resume { run, from_some: false }));
         }
+        Ok(Some(row)) if row.is_watched() => answer_all(engine, world, &row, &script).await,
         Ok(Some(_)) | Err(_) => {}
+    }
+}
+
+/// Says yes or no to every step that asks, at times twice and at times otherwise the second time.
+async fn answer_all(engine: Arc<Engine>, world: Shared, row: &ExecutionRow, script: &Script) {
+    let asking: Vec<(StepKey, Option<bool>)> = {
+        let world = lock(&world);
+        let rows = world.laws.runs.get(&row.id).into_iter().flat_map(|known| known.rows.values());
+        rows.filter(|step| step.key.epoch == row.epoch)
+            .filter_map(|step| {
+                let StepState::Waiting(Waiting::Approval(question)) = &step.state else { return None };
+                let StepPath { step: id, child } = &step.key.path;
+                let answer = script.answer(id.as_str(), *child, question.due.is_some(), row.epoch.0);
+                Some((step.key.clone(), answer))
+            })
+            .collect()
+    };
+    for (key, approved) in asking {
+        let Some(approved) = approved else { continue };
+        let (twice, otherwise) = {
+            let mut world = lock(&world);
+            (world.random.chance(300), world.random.chance(300))
+        };
+        let say = |approved| Answer { approved, comment: None, by: "ada".to_owned() };
+        let actor = || Actor::Person("ada".to_owned());
+        let first = engine.answer(&key, say(approved), actor()).await;
+        lock(&world).say(|| format!("answer {key} {approved}: {:?}", first.as_ref().err()));
+        // Where nobody knows whether the first answer was heard, the second may be it.
+        if twice && (first.is_ok() || !otherwise) {
+            let second = engine.answer(&key, say(approved != otherwise), actor()).await;
+            if otherwise && second.is_ok() {
+                lock(&world).laws.broken("an answer stands", format!("{key} was answered twice"));
+            }
+        }
     }
 }
 

@@ -54,6 +54,17 @@ impl Script {
     }
 }
 
+impl Script {
+    /// What a person says to a step or a child in an epoch; `None` for one who never looks, which only a step with a timeout meets.
+    pub(crate) fn answer(&self, step: &str, child: Option<u32>, has_timeout: bool, epoch: u32) -> Option<bool> {
+        if self.healed_from.is_some_and(|from| epoch >= from) {
+            return Some(true);
+        }
+        let mut random = Random::new(mix(self.seed ^ hash(&format!("answer {step}/{child:?}"))));
+        if has_timeout && random.chance(self.trouble / 2) { None } else { Some(!random.chance(self.trouble / 2)) }
+    }
+}
+
 /// The value that a process gives which was given these variables, by name and in the order of their names.
 pub(crate) fn value<'a>(step: &str, variables: impl Iterator<Item = (&'a str, &'a str)>) -> i64 {
     let variables: Vec<String> = variables.map(|(name, value)| format!("{name}={value}")).collect();

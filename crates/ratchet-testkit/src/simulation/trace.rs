@@ -50,6 +50,7 @@ pub(crate) fn brief(event: &Event) -> String {
             format!("StepFinished {}#{} {outcome}", name(&report.key), report.attempt)
         }
         Event::TaskLost { key, attempt } => format!("TaskLost {}#{attempt}", name(key)),
+        Event::TimeCome { key } => format!("TimeCome {}", name(key)),
         Event::RetryDue { key, attempt } => format!("RetryDue {}#{attempt}", name(key)),
     }
 }
@@ -100,6 +101,9 @@ pub(crate) fn step_change(transition: &StepTransition) -> &'static str {
         StepTransition::LostAndReclaimed { .. } => "lost and reclaimed",
         StepTransition::LostAndSuspended => "lost and suspended",
         StepTransition::Skipped { .. } => "skipped",
+        StepTransition::WaitBegan { .. } => "wait began",
+        StepTransition::Asked { .. } => "asked",
+        StepTransition::Answered { .. } => "answered",
         StepTransition::Blocked => "blocked",
         StepTransition::Cancelled => "cancelled",
         StepTransition::LanePassed { .. } => "lane passed",
@@ -114,6 +118,7 @@ fn execution_change(transition: &ExecutionTransition) -> &'static str {
         ExecutionTransition::EndingBegan { ending: Ending::FinallyTimedOut, .. } => "ending: finally timed out",
         ExecutionTransition::FinallyBegan { .. } => "finally began",
         ExecutionTransition::Paused { .. } => "paused",
+        ExecutionTransition::WentOn => "went on",
         ExecutionTransition::Resumed { .. } => "resumed",
         ExecutionTransition::Ended { .. } => "ended",
     }

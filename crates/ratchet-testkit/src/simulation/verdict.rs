@@ -114,18 +114,22 @@ fn run(driver: &Driver, known: &Known, tasks: &Tasks) -> Result<(), Breach> {
 /// What the oracle says, told what the schedule decided.
 fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32) -> Outcome {
     let epoch_of = |step: usize| standings[step].epoch.unwrap_or(epoch);
-    let lost_for_good = |step: usize, child: Option<u32>| {
-        let Some(at) = standings[step].epoch else { return false };
-        let row = match child {
-            None => known.row_of(step, at),
-            Some(child) => known.row_of(step, at).and_then(|row| {
-                let path = StepPath::child(row.key.path.step.clone(), child);
-                known.rows.get(&StepKey { path, ..row.key.clone() })
-            }),
-        };
-        row.is_some_and(was_lost_for_good)
+    let row = |step: usize, child: Option<u32>| {
+        let row = known.row_of(step, standings[step].epoch?)?;
+        let Some(child) = child else { return Some(row) };
+        let path = StepPath::child(row.key.path.step.clone(), child);
+        known.rows.get(&StepKey { path, ..row.key.clone() })
     };
-    interpret(&known.model, &Circumstances { script, epoch_of: &epoch_of, lost_for_good: &lost_for_good })
+    let lost_for_good = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_lost_for_good);
+    let answered_too_late = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_answered_too_late);
+    let (lost_for_good, answered_too_late) = (&lost_for_good, &answered_too_late);
+    interpret(&known.model, &Circumstances { script, epoch_of: &epoch_of, lost_for_good, answered_too_late })
+}
+
+/// A row that failed because its time for an answer was over. That it was, deciding its records again shows.
+fn was_answered_too_late(row: &StepRow) -> bool {
+    matches!(&row.state, StepState::Failed { failure, .. } if failure.class == FailureClass::Timeout)
+        && row.records.iter().any(|record| matches!(record.transition, StepTransition::Asked { .. }))
 }
 
 /// A row that failed because its task was lost again and again. That each loss was one, the laws saw as it was written.

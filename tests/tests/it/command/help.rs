@@ -3,11 +3,13 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "rerun",
     "resume",
     "cancel",
+    "approve",
+    "reject",
     "validate",
     "graph",
     "render",

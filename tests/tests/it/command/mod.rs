@@ -7,6 +7,7 @@ mod language;
 mod runs;
 mod sharing;
 mod terminal;
+mod waiting;
 
 use std::fmt::Write as _;
 

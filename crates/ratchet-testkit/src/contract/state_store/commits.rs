@@ -81,7 +81,10 @@ pub(super) async fn a_conflict_shows_the_row_that_is_there(store: Store) {
     }
     commit(&store, vec![put_execution(&run), put_step(&step)]).await;
 
-    let paused = changed_execution(&run, ExecutionTransition::Paused { reason: "a limit".to_owned(), step: None });
+    let paused = changed_execution(
+        &run,
+        ExecutionTransition::Paused { reason: "a limit".to_owned(), step: None, wake_at: None },
+    );
     let there = Some(Conflict { position: 0, current: Current::Execution(Box::new(run.clone())) });
     for write in [put_execution(&paused), replace_execution(&paused, 0), replace_execution(&paused, 2)] {
         assert_eq!(commit_conflicting(&store, vec![write]).await.conflict, there);
