@@ -52,10 +52,10 @@ pub(super) async fn run(
     } else {
         let width = history.entries.iter().map(|entry| entry.row.chars().count()).max().unwrap_or(0);
         let digits = history.entries.len().to_string().len();
-        let lines: String = (1..)
-            .zip(&history.entries)
-            .map(|(event, entry)| format!("{event:>digits$}  {}", line(entry, width, console)))
-            .collect();
+        let numbered = (1..).zip(&history.entries);
+        let lines = numbered.fold(String::new(), |lines, (event, entry)| {
+            lines + &format!("{event:>digits$}  {}", line(entry, width, console))
+        });
         console.text(&lines)?;
         if history.breaks.is_empty() {
             console

@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::Args;
-use ratchet_core::execution::ExecutionRow;
+use ratchet_core::{execution::ExecutionRow, status::ExecutionStatus};
 use ratchet_engine::ports::StateStore;
 use serde_json::{Value, json};
 
@@ -65,13 +65,18 @@ pub(super) async fn run(
     let mut printer = Printer { arguments, console, tails: HashMap::new(), printed: false };
     loop {
         // Whether it goes on is asked before the files are read, so that what a step wrote last is not missed.
-        let goes_on = arguments.follow && goes_on(&state, &row).await?;
+        let following = if arguments.follow { following(&state, &row).await? } else { Following::Over };
         let found = attempts(&root).map_err(|source| CommandError::File { path: root.clone(), source })?;
         for folder in wanted(found, arguments) {
             printer.print(&folder)?;
         }
-        if !goes_on {
-            break;
+        match following {
+            Following::On => {}
+            Following::Over => break,
+            Following::Stopped(why) => {
+                console.say(&why);
+                break;
+            }
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -90,9 +95,27 @@ pub(super) async fn run(
     Err(CommandError::NoLog { what })
 }
 
-async fn goes_on(state: &State, row: &ExecutionRow) -> Result<bool, CommandError> {
-    let row = state.store.execution(&row.id).await?;
-    Ok(row.is_some_and(|row| !row.status.is_ended()))
+/// Whether more may be written.
+enum Following {
+    /// The execution goes on.
+    On,
+    /// It has ended.
+    Over,
+    /// It has not ended and does not go on by itself: why.
+    Stopped(String),
+}
+
+async fn following(state: &State, row: &ExecutionRow) -> Result<Following, CommandError> {
+    let Some(row) = state.store.execution(&row.id).await? else { return Ok(Following::Over) };
+    let stopped = |why: &str| Following::Stopped(format!("{why}; `ratchet resume {}` goes on with it", row.id));
+    Ok(match row.status {
+        ExecutionStatus::Running if state.is_left_behind(&row).await? => {
+            stopped("no process drives the execution any more")
+        }
+        ExecutionStatus::Running => Following::On,
+        ExecutionStatus::Paused => stopped("the execution is paused"),
+        ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::Cancelled => Following::Over,
+    })
 }
 
 /// Of each step the attempt that is asked for, in the order in which they began.

@@ -96,6 +96,9 @@ impl Observer for Spans {
     fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
         log_step(row, record);
         let Some(execution) = self.trace() else { return };
+        if row.key.path.step.is_internal() {
+            return;
+        }
         let step = of_step(&execution, &row.key);
         if let Some(span) = attempt_span(row, record, &step, &execution) {
             self.ended(span);

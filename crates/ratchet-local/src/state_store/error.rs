@@ -67,7 +67,8 @@ fn cause(path: &Path) -> Option<String> {
     let folder = path.parent()?;
     for place in [path, folder] {
         if let Err(error) = rustix::fs::access(place, Access::WRITE_OK) {
-            return Some(format!("{}: {}", place.display(), io::Error::from(error)));
+            let error = io::Error::from(error);
+            return Some(if place == path { error.to_string() } else { format!("{}: {error}", place.display()) });
         }
     }
     let room = rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));

@@ -1,12 +1,16 @@
 //! The command as a person sees it, in an empty home.
 
+mod agents;
+mod disks;
 mod errors;
 mod help;
 mod interrupts;
 mod language;
+mod logs;
 mod runs;
 mod sharing;
 mod terminal;
+mod traces;
 mod waiting;
 
 use std::fmt::Write as _;

@@ -76,8 +76,8 @@ fn runs_of_several_processes_do_not_get_in_each_others_way() {
     let listed = state(&world, &["list", "--json"]);
     let mut listed: Vec<&Value> = listed.as_array().expect("a list").iter().map(|run| &run["execution_id"]).collect();
     let mut ran: Vec<&Value> = ends.iter().map(|end| &end["execution_id"]).collect();
-    listed.sort_by_key(|id| id.to_string());
-    ran.sort_by_key(|id| id.to_string());
+    listed.sort_by_key(ToString::to_string);
+    ran.sort_by_key(ToString::to_string);
     assert_eq!(listed, ran);
     for id in ran {
         world.ratchet(["replay", id.as_str().expect("a name")]).expect_code(0);

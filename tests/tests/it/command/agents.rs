@@ -1,0 +1,134 @@
+//! Agent steps: asked for real, recorded, played. The agent is a stand-in for Claude Code; where `RATCHET_TEST_CLAUDE` names the real command, it is that
+//! one, with a scripted model on loopback.
+
+use std::{env, fs, path::Path};
+
+use ratchet_testkit::messages_api::{Answer, MessagesApi};
+use ratchet_tests::world::World;
+use serde_json::{Value, json};
+
+use super::{call, state};
+
+const WRITING: &str = "\
+name: writing
+version: \"1\"
+outputs:
+  words: { type: string, from: write.outputs.response }
+steps:
+  - id: write
+    type: claude_code
+    prompt: Write NOTES.md in Latin.
+  - id: read
+    type: shell
+    command: cat NOTES.md
+";
+
+/// Looks like a key, and must stand nowhere afterwards.
+const KEY: &str = "sk-ant-canary-0123456789";
+
+/// What the stand-in does: it answers as the command does, writes the file, and tells of it.
+const STAND_IN: &str = r#"#!/bin/sh
+case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
+cat > /dev/null
+test "$ANTHROPIC_API_KEY" = @KEY@ || exit 9
+printf salve > NOTES.md
+cat <<'EVENTS'
+{"type":"system","subtype":"init","session_id":"s-1"}
+{"type":"assistant","message":{"id":"m1","content":[{"type":"tool_use","id":"t1","name":"Write","input":{"file_path":"@WORK@/NOTES.md","content":"salve"}}],"usage":{"input_tokens":1000,"output_tokens":50}}}
+{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t1","content":"written"}]}}
+{"type":"assistant","message":{"id":"m2","content":[{"type":"text","text":"Factum est."}],"usage":{"input_tokens":1000,"output_tokens":50}}}
+{"type":"result","subtype":"success","is_error":false,"terminal_reason":"completed","result":"Factum est.","session_id":"s-1","num_turns":2,"total_cost_usd":0.0065,"usage":{"input_tokens":2000,"output_tokens":100}}
+EVENTS
+"#;
+
+/// A world with an agent in it.
+struct Studio {
+    world: World,
+    _api: Option<MessagesApi>,
+}
+
+impl Studio {
+    fn new() -> Self {
+        let mut world = World::new();
+        world.write("workflow.yaml", WRITING);
+        let mut set = |name: &str, value: String| world.variables.push((name.to_owned(), value));
+        set("ANTHROPIC_API_KEY", KEY.to_owned());
+        let Some(real) = env::var("RATCHET_TEST_CLAUDE").ok().filter(|path| !path.is_empty()) else {
+            let work = world.work().display().to_string();
+            world.add_program("claude", &STAND_IN.replace("@KEY@", KEY).replace("@WORK@", &work));
+            return Self { world, _api: None };
+        };
+        set("RATCHET_CLAUDE", real);
+        set("CLAUDE_CODE_MAX_RETRIES", "0".to_owned());
+        let path = world.work().join("NOTES.md");
+        let write = Answer::tool("Write", json!({ "file_path": path, "content": "salve" }));
+        let api = MessagesApi::start([write, Answer::text("Factum est.")]).expect("a port");
+        world.variables.push(("ANTHROPIC_BASE_URL".to_owned(), api.url()));
+        Self { world, _api: Some(api) }
+    }
+
+    /// What the agent's step gave, with what tells one machine or session from another left out.
+    fn given(state: &Value) -> Value {
+        let outputs = &state["steps"]["write"]["outputs"];
+        let names = ["response", "json", "cost_usd", "tokens", "turns", "files_changed", "permission_denials"];
+        names.into_iter().map(|name| (name.to_owned(), outputs[name].clone())).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+/// Every file below a folder whose content holds some words.
+fn files_with(folder: &Path, words: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(files_with(&path, words));
+        } else if fs::read(&path).is_ok_and(|content| content.windows(words.len()).any(|part| part == words.as_bytes()))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_session_is_recorded_and_played_again_without_the_agent() {
+    let studio = Studio::new();
+    let recording = studio.world.outside("recording");
+    let folder = recording.display().to_string();
+    let call = ["run", ".", "--in-place", "--json", "--agent", "claude", "--record", &folder];
+    let first = state(&studio.world, &call);
+    assert_eq!(first["outputs"]["words"], "Factum est.", "{first:#}");
+    assert_eq!(first["steps"]["write"]["outputs"]["files_changed"], json!(["NOTES.md"]));
+    assert!(first["cost_usd"].as_f64().is_some_and(|cost| cost > 0.0), "{first:#}");
+    assert_eq!(studio.world.read("NOTES.md"), "salve");
+    for place in [&recording, &studio.world.state()] {
+        assert_eq!(files_with(place, KEY), [""; 0], "the key is in a file");
+        let home = studio.world.outside("home").display().to_string();
+        assert!(place == &studio.world.state() || files_with(place, &home).is_empty(), "a path of this machine");
+    }
+    let said = studio.world.ratchet(["logs", "last", "write", "--transcript"]).expect_code(0).stdout;
+    assert!(said.contains("> Write") && said.contains("NOTES.md") && said.contains("Factum est."), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.contains("2 turns")), "{said}");
+
+    let elsewhere = World::new();
+    elsewhere.write("workflow.yaml", WRITING);
+    let agent = format!("recorded:{folder}");
+    let second = state(&elsewhere, &["run", ".", "--json", "--agent", &agent]);
+    assert_eq!(Studio::given(&second), Studio::given(&first));
+    assert_eq!(elsewhere.read("NOTES.md"), "salve");
+    let played = elsewhere.ratchet(["logs", "last", "write", "--transcript"]).expect_code(0).stdout;
+    assert!(played.contains("> Write") && played.contains("Factum est."), "{played}");
+    // It plays on another agent's machine as well as on one without: whoever records a replay gets the same again.
+    let again = elsewhere.outside("again").display().to_string();
+    let third = state(&elsewhere, &["run", ".", "--json", "--agent", &agent, "--record", &again]);
+    assert_eq!(Studio::given(&third)["response"], "Factum est.");
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_said_with_what_to_do() {
+    let world = World::new();
+    world.write("workflow.yaml", WRITING);
+    insta::assert_snapshot!("no_agent", call(&world, &["run", "."]));
+    insta::assert_snapshot!("no_transcript", call(&world, &["logs", "last", "write", "--transcript"]));
+    insta::assert_snapshot!("no_recording", call(&world, &["run", ".", "--agent", "recorded:nowhere"]));
+}
