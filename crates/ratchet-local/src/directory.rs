@@ -23,7 +23,8 @@ use crate::error::LocalError;
 /// executions/<id>/synced                       whether the copy is on the disk
 /// executions/<id>/apply.json                   the changes on their way into the user's directory
 /// executions/<id>/applied.json                 what came of that
-/// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl, home/, tmp/
+/// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl; home/ and tmp/ of an agent, and of a command that failed
+/// executions/<id>/scratch/<n>/                 home/ and tmp/ of a command while it runs
 /// unsupervised/<id>                            runs whose processes the kernel would not end with their engine
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,11 @@ impl StateDirectory {
             .join(key.epoch.to_string())
             .join(key.path.to_string())
             .join(attempt.to_string())
+    }
+
+    /// The home and temporary folders of a run's commands.
+    pub fn scratch(&self, id: &ExecutionId) -> PathBuf {
+        self.execution(id).join("scratch")
     }
 
     /// The folder with a file for each run whose processes could outlive its engine.

@@ -20,7 +20,7 @@ use ratchet_engine::{
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    directory::{self, StateDirectory},
+    directory::StateDirectory,
     lock::EngineLock,
     place::LocalPlace,
     processes::{ProcessTable, end_leftovers},
@@ -156,6 +156,7 @@ impl TaskLauncher for LocalLauncher {
         let place = AttemptPlace {
             workspace: place.root(&self.inner.state, &order.key.execution),
             directory: self.inner.state.attempt(&order.key, order.attempt),
+            scratch: self.inner.state.scratch(&order.key.execution),
         };
         let (stop, stop_signal) = watch::channel(None);
         let (end, ended) = watch::channel(false);
@@ -163,10 +164,6 @@ impl TaskLauncher for LocalLauncher {
             let mut tasks = lock(&self.inner.tasks);
             if tasks.contains_key(&name) {
                 return Ok(());
-            }
-            if let Err(source) = directory::create(&place.directory) {
-                let reason = format!("cannot create {}: {source}", place.directory.display());
-                return Err(LaunchError::NoCapacity(reason));
             }
             tasks.insert(name.clone(), Task::Running { stop, ended });
         }
@@ -322,7 +319,7 @@ mod tests {
     impl AttemptRunner for NamedRunner {
         async fn run(&self, order: Order, place: AttemptPlace, mut stop: StopSignal) -> AttemptReport {
             self.started.fetch_add(1, Ordering::SeqCst);
-            assert!(place.directory.is_dir() && place.workspace.ends_with("workspace"));
+            assert!(place.directory.is_absolute() && place.workspace.ends_with("workspace"));
             let outcome = match order.key.path.step.as_str() {
                 "waits" => {
                     stop.wait_for(Option::is_some).await.unwrap();

@@ -1,6 +1,10 @@
 //! An agent as an attempt.
 
-use std::{path::Path, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use ratchet_core::{
     output::{Output, Outputs},
@@ -8,20 +12,22 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     order::AgentOrder,
-    ports::{AgentError, AgentFault, AgentReply, AgentRequest},
+    ports::{AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace},
 };
 use serde_json::{Value, json};
 
 use crate::{
     capture::{Said, Withheld},
     codes,
-    runner::{Attempt, Done, Runner, Undone, milliseconds, outside},
+    runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     snapshot::Snapshot,
 };
 
 impl Runner {
     /// Asks the agent, and notes what it changed.
     pub(crate) async fn ask(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> Result<Done, Undone> {
+        let directory = &attempt.place.directory;
+        fs::create_dir_all(directory).map_err(|error| place_refused(directory, &error))?;
         let request = self.request(attempt, asked).await;
         let workspace = attempt.place.workspace.clone();
         let before = snapshot(&workspace).await;
@@ -45,6 +51,7 @@ impl Runner {
                 return Err(Undone::Failed(Box::new(failure(error)), usage));
             }
         };
+        tidy(attempt.place);
         let after = snapshot(&workspace).await;
         let changed: Vec<String> = before.changes(&after).into_keys().collect();
         let usage = usage(&reply);
@@ -80,9 +87,25 @@ impl Runner {
             readable: order.inputs.iter().filter_map(|path| outside(path)).collect(),
             directory: place.directory.clone(),
             transcript: place.directory.join("transcript.jsonl"),
-            environment: self.environment.of_attempt(order, place).await,
+            environment: self.environment.of_attempt(order, place, &home(place), &temporary(place)).await,
             trace: order.trace.clone(),
         }
+    }
+}
+
+fn home(place: &AttemptPlace) -> PathBuf {
+    place.directory.join("home")
+}
+
+fn temporary(place: &AttemptPlace) -> PathBuf {
+    place.directory.join("tmp")
+}
+
+/// Removes what nobody looks for after a success. After a failure a person may.
+fn tidy(place: &AttemptPlace) {
+    for folder in [home(place), temporary(place)] {
+        // Where there is none the agent made none.
+        let _ = fs::remove_dir_all(folder);
     }
 }
 

@@ -1,6 +1,10 @@
 //! A command as an attempt.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use ratchet_core::{
     output::Output,
@@ -16,7 +20,8 @@ use crate::{
     output_log::{Bounds, OutputLog, Stream},
     paths,
     process::{self, Ended, Limits, Listener, NotFound, Program, Reason},
-    runner::{Attempt, Done, Runner, Undone, milliseconds},
+    runner::{Attempt, Done, Runner, Undone, milliseconds, place_refused},
+    scratch::Scratch,
 };
 
 impl Runner {
@@ -29,7 +34,8 @@ impl Runner {
         allow_exit_codes: &[i32],
     ) -> Result<Done, Undone> {
         let (order, place) = (attempt.order, attempt.place);
-        let mut environment = self.environment.of_attempt(order, place).await;
+        let scratch = self.scratch.take(&place.scratch).map_err(|error| place_refused(&place.scratch, &error))?;
+        let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
         let mark = Mark::of(&environment);
         environment.extend(values.clone());
         let directory = working_directory(attempt)?;
@@ -60,11 +66,27 @@ impl Runner {
             process_ms: milliseconds(ended.ran),
             ..Usage::default()
         };
-        judge(&ended, order.timeout, argv, allow_exit_codes, &log)
+        let judged = judge(&ended, order.timeout, argv, allow_exit_codes, &log);
+        self.put_away(scratch, judged.is_ok(), &place.directory);
+        judged
             .map_err(|failure| failure.map_or(Undone::Stopped, |failure| Undone::Failed(Box::new(failure), usage)))?;
         let warning = log.trouble().map(|error| format!("its output.log is not complete: {error}"));
         let said = if order.outputs.is_empty() { Said::default() } else { said(&mut log, ended.code()) };
         Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning })
+    }
+}
+
+impl Runner {
+    /// After a success nobody looks for what is in the home and temporary folders. After a failure a person may.
+    fn put_away(&self, scratch: Scratch, did_well: bool, directory: &Path) {
+        let away = if did_well {
+            self.scratch.give_back(scratch)
+        } else {
+            fs::create_dir_all(directory).and_then(|()| scratch.keep_in(directory))
+        };
+        if let Err(error) = away {
+            tracing::warn!(%error, folder = %directory.display(), "an attempt's home and temporary folders stay where they are");
+        }
     }
 }
 

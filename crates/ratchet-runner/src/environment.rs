@@ -18,7 +18,7 @@ pub struct BaseEnvironment {
 
 /// Who a step's commits are by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Author {
+pub(crate) struct Author {
     name: String,
     email: String,
 }
@@ -51,17 +51,28 @@ impl BaseEnvironment {
         )
     }
 
+    /// Who commits in a workspace are by. Asked ahead of the first attempt, it does not wait: git takes as long to answer as a small step.
+    pub(crate) async fn author(&self, workspace: &Path) -> &Author {
+        self.author.get_or_init(|| Author::of(workspace)).await
+    }
+
     /// The variables of an attempt: the person's few, what its workflow and step declare, and the engine's own, which nobody overrides.
-    pub(crate) async fn of_attempt(&self, order: &Order, place: &AttemptPlace) -> BTreeMap<String, String> {
+    pub(crate) async fn of_attempt(
+        &self,
+        order: &Order,
+        place: &AttemptPlace,
+        home: &Path,
+        temporary: &Path,
+    ) -> BTreeMap<String, String> {
         let mut variables = self.variables.clone();
-        let author = self.author.get_or_init(|| Author::of(&place.workspace)).await;
+        let author = self.author(&place.workspace).await;
         for role in ["AUTHOR", "COMMITTER"] {
             variables.insert(format!("GIT_{role}_NAME"), author.name.clone());
             variables.insert(format!("GIT_{role}_EMAIL"), author.email.clone());
         }
         let text = |path: &Path| path.display().to_string();
-        variables.insert("HOME".to_owned(), text(&place.directory.join("home")));
-        variables.insert("TMPDIR".to_owned(), text(&place.directory.join("tmp")));
+        variables.insert("HOME".to_owned(), text(home));
+        variables.insert("TMPDIR".to_owned(), text(temporary));
         variables.extend(order.environment.clone());
         variables.insert("RATCHET_EXECUTION_ID".to_owned(), order.key.execution.to_string());
         variables.insert("RATCHET_STEP".to_owned(), order.key.path.to_string());
@@ -98,7 +109,7 @@ impl Author {
     }
 }
 
-/// Whether git can be configured at all: to ask it takes as long as a small step.
+/// Whether git can be configured at all.
 fn is_configured(workspace: &Path) -> bool {
     let home = env::home_dir().unwrap_or_default();
     let settings = env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), Into::into);

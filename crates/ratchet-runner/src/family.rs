@@ -126,7 +126,7 @@ impl Family {
                 continue;
             }
             let (Some(stat), Some(id)) = (Stat::of(pid), Pid::from_raw(pid)) else {
-                // Its orphans were in a list of all processes, and are not in one of children.
+                // Its orphans were in a list of all processes, and are not in one of orphans.
                 strays.some_ended |= adopts_orphans();
                 continue;
             };
@@ -182,29 +182,21 @@ fn adopts_orphans() -> bool {
     process::id() == 1 || matches!(rustix::process::child_subreaper(), Ok(Some(_)))
 }
 
-/// Processes that may be strays: this process's children where orphans come to it, else all there are.
+/// Processes that may be strays: the orphans where they come to this process, else all there are.
 fn candidates() -> Vec<i32> {
     if adopts_orphans()
-        && let Some(children) = children()
+        && let Some(orphans) = orphans()
     {
-        children
+        orphans
     } else {
         everybody()
     }
 }
 
-/// The children of this process, where the kernel tells.
-fn children() -> Option<Vec<i32>> {
-    let mut children = Vec::new();
-    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
-        match fs::read_to_string(task.path().join("children")) {
-            Ok(list) => children.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            // The thread ended meanwhile; its children moved to another one.
-            Err(_) if !task.path().exists() => {}
-            Err(_) => return None,
-        }
-    }
-    Some(children)
+/// The orphans that came to this process, where the kernel tells. They are children of its first thread, which lives as long as the process does.
+fn orphans() -> Option<Vec<i32>> {
+    let list = fs::read_to_string(format!("/proc/self/task/{}/children", process::id())).ok()?;
+    Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
 fn everybody() -> Vec<i32> {

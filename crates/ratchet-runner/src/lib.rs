@@ -14,6 +14,7 @@ mod output_log;
 mod paths;
 mod process;
 mod runner;
+mod scratch;
 mod snapshot;
 
 pub use environment::BaseEnvironment;

@@ -3,9 +3,10 @@
 use std::{
     borrow::Cow,
     collections::VecDeque,
-    fs::File,
+    fs::{DirBuilder, File},
     io::{self, Write},
-    path::PathBuf,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -231,7 +232,7 @@ impl<'a> OutputLog<'a> {
         let mut write = || {
             let file = match &mut self.file {
                 Some(file) => file,
-                none => none.insert(File::options().create(true).append(true).open(&self.path)?),
+                none => none.insert(open(&self.path)?),
             };
             file.write_all(&self.lines)
         };
@@ -240,6 +241,18 @@ impl<'a> OutputLog<'a> {
         }
         self.lines.clear();
     }
+}
+
+/// Opens a log, and makes its folder first where there is none: many programs print nothing and need neither.
+fn open(path: &Path) -> io::Result<File> {
+    let file = || File::options().create(true).append(true).open(path);
+    file().or_else(|error| match path.parent() {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            file()
+        }
+        _ => Err(error),
+    })
 }
 
 /// The next line of some bytes, or a part of one that is too long, and what comes after it. `None` where the line has no end yet.
@@ -385,7 +398,8 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_written_is_trouble_and_not_a_failure() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = OutputLog::new(folder.path().join("not/there"), Instant::now(), SMALL, |_| {});
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let mut log = OutputLog::new(folder.path().join("file/log"), Instant::now(), SMALL, |_| {});
         log.print(Stdout, b"line\n");
         log.end();
         assert!(log.trouble().is_some());

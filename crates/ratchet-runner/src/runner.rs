@@ -1,7 +1,7 @@
 //! One attempt of one step, from its order to its report.
 
 use std::{
-    fs, io,
+    io,
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     pin::pin,
@@ -22,6 +22,7 @@ use crate::{
     codes,
     environment::BaseEnvironment,
     family,
+    scratch::ScratchPool,
 };
 
 /// Gives the files of a workspace to expressions.
@@ -34,6 +35,7 @@ pub struct Runner {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) files: FilesOf,
     pub(crate) environment: BaseEnvironment,
+    pub(crate) scratch: ScratchPool,
     pub(crate) grace: Duration,
 }
 
@@ -73,7 +75,15 @@ impl Runner {
             tracing::debug!(%error, "orphans are not adopted: all processes are searched for what leaves its group");
         }
         let environment = BaseEnvironment::of_this_process();
-        Self { blobs, agent, observer, files, environment, grace: Duration::from_secs(2) }
+        Self {
+            blobs,
+            agent,
+            observer,
+            files,
+            environment,
+            scratch: ScratchPool::default(),
+            grace: Duration::from_secs(2),
+        }
     }
 
     /// With other variables of the person who runs it.
@@ -90,13 +100,13 @@ impl Runner {
         self
     }
 
+    /// Finds out what the first attempt in a workspace would have to wait for.
+    pub async fn get_ready(&self, workspace: &Path) {
+        self.environment.author(workspace).await;
+    }
+
     async fn attempt(&self, attempt: Attempt<'_>) -> AttemptOutcome {
         let (order, place) = (attempt.order, attempt.place);
-        if let Err(error) = prepare(&place.directory) {
-            let message = format!("the attempt's folder {} cannot be used: {error}", place.directory.display());
-            let failure = StepFailure::new(FailureClass::Launch, message).with_code(codes::PLACE);
-            return AttemptOutcome::Failed { failure, usage: Usage::default() };
-        }
         let worked = match &order.work {
             Work::Command { argv, values, allow_exit_codes } => {
                 self.command(&attempt, argv, values, allow_exit_codes).await
@@ -120,7 +130,6 @@ impl Runner {
         match outputs {
             Err(failure) => AttemptOutcome::Failed { failure, usage },
             Ok(declared) => {
-                tidy(&place.directory);
                 let mut outputs = done.always;
                 outputs.extend(declared);
                 AttemptOutcome::Succeeded(StepResult {
@@ -165,20 +174,11 @@ async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
     .await
 }
 
-/// The folders that an attempt's processes take for their home and for temporary files.
-const FOLDERS: [&str; 2] = ["home", "tmp"];
-
-fn prepare(directory: &Path) -> io::Result<()> {
-    FOLDERS.iter().try_for_each(|name| fs::create_dir_all(directory.join(name)))
-}
-
-/// Removes what nobody looks for after a success. After a failure a person may.
-fn tidy(directory: &Path) {
-    for folder in FOLDERS.iter().map(|name| directory.join(name)) {
-        if fs::remove_dir(&folder).is_err() {
-            let _ = fs::remove_dir_all(&folder);
-        }
-    }
+/// What is reported where an attempt's folders cannot be used.
+pub(crate) fn place_refused(folder: &Path, error: &io::Error) -> Undone {
+    let message = format!("the attempt's folder {} cannot be used: {error}", folder.display());
+    let failure = StepFailure::new(FailureClass::Launch, message).with_code(codes::PLACE);
+    Undone::Failed(Box::new(failure), Usage::default())
 }
 
 /// A time as it is reported.

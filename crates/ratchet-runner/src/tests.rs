@@ -152,6 +152,7 @@ impl World {
         let place = AttemptPlace {
             workspace: self.place.path().join("workspace"),
             directory: self.place.path().join("attempt"),
+            scratch: self.place.path().join("scratch"),
         };
         let (key, attempt, token) = (self.order.key.clone(), self.order.attempt, self.order.token.clone());
         let report = runner.run(self.order, place, self.stop).await;
@@ -206,7 +207,7 @@ async fn a_command_sees_its_environment_and_nothing_else() {
             "GIT_AUTHOR_NAME=Ada",
             "GIT_COMMITTER_EMAIL=ada@example.org",
             "GIT_COMMITTER_NAME=Ada",
-            "HOME=HERE/attempt/home",
+            "HOME=HERE/scratch/0/home",
             "LANG=C.UTF-8",
             "MINE=a b",
             "RATCHET_ATTEMPT=2",
@@ -214,7 +215,7 @@ async fn a_command_sees_its_environment_and_nothing_else() {
             "RATCHET_IDEMPOTENCY_KEY=the-key",
             "RATCHET_STEP=build",
             "RATCHET_VALUE_1=the value",
-            "TMPDIR=HERE/attempt/tmp",
+            "TMPDIR=HERE/scratch/0/tmp",
             "TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "TZ=UTC",
             "USER=ratchet",
@@ -560,7 +561,6 @@ async fn whatever_happens_there_is_a_report() {
     assert_eq!(failure.code.as_deref(), Some(codes::BROKEN));
     assert!(failure.message.contains("a bug"));
     let world = World::bash("true");
-    fs::remove_dir(world.place.path().join("attempt")).unwrap();
-    fs::write(world.place.path().join("attempt"), "in the way").unwrap();
+    fs::write(world.place.path().join("scratch"), "in the way").unwrap();
     assert_eq!(world.fails().await.code.as_deref(), Some(codes::PLACE));
 }

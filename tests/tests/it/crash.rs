@@ -42,7 +42,7 @@ fn with_on_lost_pause_no_effect_happens_twice() {
         let run = Run::new("pause", true);
         run.kill_and_resume(&mut random, &mut hits);
         for (step, times) in run.effects().by_step {
-            assert_eq!(times.len(), 1, "{step} had its effect more than once: {times:?}");
+            assert_eq!(times.len(), 1, "{step} had its effect more than once\n{}", run.history());
         }
     }
     hits.tell();
@@ -120,7 +120,7 @@ steps:
 const EFFECT: &str = r#"set -eu
 exec 9>"$OUTSIDE/lock-$1"
 flock --nonblock 9 || echo "$1" >>"$OUTSIDE/overlaps"
-echo "$1 $HOME" >>"$OUTSIDE/effects"
+echo "$1 $TRACEPARENT" >>"$OUTSIDE/effects"
 sleep 0.02
 mkdir -p out
 echo "$1" >"out/$1"
@@ -284,6 +284,10 @@ impl Run {
             assert_eq!(distinct.len(), attempts.len(), "an attempt of {step} was launched twice: {attempts:?}");
         }
         self.world.ratchet(["replay", &text(&state["execution_id"])]).expect_code(0);
+    }
+
+    fn history(&self) -> String {
+        self.world.ratchet(["history", "last"]).stdout
     }
 
     fn said(&self) -> String {

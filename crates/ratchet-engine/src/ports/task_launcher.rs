@@ -77,8 +77,11 @@ pub trait AttemptRunner: Send + Sync {
 pub struct AttemptPlace {
     /// The root of the files that the step works on.
     pub workspace: PathBuf,
-    /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and the home and temporary folders of its processes.
+    /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and after a failure the home and temporary folders of its processes. Whoever has something
+    /// to put there makes it.
     pub directory: PathBuf,
+    /// Where the home and temporary folders of processes of the same run lie while they run. Whoever needs one makes it.
+    pub scratch: PathBuf,
 }
 
 /// Why an attempt is to end before it has.

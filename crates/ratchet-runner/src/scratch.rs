@@ -1,0 +1,174 @@
+//! The home and the temporary folder of a command's processes.
+//!
+//! Making and removing two folders costs as much as starting a small program, so a pair that its attempt left as it found it is the next attempt's. What an attempt
+//! changed about them is never seen by another: they are made anew then.
+
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// The two folders of a pair.
+const FOLDERS: [&str; 2] = ["home", "tmp"];
+
+/// What every folder is made with, and told by when it was left alone.
+const MODE: u32 = 0o700;
+
+/// All pairs that this process made, by the folder that they lie in.
+#[derive(Debug, Default)]
+pub(crate) struct ScratchPool(Mutex<HashMap<PathBuf, Pairs>>);
+
+#[derive(Debug, Default)]
+struct Pairs {
+    free: Vec<u32>,
+    made: u32,
+}
+
+/// A pair for one attempt: two folders that are empty and its owner's alone. Where it is not given back, no other attempt gets it.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    root: PathBuf,
+    number: u32,
+}
+
+impl ScratchPool {
+    /// A pair below `root`.
+    pub(crate) fn take(&self, root: &Path) -> io::Result<Scratch> {
+        let (number, is_made) = {
+            let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let pairs = pools.entry(root.to_owned()).or_default();
+            let free = pairs.free.pop();
+            let number = free.unwrap_or(pairs.made);
+            pairs.made = pairs.made.max(number + 1);
+            (number, free.is_some())
+        };
+        let scratch = Scratch { root: root.to_owned(), number };
+        if !is_made {
+            // An engine that was killed may have left a pair of this number behind.
+            remove(&scratch.folder())?;
+            FOLDERS.iter().try_for_each(|name| make(&scratch.folder().join(name)))?;
+        }
+        Ok(scratch)
+    }
+
+    /// Takes a pair back whose attempt has ended and whose processes are gone.
+    pub(crate) fn give_back(&self, scratch: Scratch) -> io::Result<()> {
+        for folder in FOLDERS.map(|name| scratch.folder().join(name)) {
+            if !is_untouched(&folder) {
+                remove(&folder)?;
+                make(&folder)?;
+            }
+        }
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(scratch.root).or_default().free.push(scratch.number);
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// What HOME names.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder().join("home")
+    }
+
+    /// What TMPDIR names.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.folder().join("tmp")
+    }
+
+    /// Moves what an attempt left into a folder of its own, where a person may look at it.
+    pub(crate) fn keep_in(self, directory: &Path) -> io::Result<()> {
+        for name in FOLDERS {
+            fs::rename(self.folder().join(name), directory.join(name))?;
+        }
+        fs::remove_dir(self.folder())
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join(self.number.to_string())
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(MODE).create(folder)
+}
+
+/// Whether a folder is as it was made: a folder, empty, its owner's alone.
+fn is_untouched(folder: &Path) -> bool {
+    let is_ours =
+        fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o7777 == MODE);
+    is_ours && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Removes whatever is there: a folder with all that is in it, or what was put in its place.
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_one_attempt_does_to_its_folders_no_other_sees() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("scratch");
+        let outside = place.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "").unwrap();
+        let pool = ScratchPool::default();
+        let tricks: [&dyn Fn(&Path); 6] = [
+            &|_| {},
+            &|home| fs::write(home.join(".profile"), "exit").unwrap(),
+            &|home| fs::set_permissions(home, fs::Permissions::from_mode(0o500)).unwrap(),
+            &|home| fs::remove_dir(home).unwrap(),
+            &|home| {
+                fs::remove_dir(home).unwrap();
+                symlink(&outside, home).unwrap();
+            },
+            &|home| {
+                fs::remove_dir(home).unwrap();
+                fs::write(home, "").unwrap();
+            },
+        ];
+        for trick in tricks {
+            let (first, second) = (pool.take(&root).unwrap(), pool.take(&root).unwrap());
+            assert_ne!(first.home(), second.home());
+            trick(&first.home());
+            trick(&first.temporary());
+            pool.give_back(first).unwrap();
+            pool.give_back(second).unwrap();
+            let next = pool.take(&root).unwrap();
+            assert!(is_untouched(&next.home()) && is_untouched(&next.temporary()));
+            pool.give_back(next).unwrap();
+        }
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 2, "pairs are used again");
+        assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn what_is_kept_is_not_used_again_and_leavings_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, directory) = (place.path().join("scratch"), place.path().join("attempt"));
+        fs::create_dir(&directory).unwrap();
+        let scratch = ScratchPool::default().take(&root).unwrap();
+        fs::write(scratch.home().join("note"), "left by an engine that died").unwrap();
+        let scratch = ScratchPool::default().take(&root).unwrap();
+        assert!(is_untouched(&scratch.home()));
+        fs::write(scratch.home().join("note"), "").unwrap();
+        scratch.keep_in(&directory).unwrap();
+        assert!(directory.join("home/note").exists() && directory.join("tmp").exists());
+        assert!(is_untouched(&ScratchPool::default().take(&root).unwrap().home()));
+    }
+}
