@@ -87,8 +87,8 @@ impl State {
     }
 
     /// An execution as it is shown, with what became of its files.
-    pub(crate) async fn outcome(&self, execution: &ExecutionRow) -> Result<Outcome, CommandError> {
-        let view = self.view(execution).await?;
+    pub(crate) async fn outcome(&self, execution: &ExecutionRow, workflow: &Workflow) -> Result<Outcome, CommandError> {
+        let view = self.view(execution, workflow).await?;
         let place = LocalPlace::of(execution)?;
         let application = self.application(execution, &place)?;
         let left_behind = match execution.status {
@@ -122,10 +122,9 @@ impl State {
     }
 
     /// An execution as it is shown.
-    async fn view(&self, execution: &ExecutionRow) -> Result<ExecutionView, CommandError> {
-        let workflow = self.workflow(execution).await?;
-        let rows = ExecutionRows::load(&*self.store, &*self.blobs, &workflow, &execution.id).await?;
+    async fn view(&self, execution: &ExecutionRow, workflow: &Workflow) -> Result<ExecutionView, CommandError> {
+        let rows = ExecutionRows::load(&*self.store, &*self.blobs, workflow, &execution.id).await?;
         let unknown = |id: &ExecutionId| CommandError::UnknownExecution { name: id.to_string() };
-        rows.map(|rows| ExecutionView::new(&workflow, &rows)).ok_or_else(|| unknown(&execution.id))
+        rows.map(|rows| ExecutionView::new(workflow, &rows)).ok_or_else(|| unknown(&execution.id))
     }
 }

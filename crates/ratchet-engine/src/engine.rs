@@ -224,8 +224,8 @@ impl Engine {
     /// The workflow that a run follows.
     pub async fn workflow(&self, row: &ExecutionRow) -> Result<Arc<Workflow>, EngineError> {
         let digest = &row.definition.digest;
-        if let Some(workflow) = self.workflows.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
-            return Ok(workflow.clone());
+        if let Some(workflow) = self.kept_workflow(digest) {
+            return Ok(workflow);
         }
         let unreadable = |reason: String| EngineError::Definition { execution: row.id.clone(), reason };
         let text =
@@ -233,8 +233,17 @@ impl Engine {
         let source = SourceFile { name: row.definition.origin.clone(), text };
         let compiled = compile(&source).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
         let workflow = Arc::new(compiled.workflow);
-        self.workflows.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone(), workflow.clone());
+        self.keep_workflow(digest.clone(), workflow.clone());
         Ok(workflow)
+    }
+
+    /// Keeps the workflow that the definition with this digest gave, so that it is compiled once.
+    pub fn keep_workflow(&self, digest: Digest, workflow: Arc<Workflow>) {
+        self.workflows.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, workflow);
+    }
+
+    pub(crate) fn kept_workflow(&self, digest: &Digest) -> Option<Arc<Workflow>> {
+        self.workflows.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 }
 

@@ -114,7 +114,7 @@ async fn answer(
 
 /// The step that is meant: by name, or the only one that asks.
 async fn path(state: &State, row: &ExecutionRow, name: Option<&str>) -> Result<StepPath, CommandError> {
-    let asking = report::asking(&state.outcome(row).await?.view);
+    let asking = report::asking(&state.outcome(row, &state.workflow(row).await?).await?.view);
     let name = match (name, &asking[..]) {
         (Some(name), _) => name,
         (None, [one]) => one,

@@ -19,7 +19,7 @@ mod schema;
 mod status;
 mod validate;
 
-use std::future::Future;
+use std::{future::Future, num::NonZeroUsize, thread::available_parallelism};
 
 use clap::Subcommand;
 
@@ -87,8 +87,16 @@ where
     wait_for(work())
 }
 
+/// Threads beyond one a core: while one waits for the disk or for a new process to become its program, the others go on.
+const SPARE_THREADS: usize = 1;
+
 /// Runs a command that reads or drives executions. The others start no runtime.
 fn wait_for<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + SPARE_THREADS)
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
     runtime.block_on(work)
 }

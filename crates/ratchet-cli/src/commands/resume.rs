@@ -74,7 +74,7 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>) -> Result<G
         ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => anew(from),
         ExecutionStatus::Completed if !from.is_empty() => anew(from),
         // Its process died between the end and the last file, or there was no room.
-        ExecutionStatus::Completed => match state.outcome(row).await?.application {
+        ExecutionStatus::Completed => match state.outcome(row, &state.workflow(row).await?).await?.application {
             None => Ok(Going::On),
             Some(Application::NotApplied { .. }) => {
                 Err(refused("its changes were not applied; `ratchet status` shows why".to_owned()))

@@ -30,7 +30,8 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
-    let outcome = state.outcome(&row).await?;
+    let workflow = state.workflow(&row).await?;
+    let outcome = state.outcome(&row, &workflow).await?;
     if arguments.json {
         console.json(&outcome)?;
         return Ok(ExitCode::Completed);

@@ -115,7 +115,8 @@ pub(crate) async fn start(
 ) -> Result<ExitCode, CommandError> {
     let caller = std::env::var("TRACEPARENT").ok();
     let trace = new_trace(entropy(), caller.as_deref());
-    let desk = Desk::open(common, start.workflow, &start.options, caller.map(TraceParent), shown, console)?;
+    let desk = Desk::open(common, start.workflow.clone(), &start.options, caller.map(TraceParent), shown, console)?;
+    desk.local.engine().keep_workflow(start.definition.digest.clone(), start.workflow);
     let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
     let request = StartRequest {
         execution: start.execution,
@@ -187,7 +188,7 @@ impl Desk {
         caller: Option<TraceParent>,
         shown: Shown,
         console: Console,
-    ) -> Result<Self, CommandError> {
+    ) -> Result<Arc<Self>, CommandError> {
         let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
         let stream = if shown.json { Stream::Err } else { Stream::Out };
         let progress = if shown.quiet { Progress::quiet() } else { Progress::start(&workflow, stream) };
@@ -199,36 +200,42 @@ impl Desk {
             Arc::new(ConfinedFiles::new(root, files_state.clone()))
         });
         let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files));
+        if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
+            let runner = runner.clone();
+            tokio::spawn(async move { runner.get_ready(&workspace).await });
+        }
         let local = LocalEngine::open(LocalConfig {
             state_dir: state.root().to_owned(),
             runner,
             observer: told.clone(),
             max_parallel: usize::try_from(options.max_parallel).ok().and_then(NonZeroUsize::new),
         })?;
-        Ok(Self { workflow, local, told, shown, console })
+        Ok(Arc::new(Self { workflow, local, told, shown, console }))
     }
 
     /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.
-    async fn drive(self, id: &ExecutionId, mut interrupts: Interrupts) -> Result<ExitCode, CommandError> {
+    async fn drive(self: Arc<Self>, id: &ExecutionId, mut interrupts: Interrupts) -> Result<ExitCode, CommandError> {
         let mut pressed = 0;
-        {
-            let driving = self.drive_or_watch(id);
-            tokio::pin!(driving);
-            loop {
-                tokio::select! {
-                    driven = &mut driving => {
-                        driven?;
+        // A task of its own: it is where the handlers are then, and no thread has to be woken for each event.
+        let mut driving = tokio::spawn({
+            let (desk, id) = (Arc::clone(&self), id.clone());
+            async move { desk.drive_or_watch(&id).await }
+        });
+        loop {
+            tokio::select! {
+                driven = &mut driving => {
+                    driven.map_err(|error| LocalError::Handler(error.to_string()))??;
+                    break;
+                }
+                () = interrupts.next() => {
+                    pressed += 1;
+                    if pressed > 1 && !self.local.abandon(id) {
+                        // Another process drives it, and was told to end it.
+                        driving.abort();
                         break;
                     }
-                    () = interrupts.next() => {
-                        pressed += 1;
-                        if pressed > 1 && !self.local.abandon(id) {
-                            // Another process drives it, and was told to end it.
-                            break;
-                        }
-                        if pressed == 1 {
-                            self.cancel(id).await;
-                        }
+                    if pressed == 1 {
+                        self.cancel(id).await;
                     }
                 }
             }
@@ -275,13 +282,14 @@ impl Desk {
     }
 
     /// Ends what is drawn and sums up.
-    async fn end(self, id: &ExecutionId, interrupted: bool) -> Result<ExitCode, CommandError> {
+    async fn end(&self, id: &ExecutionId, interrupted: bool) -> Result<ExitCode, CommandError> {
         self.told.progress.finish();
         self.told.spans.finish();
         let state = State::over(self.local.state().clone(), Arc::clone(self.local.store()));
         let row = state.store.execution(id).await?;
         let row = row.ok_or_else(|| CommandError::UnknownExecution { name: id.to_string() })?;
-        let outcome = state.outcome(&row).await?;
+        let workflow = self.local.engine().workflow(&row).await?;
+        let outcome = state.outcome(&row, &workflow).await?;
         self.show(&outcome)?;
         if interrupted {
             return Ok(ExitCode::Interrupted);

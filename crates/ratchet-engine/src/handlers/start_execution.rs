@@ -1,5 +1,7 @@
 //! A run is asked for.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{
     execution::ExecutionRow, history::Chain, ids::Epoch, reconcile::WAKE_SECONDS_MIN, status::ExecutionStatus,
@@ -18,11 +20,16 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace } = request;
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
     let text = SourceFile { name: definition.origin.clone(), text: source.clone() };
-    let timeout = compile(&text).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow.timeout;
+    let workflow = match engine.kept_workflow(&definition.digest) {
+        Some(workflow) => workflow,
+        None => Arc::new(compile(&text).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow),
+    };
+    let timeout = workflow.timeout;
     let blob = engine.ports.blobs.put(source.as_bytes()).await?;
     if blob.digest != definition.digest {
         return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));
     }
+    engine.keep_workflow(blob.digest, workflow);
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
     let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));

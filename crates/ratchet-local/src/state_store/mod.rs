@@ -10,6 +10,7 @@ mod error;
 mod maintenance;
 mod readers;
 mod reads;
+mod recent;
 mod row;
 mod schema;
 mod writer;
@@ -32,6 +33,7 @@ use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreE
 use connection::Patience;
 pub use maintenance::StoreSize;
 use readers::Readers;
+use recent::Recent;
 use writer::Writer;
 pub use writer::WriterCounts;
 
@@ -40,6 +42,7 @@ pub use writer::WriterCounts;
 pub struct LocalStateStore {
     path: PathBuf,
     readers: Readers,
+    recent: Recent,
     writer: Writer,
 }
 
@@ -52,7 +55,7 @@ impl LocalStateStore {
         let patience = Patience::default();
         let connection = connection::open(path, &patience)?;
         let writer = Writer::start(connection, patience, path)?;
-        Ok(Self { path: path.to_owned(), readers: Readers::new(path), writer })
+        Ok(Self { path: path.to_owned(), readers: Readers::new(path), recent: Recent::default(), writer })
     }
 
     /// Where the state is.
@@ -75,7 +78,7 @@ impl StateStore for LocalStateStore {
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        self.readers.read(|connection| reads::execution(connection, id))
+        self.readers.read(|connection| reads::execution(connection, id, &self.recent))
     }
 
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
