@@ -112,6 +112,7 @@ pub struct OutputDeclaration {
 
 /// What a template or expression reads, found when the file was checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold together")]
 pub struct Uses {
     /// Steps whose outputs or state it reads.
     pub steps: BTreeSet<StepId>,
@@ -121,6 +122,9 @@ pub struct Uses {
     pub item: bool,
     /// Whether it calls `failure()` or `always()`, so that a failure above does not block its step.
     pub handles_failure: bool,
+    /// Whether it reads what an agent wrote, or what a step made of that: a path in it must stay in the workspace. Known of the values of
+    /// scripts and of a step's input files; elsewhere every path must stay there.
+    pub tainted: bool,
 }
 
 /// Text with `{{ … }}` in it. One `{{ … }}` and nothing else keeps its type.
@@ -414,7 +418,20 @@ pub enum ScriptPart {
         expression: Expression,
         /// How it stands there.
         quoting: Quoting,
+        /// Where it is, or is a part of, the target of a redirection.
+        target: Option<Target>,
     },
+    /// The first of these literal parts whose condition holds, or none of them.
+    Choice(Vec<(Option<Expression>, String)>),
+}
+
+/// The literal text around a value that names a file. Where something else stands there too, no agent's value may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Before it.
+    pub before: String,
+    /// After it.
+    pub after: String,
 }
 
 /// How a value stands in a script.
@@ -424,6 +441,8 @@ pub enum Quoting {
     Bare,
     /// Inside the author's double quotes.
     Double,
+    /// As code: the author said so.
+    Raw,
 }
 
 /// A step that asks an agent.

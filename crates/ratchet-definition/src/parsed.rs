@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use ratchet_core::workflow::Uses;
+
 use crate::mistake::Mistake;
 
 /// The names at the top of the scope that no step may have.
@@ -36,6 +38,28 @@ pub struct Parsed<T> {
     pub references: Vec<Reference>,
     /// What its author should look at.
     pub warnings: Vec<Mistake>,
+    /// The values that must not be an agent's.
+    pub trusted: Vec<Trusted>,
+}
+
+/// A value of a command that must not be what an agent wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// Where it stands, in bytes of the text that was given.
+    pub span: Range<usize>,
+    /// What it reads.
+    pub uses: Uses,
+    /// Why.
+    pub trust: Trust,
+}
+
+/// What a value is trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is run.
+    Code,
+    /// It is a part of a path of which the rest is not known either.
+    Path,
 }
 
 /// A path that a text reads: `inputs.target_file`, `baseline.outputs.coverage_xml`, `item`.

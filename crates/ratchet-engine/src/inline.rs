@@ -115,7 +115,7 @@ impl Page<'_> {
         let content = match &text.text {
             TextSource::Inline(template) => self.evaluator.text(template).map_err(|error| failure_of(&error)),
             TextSource::File(file) => match self.evaluator.text(file) {
-                Ok(file) => self.from_file(engine, run, &file).await?,
+                Ok(file) => self.text_of_file(engine, run, &file).await?,
                 Err(error) => Err(failure_of(&error)),
             },
         };
@@ -139,7 +139,7 @@ impl Page<'_> {
     }
 
     /// The text of a file of the workspace, filled in. Which steps it reads is known only now.
-    async fn from_file(
+    async fn text_of_file(
         &self,
         engine: &Engine,
         run: &Run,

@@ -13,7 +13,7 @@ use ratchet_core::{
     status::StepStatus,
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
     transition::{Ending, SkipReason},
-    workflow::{Action, ForEach, OutputSource, Step, StepInputs},
+    workflow::{Action, ForEach, OutputSource, Step, StepInputs, Template},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, Scope},
@@ -250,6 +250,10 @@ fn order(
     for (name, template) in &step.environment {
         environment.insert(name.clone(), evaluator.text(template)?);
     }
+    if let Some((name, _)) = environment.iter().find(|(_, value)| value.contains('\0')) {
+        let message = format!("the value of the variable {name} holds a NUL byte, which no process can be given");
+        return Err(mistake("RT-0126", message, name));
+    }
     let work = match &step.action {
         Action::Shell(shell) => {
             let command = evaluator.command(shell)?;
@@ -309,7 +313,7 @@ fn inputs(step: &Step, evaluator: &Evaluator, files: &dyn FileAccess) -> Result<
     let StepInputs::Files(templates) = &step.inputs else { return Ok(Vec::new()) };
     let mut paths = Vec::new();
     for template in templates {
-        add_paths(&mut paths, evaluator.value(template)?, &template.source, files)?;
+        add_paths(&mut paths, evaluator.value(template)?, template, files)?;
     }
     Ok(paths)
 }
@@ -317,20 +321,28 @@ fn inputs(step: &Step, evaluator: &Evaluator, files: &dyn FileAccess) -> Result<
 fn add_paths(
     paths: &mut Vec<String>,
     output: Output,
-    source: &str,
+    template: &Template,
     files: &dyn FileAccess,
 ) -> Result<(), EvaluationError> {
+    let source = &template.source;
     match output {
-        Output::Json(Value::String(path)) => paths.push(path),
+        Output::Json(Value::String(path)) => {
+            let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
+            if template.uses.tainted && leaves {
+                let message = format!("an agent named the file {path}, which leaves the workspace");
+                return Err(mistake("RT-0191", message, source));
+            }
+            paths.push(path);
+        }
         Output::Json(Value::Null) => {}
         Output::Json(Value::Array(values)) => {
             for value in values {
-                add_paths(paths, Output::Json(value), source, files)?;
+                add_paths(paths, Output::Json(value), template, files)?;
             }
         }
         Output::Each(outputs) => {
             for output in outputs.into_iter().flatten() {
-                add_paths(paths, output, source, files)?;
+                add_paths(paths, output, template, files)?;
             }
         }
         Output::File(file) => {

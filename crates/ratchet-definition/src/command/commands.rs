@@ -1,14 +1,14 @@
 //! What commands do with their arguments: most take them as data, some run them.
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, variables};
 
 /// A word of a command, as far as the script tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Argument {
     /// Its text stands in the script.
     Literal(String),
-    /// A value is in it.
-    Value,
+    /// A value is in it, after this text.
+    Value(String),
     /// The shell makes it.
     Dynamic,
 }
@@ -20,6 +20,8 @@ pub(super) enum Taken {
     Data,
     /// As data, and always as one word.
     OneWord,
+    /// As one word that is put into a variable.
+    Assigned,
     /// Not at all.
     Not(Refusal),
 }
@@ -85,7 +87,26 @@ const KEYWORDS: &[&str] = &[
 
 /// Programs that run whatever they are given as a command line.
 const RUNNERS: &[&str] = &[
-    "at", "batch", "crontab", "expect", "parallel", "rsh", "screen", "script", "slogin", "ssh", "su", "tmux", "watch",
+    "at",
+    "batch",
+    "crontab",
+    "entr",
+    "expect",
+    "flock",
+    "nix-shell",
+    "parallel",
+    "powershell",
+    "pwsh",
+    "rsh",
+    "runuser",
+    "screen",
+    "script",
+    "slogin",
+    "ssh",
+    "su",
+    "tclsh",
+    "tmux",
+    "watch",
 ];
 
 const SHELLS: &[&str] = &["ash", "bash", "dash", "fish", "ksh", "mksh", "sh", "zsh"];
@@ -146,6 +167,8 @@ const LANGUAGES: &[Language] = &[
     Language { name: "bun", code: &["-e", "--eval"], options: &[], last: &[] },
     Language { name: "deno", code: &["eval"], options: &[], last: &[] },
     Language { name: "gawk", code: &["-e", "--source"], options: &["-F", "-v", "-f"], last: &[] },
+    Language { name: "elixir", code: &["-e", "--eval"], options: &["-r"], last: &[] },
+    Language { name: "julia", code: &["-e", "-E", "--eval", "--print"], options: &["-L"], last: &[] },
     Language { name: "lua", code: &["-e"], options: &["-l"], last: &[] },
     Language { name: "mawk", code: &[], options: &["-F", "-v", "-f"], last: &[] },
     Language {
@@ -159,6 +182,7 @@ const LANGUAGES: &[Language] = &[
     Language { name: "php", code: &["-r", "-B", "-R", "-E"], options: &["-d", "-c"], last: &[] },
     Language { name: "pypy", code: &["-c"], options: &["-W", "-X"], last: &["-c", "-m"] },
     Language { name: "python", code: &["-c"], options: &["-W", "-X"], last: &["-c", "-m"] },
+    Language { name: "Rscript", code: &["-e"], options: &[], last: &[] },
     Language { name: "ruby", code: &["-e", "-ne", "-pe"], options: &["-I", "-r", "-C"], last: &[] },
     Language { name: "sed", code: &["-e", "--expression", "-ne", "-ie"], options: &["-f"], last: &[] },
 ];
@@ -186,6 +210,7 @@ pub(super) fn taken(words: &[Argument]) -> Vec<Taken> {
         "printf" => all_after(words, format_end(words), &Refusal::Format),
         "set" if bare => all_after(words, position(words, "--").map(|at| at + 1), &Refusal::Builtin(name.to_owned())),
         "test" | "[" => test(words),
+        "export" | "readonly" if bare => declaration(words),
         "eval" | "trap" | "source" | "." if bare => all(&Taken::Not(Refusal::Code(name.to_owned()))),
         _ if bare && OTHER_BUILTINS.contains(&name) => all(&Taken::Not(Refusal::Builtin(name.to_owned()))),
         _ if RUNNERS.contains(&name) => all(&Taken::Not(Refusal::Code(name.to_owned()))),
@@ -225,15 +250,32 @@ fn all_after(words: &[Argument], from: Option<usize>, refusal: &Refusal) -> Vec<
 /// Where the arguments of `printf` begin: after a format that stands in the script and writes no variable.
 fn format_end(words: &[Argument]) -> Option<usize> {
     let mut at = 1;
-    if literal(words.get(at)) == Some("-v") {
-        literal(words.get(at + 1))?;
-        at += 2;
-    }
     if literal(words.get(at)) == Some("--") {
         at += 1;
     }
     let format = literal(words.get(at))?;
     (!format.starts_with('-') && !writes_variable(format)).then_some(at + 1)
+}
+
+/// `export NAME=…`: a value stands after the name, and never among the options.
+fn declaration(words: &[Argument]) -> Vec<Taken> {
+    let name = literal(words.first()).unwrap_or_default();
+    let plain = words[1..].iter().all(|word| match word {
+        Argument::Literal(text) => !text.starts_with('-') || text == "-p",
+        Argument::Value(_) => true,
+        Argument::Dynamic => false,
+    });
+    let taken = |word: &Argument| match word {
+        Argument::Value(leading) => match variables::assigned(leading) {
+            Some(variable) if plain => match variables::refused(variable) {
+                None => Taken::Assigned,
+                Some(refusal) => Taken::Not(refusal),
+            },
+            _ => Taken::Not(Refusal::Builtin(name.to_owned())),
+        },
+        _ => Taken::Not(Refusal::Builtin(name.to_owned())),
+    };
+    words.iter().map(taken).collect()
 }
 
 /// Whether a format has a conversion `%n`, with whatever stands between.
@@ -344,14 +386,18 @@ fn wrapped(wrapper: &Wrapper, words: &[Argument]) -> Vec<Taken> {
     let mut verdicts: Vec<Taken> = words.iter().map(|_| Taken::Not(refusal.clone())).collect();
     let mut at = 1;
     loop {
-        let Some(word) = literal(words.get(at)) else { return verdicts };
+        let word = match words.get(at) {
+            Some(Argument::Literal(word)) => word.as_str(),
+            Some(Argument::Value(_)) if wrapper.assignments => break,
+            _ => return verdicts,
+        };
         if word == "--" {
             at += 1;
             break;
         } else if wrapper.flags.contains(&word) {
             at += 1;
         } else if wrapper.options.contains(&word) {
-            if words.get(at + 1) == Some(&Argument::Value) {
+            if matches!(words.get(at + 1), Some(Argument::Value(_))) {
                 return verdicts;
             }
             at += 2;
@@ -362,11 +408,20 @@ fn wrapped(wrapper: &Wrapper, words: &[Argument]) -> Vec<Taken> {
             break;
         }
     }
-    while wrapper.assignments && literal(words.get(at)).is_some_and(|word| word.contains('=')) {
+    while let Some(word) = words.get(at).filter(|_| wrapper.assignments) {
+        match word {
+            Argument::Literal(word) if word.contains('=') => {}
+            Argument::Value(leading) => match variables::assigned(leading).map(variables::refused) {
+                Some(None) => verdicts[at] = Taken::OneWord,
+                Some(Some(refusal)) => verdicts[at] = Taken::Not(refusal),
+                None => break,
+            },
+            _ => break,
+        }
         at += 1;
     }
     for _ in 0..wrapper.operands {
-        if words.get(at) == Some(&Argument::Value) {
+        if matches!(words.get(at), Some(Argument::Value(_))) {
             return verdicts;
         }
         at += 1;
@@ -398,8 +453,25 @@ fn find(words: &[Argument]) -> Vec<Taken> {
     verdicts
 }
 
+/// Options by which many programs take a command line or code.
+const CODE_OPTIONS: &[&str] = &["--command", "--eval", "--exec", "--run", "--shell-command"];
+
 /// Any other program may start a shell that its arguments name (`docker run image sh -c …`): the word after such code's option is no place.
 fn nested(words: &[Argument], mut verdicts: Vec<Taken>) -> Vec<Taken> {
+    let own = literal(words.first()).unwrap_or_default().to_owned();
+    for at in 1..words.len() {
+        match &words[at] {
+            Argument::Literal(option) if CODE_OPTIONS.contains(&option.as_str()) => {
+                if let Some(verdict) = verdicts.get_mut(at + 1) {
+                    *verdict = Taken::Not(Refusal::Code(own.clone()));
+                }
+            }
+            Argument::Value(leading) if CODE_OPTIONS.iter().any(|option| leading.strip_prefix(option) == Some("=")) => {
+                verdicts[at] = Taken::Not(Refusal::Code(own.clone()));
+            }
+            _ => {}
+        }
+    }
     let mut inside: Option<&str> = None;
     for at in 1..words.len() {
         let Some(word) = literal(words.get(at)) else { continue };

@@ -9,13 +9,13 @@ use ratchet_core::workflow::Template;
 
 use super::{
     commands::is_shells_own,
-    marks::{Marked, split},
+    marks::{Cut, split},
     merged,
-    place::escaped,
+    words::escaped,
 };
 
 /// The words of a plain external command, or nothing where a shell is needed.
-pub(super) fn words(tree: &Program, marked: &Marked, options: &ParserOptions) -> Option<Vec<Template>> {
+pub(super) fn words(tree: &Program, cut: &Cut, options: &ParserOptions) -> Option<Vec<Template>> {
     let command = only_command(tree)?;
     if command.prefix.is_some() {
         return None;
@@ -30,8 +30,7 @@ pub(super) fn words(tree: &Program, marked: &Marked, options: &ParserOptions) ->
             _ => return None,
         }
     }
-    let templates: Vec<Template> =
-        words.into_iter().map(|word| template(word, marked, options)).collect::<Option<_>>()?;
+    let templates: Vec<Template> = words.into_iter().map(|word| template(word, cut, options)).collect::<Option<_>>()?;
     let first = &templates.first()?.source;
     let is_program = !first.is_empty() && !first.contains(['{', '=']) && !is_shells_own(first);
     is_program.then_some(templates)
@@ -51,7 +50,7 @@ fn only_command(tree: &Program) -> Option<&SimpleCommand> {
 }
 
 /// A word without its quotes, as a template; nothing where the shell would make something of it.
-fn template(word: &Word, marked: &Marked, options: &ParserOptions) -> Option<Template> {
+fn template(word: &Word, cut: &Cut, options: &ParserOptions) -> Option<Template> {
     let pieces = parse_word(&word.value, options).ok()?;
     let mut parts = Vec::new();
     add(&pieces, false, &mut parts)?;
@@ -64,7 +63,7 @@ fn template(word: &Word, marked: &Marked, options: &ParserOptions) -> Option<Tem
             match piece {
                 Err(text) => literal.push_str(text),
                 Ok(number) => {
-                    let expression = &marked.placeholders.get(number)?.expression;
+                    let expression = &cut.placeholders.get(number).filter(|placeholder| !placeholder.raw)?.expression;
                     push_literal(&mut source, &literal);
                     literal.clear();
                     let code = expression.code.trim();

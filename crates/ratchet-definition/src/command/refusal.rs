@@ -7,8 +7,6 @@ use crate::mistake::Mistake;
 /// A place where a value is not known to be data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Inside single quotes.
-    SingleQuotes,
     /// Inside `$'…'` or `$"…"`.
     DollarQuotes,
     /// Directly after a `$`.
@@ -21,25 +19,27 @@ pub(super) enum Refusal {
     CommandName,
     /// The command's name is not in the script.
     UnknownCommand,
-    /// In an assignment.
-    Assignment,
-    /// As the target of a redirection.
-    Redirection,
-    /// In a here-document or here-string.
-    HereDocument,
+    /// In an array, or as an element of one.
+    Array,
+    /// Into a variable that a shell or the system does more with.
+    Variable(String),
+    /// Into a variable that may calculate, because of this command.
+    Attributes(String),
+    /// As a file descriptor.
+    Descriptor,
+    /// In a path that may be a connection.
+    Connection,
+    /// In a here-document of which the delimiter is quoted.
+    QuotedHereDocument,
+    /// In a here-string.
+    HereString,
     /// In arithmetic.
     Arithmetic,
     /// Inside `${…}`.
     Parameter,
     /// Inside back quotes.
     BackQuotes,
-    /// In the list of a `for`.
-    ForList,
-    /// In a `case`.
-    Case,
-    /// Inside `[[ … ]]`.
-    ExtendedTest,
-    /// Inside `[ … ]` where it is not one operand.
+    /// In a test where it is not an operand that is text or a file.
     Test,
     /// As the format of `printf`.
     Format,
@@ -51,6 +51,8 @@ pub(super) enum Refusal {
     BeforeCommand(String),
     /// Where the parser did not see it.
     Unseen,
+    /// Where it stands in one way, and in another way for another choice or another shell.
+    Unclear,
 }
 
 impl Refusal {
@@ -69,22 +71,21 @@ impl Refusal {
             | Self::Parameter
             | Self::BackQuotes
             | Self::Test
-            | Self::Unseen => "RT-0111",
+            | Self::Descriptor
+            | Self::Connection
+            | Self::QuotedHereDocument
+            | Self::HereString
+            | Self::Unseen
+            | Self::Unclear => "RT-0111",
             Self::Format | Self::Code(_) | Self::Builtin(_) => "RT-0112",
             Self::CommandName | Self::UnknownCommand | Self::BeforeCommand(_) => "RT-0113",
-            Self::SingleQuotes | Self::DollarQuotes => "RT-0114",
-            Self::Assignment
-            | Self::Redirection
-            | Self::HereDocument
-            | Self::ForList
-            | Self::Case
-            | Self::ExtendedTest => "RT-0115",
+            Self::DollarQuotes => "RT-0114",
+            Self::Array | Self::Variable(_) | Self::Attributes(_) => "RT-0115",
         }
     }
 
     fn message(&self) -> String {
         let message = match self {
-            Self::SingleQuotes => "a value cannot stand inside single quotes",
             Self::DollarQuotes => "a value cannot stand inside `$'…'` or `$\"…\"`",
             Self::AfterDollar => "a `$` before a value would change what it is",
             Self::AfterBackslash => "a backslash before a value would change what it is",
@@ -93,18 +94,30 @@ impl Refusal {
             Self::UnknownCommand => {
                 "the command's name is not in the script, so nobody knows how it reads its arguments"
             }
-            Self::Assignment => "a value cannot stand in an assignment yet",
-            Self::Redirection => "a value cannot be the target of a redirection yet",
-            Self::HereDocument => "a value cannot stand in a here-document or here-string yet",
+            Self::Array => "a value cannot stand in an array or be put into an element of one",
+            Self::Descriptor => "a value cannot be a file descriptor",
+            Self::Connection => "bash may take this path for a connection, whatever the value is",
+            Self::QuotedHereDocument => {
+                "a value cannot stand in a here-document with a quoted delimiter: nothing in it is filled in"
+            }
+            Self::HereString => "a value cannot stand in a here-string",
             Self::Arithmetic => "a value cannot stand in arithmetic: the shell would run code in it",
             Self::Parameter => "a value cannot stand inside `${…}`: the shell would expand it",
             Self::BackQuotes => "a value cannot stand inside back quotes",
-            Self::ForList => "a value cannot stand in the list of a `for` yet",
-            Self::Case => "a value cannot stand in a `case` yet",
-            Self::ExtendedTest => "a value cannot stand inside `[[ … ]]` yet",
-            Self::Test => "inside `[ … ]` a value can only be an operand of =, !=, -n, -z or a file test",
+            Self::Test => "in a test a value can only be an operand of a comparison of text or of a file test",
             Self::Format => "a value cannot be a part of the format of `printf`, which is code",
             Self::Unseen => "it is not clear how the shell takes a value here",
+            Self::Unclear => {
+                "a value stands here in more than one way: it depends on a choice, or on which shell reads it"
+            }
+            Self::Variable(name) => {
+                return format!("a value cannot be put into `{name}`: the shell or the system does more with it");
+            }
+            Self::Attributes(name) => {
+                return format!(
+                    "a value cannot be put into a variable in a script with `{name}`, which may make a variable calculate"
+                );
+            }
             Self::Code(program) => {
                 return format!("a value cannot be code, or choose the code, that `{program}` runs");
             }
@@ -121,9 +134,6 @@ impl Refusal {
     /// What to write instead of this value, which is `{{ … }}` as its author wrote it.
     fn help(&self, value: &str) -> String {
         match self {
-            Self::SingleQuotes => format!(
-                "write \"…{value}…\", or end the quotes around it: '…'{value}'…'; for braces that are meant as text write {{{{ '…' }}}}"
-            ),
             Self::DollarQuotes => format!("write it as a word of its own, or as \"…{value}…\""),
             Self::AfterDollar => format!("write {value} without the `$`, or `\\$` for the character"),
             Self::AfterBackslash => format!("write {value} without the backslash, or `\\\\` for the character"),
@@ -132,21 +142,20 @@ impl Refusal {
                 "write the command's name in the script, and choose with `when` on two steps or with the shell's own `case`".to_owned()
             }
             Self::UnknownCommand => format!("put the value into `$1` first: a line `set -- {value}`, then \"$1\""),
-            Self::Assignment => environment("NAME", value, "use \"$NAME\""),
-            Self::Redirection => environment("FILE", value, "write > \"$FILE\""),
-            Self::HereDocument => {
-                format!("write printf '%s\\n' {value} | …, or make a file with a `template` step")
-            }
+            Self::Array => format!("put it into the positional parameters: set -- {value}, then \"$1\" or \"$@\""),
+            Self::Variable(_) => format!("use a name of your own: value={value}"),
+            Self::Attributes(_) => environment("NAME", value, "use \"$NAME\""),
+            Self::Descriptor => "write the descriptor in the script, or > before the name of a file".to_owned(),
+            Self::Connection => format!("write a path relative to the workspace: > out/{value}"),
+            Self::QuotedHereDocument => format!(
+                "write the delimiter without quotes, with a backslash before each `$`, back quote and backslash; or printf '%s\\n' {value} | …"
+            ),
+            Self::HereString => format!("write printf '%s\\n' {value} | …"),
             Self::Arithmetic => "compute it in the braces: {{ a + 1 }}".to_owned(),
             Self::Parameter => {
                 "use a filter in the braces, such as {{ … | default('x') }} or {{ … | replace('a', 'b') }}".to_owned()
             }
             Self::BackQuotes => format!("write $(command {value})"),
-            Self::ForList => format!("write set -- {value}, then for item in \"$@\"; or use `foreach`"),
-            Self::Case => environment("NAME", value, "write case \"$NAME\" in"),
-            Self::ExtendedTest => {
-                "compare in the step's `when`, or write [ … = … ] with one value an operand".to_owned()
-            }
             Self::Test => "compare numbers in the braces or in the step's `when`: {{ a > 1 }}".to_owned(),
             Self::Format => format!("write printf '%s' {value}"),
             Self::Code(program) => instead_of_code(program, value),
@@ -156,7 +165,7 @@ impl Refusal {
             Self::BeforeCommand(name) => {
                 format!("write `{name}` with options that are in the script, then the command, then {value}")
             }
-            Self::Unseen => format!("write it as an argument of a command: command {value}, or \"…{value}…\""),
+            Self::Unseen | Self::Unclear => format!("write it as an argument of a command: command {value}, or \"…{value}…\""),
         }
     }
 }

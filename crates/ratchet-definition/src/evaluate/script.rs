@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use minijinja::{Value, value::ValueKind};
-use ratchet_core::workflow::{Program, Quoting, ScriptPart, Shell, Template};
+use ratchet_core::workflow::{Expression, Program, Quoting, ScriptPart, Shell, Target, Template};
 
 use super::{CompiledTemplate, EvaluationError, Evaluator, RenderedCommand, compiled, error::Reason, value};
 use crate::functions::quoted;
@@ -29,13 +29,27 @@ pub(super) fn render(evaluator: &Evaluator, shell: &Shell) -> Result<RenderedCom
             for part in parts {
                 match part {
                     ScriptPart::Code(code) => script.add_code(code),
-                    ScriptPart::Value { expression, quoting } => {
-                        let compiled = compiled::expression(&expression.code)
+                    ScriptPart::Value { expression, quoting, target } => {
+                        let value = value_of(evaluator, expression)?;
+                        let added = match target {
+                            Some(target) => check_target(&value, target, expression.uses.tainted),
+                            None => Ok(()),
+                        };
+                        added
+                            .and_then(|()| script.add_value(&value, *quoting))
                             .map_err(|error| evaluator.error(&error, &expression.source))?;
-                        let value = evaluator.value_of(&compiled, &expression.source)?;
-                        script
-                            .add_value(&value, *quoting)
-                            .map_err(|error| evaluator.error(&error, &expression.source))?;
+                    }
+                    ScriptPart::Choice(branches) => {
+                        for (condition, code) in branches {
+                            let holds = match condition {
+                                Some(condition) => value_of(evaluator, condition)?.is_true(),
+                                None => true,
+                            };
+                            if holds {
+                                script.add_code(code);
+                                break;
+                            }
+                        }
                     }
                 }
             }
@@ -51,6 +65,33 @@ pub(super) fn render(evaluator: &Evaluator, shell: &Shell) -> Result<RenderedCom
 }
 
 const BY_FILE: &str = "write it to a file with a `template` step (or a file output) and pass the file's path";
+
+fn value_of(evaluator: &Evaluator, expression: &Expression) -> Result<Value, EvaluationError> {
+    let compiled =
+        compiled::expression(&expression.code).map_err(|error| evaluator.error(&error, &expression.source))?;
+    evaluator.value_of(&compiled, &expression.source)
+}
+
+/// Paths that bash takes for connections.
+const CONNECTIONS: [&str; 2] = ["/dev/tcp/", "/dev/udp/"];
+
+/// Refuses what would open something other than a file; of what an agent wrote, whatever leaves the workspace.
+fn check_target(value: &Value, target: &Target, tainted: bool) -> Result<(), minijinja::Error> {
+    let text = value::text_of(value)?;
+    let connects =
+        |connection: &str| !text.is_empty() && (connection.starts_with(&text) || text.starts_with(connection));
+    if target.before.is_empty() && CONNECTIONS.iter().any(|connection| connects(connection)) {
+        let message = "the target of a redirection would be a connection, or the beginning of one";
+        return Err(Reason::new("RT-0129", message).with_help("give the path of a file").into());
+    }
+    let path = format!("{}{text}{}", target.before, target.after);
+    if tainted && (path.starts_with('/') || path.split('/').any(|part| part == "..")) {
+        let message = format!("an agent named the file `{path}`, which leaves the workspace");
+        let help = "have it name files relative to the workspace's root, and check that with an `assert` step";
+        return Err(Reason::new("RT-0129", message).with_help(help).into());
+    }
+    Ok(())
+}
 
 fn words_of(
     evaluator: &Evaluator,
@@ -127,6 +168,11 @@ impl Script {
                     self.display.push_str(&quoted(&text));
                     self.carry(&number, text)?;
                 }
+            }
+            Quoting::Raw => {
+                let text = value::text_of(value)?;
+                check(&text)?;
+                self.add_code(&text);
             }
             Quoting::Double => {
                 let text = value::text_of(value)?;

@@ -31,11 +31,16 @@ fn token_end(text: &str, at: usize) -> Result<usize, usize> {
 ///
 /// Errs with what is never closed: a string literal, or the braces themselves (`None`).
 pub(crate) fn closing(text: &str, from: usize) -> Result<usize, Option<usize>> {
+    closing_with(text, from, "}}")
+}
+
+/// The same for whatever closes.
+pub(crate) fn closing_with(text: &str, from: usize, mark: &str) -> Result<usize, Option<usize>> {
     let mut at = from;
     let mut open_maps = 0_u32;
     while at < text.len() {
         match text.as_bytes()[at] {
-            b'}' if open_maps == 0 && text[at..].starts_with("}}") => return Ok(at),
+            b'}' | b'%' if open_maps == 0 && text[at..].starts_with(mark) => return Ok(at),
             b'}' => open_maps = open_maps.saturating_sub(1),
             b'{' => open_maps += 1,
             _ => {}

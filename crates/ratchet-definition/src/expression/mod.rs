@@ -60,7 +60,7 @@ pub(crate) fn finish<T>(
 ) -> Result<Parsed<T>, Vec<Mistake>> {
     if findings.mistakes.is_empty() {
         let uses = findings.uses();
-        Ok(Parsed { value: value(uses), references: findings.references, warnings: Vec::new() })
+        Ok(Parsed { value: value(uses), references: findings.references, warnings: Vec::new(), trusted: Vec::new() })
     } else {
         Err(findings.mistakes)
     }
@@ -177,7 +177,10 @@ mod tests {
                 "RT-0106 4..9 `strip`; values have no methods: use a filter, as in `value | replace('a', 'b')`",
             ),
             ("a.b.upper()", "RT-0106 4..9 `upper`; write `… | upper`"),
-            ("inputs.a | raw", "RT-0108 11..14 `raw`; remove `| raw`; the value arrives as data, whatever it holds"),
+            (
+                "inputs.a | raw",
+                "RT-0108 11..14 `raw`; remove `| raw`: here a value is never taken for anything but text",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(show(text), expected, "{text}");

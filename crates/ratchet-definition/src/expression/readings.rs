@@ -70,6 +70,7 @@ impl Findings {
             files: self.files,
             item: roots.contains("item") || roots.contains("index"),
             handles_failure: self.handles_failure,
+            tainted: false,
         }
     }
 }
@@ -363,8 +364,12 @@ impl<'text> Walk<'text> {
             None => Some(format!("known: {}", known.join(", "))),
         };
         if name == "raw" {
-            mistake = Mistake::error("RT-0108", "`raw` is not supported: a value never becomes code", mistake.span)
-                .with_help("remove `| raw`; the value arrives as data, whatever it holds");
+            mistake = Mistake::error(
+                "RT-0108",
+                "`raw` means something at the end of braces in a command, and nowhere else",
+                mistake.span,
+            )
+            .with_help("remove `| raw`: here a value is never taken for anything but text");
         }
         self.found.mistakes.push(mistake);
     }

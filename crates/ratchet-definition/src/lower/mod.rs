@@ -5,16 +5,21 @@
 mod action;
 mod fields;
 mod step;
+mod taint;
 mod texts;
 mod workflow;
 
+use std::ops::Range;
+
 use ratchet_core::{
     graph::Graph,
-    workflow::{CachePolicy, Workflow},
+    ids::StepId,
+    workflow::{CachePolicy, Uses, Workflow},
 };
 
 use crate::{
     check::{reach::Reach, references::Resolver, report::Report, symbols::Symbols},
+    parsed::Trust,
     yaml::Node,
 };
 
@@ -28,7 +33,15 @@ pub(crate) fn lower<'tree>(
 ) -> Option<Workflow> {
     let reach = graph.map(Reach::of);
     let resolver = Resolver { symbols, reach: reach.as_ref(), report };
-    let mut lowering = Lowering { file, resolver, cache: CachePolicy::default(), cache_enabled: true, retry: None };
+    let mut lowering = Lowering {
+        file,
+        resolver,
+        cache: CachePolicy::default(),
+        cache_enabled: true,
+        retry: None,
+        trusted: Vec::new(),
+        variants: 0,
+    };
     lowering.workflow(root, graph)
 }
 
@@ -41,6 +54,20 @@ struct Lowering<'check, 'tree> {
     cache_enabled: bool,
     /// What the workflow says of retries for every step.
     retry: Option<ratchet_core::retry::RetryPolicy>,
+    /// Values that must not be an agent's. Which values are is known when all steps are.
+    trusted: Vec<PendingTrust>,
+    /// In how many ways the choices of the file's commands fall out.
+    variants: usize,
+}
+
+/// A value that must not be an agent's.
+struct PendingTrust {
+    /// Where it stands in the file.
+    span: Range<usize>,
+    /// The step that it is in.
+    step: StepId,
+    uses: Uses,
+    trust: Trust,
 }
 
 impl Lowering<'_, '_> {

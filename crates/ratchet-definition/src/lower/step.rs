@@ -14,6 +14,7 @@ use ratchet_core::{
 use super::{Lowering, fields};
 use crate::{
     check::{references::Context, symbols::DeclaredOutputs, values::value_type},
+    template::variables,
     yaml::{Content, Entry, Kind, Node},
 };
 
@@ -188,7 +189,7 @@ impl<'tree> Lowering<'_, 'tree> {
 
     /// A path of the workspace. A template is looked at when it has its value.
     pub(super) fn path(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
-        let text = node.text()?;
+        let text = literally(node.text()?);
         let leaves = text.starts_with('/') || text.starts_with('~') || text.split('/').any(|part| part == "..");
         if leaves || text.trim().is_empty() {
             let message = if leaves { "this path leaves the workspace" } else { "this path is empty" };
@@ -260,6 +261,15 @@ impl<'tree> Lowering<'_, 'tree> {
             .unwrap_or_else(|| node.get("type").and_then(Node::text) == Some("artifact"));
         Some(StepOutput { name, source, description: fields::text(node, "description"), artifact })
     }
+}
+
+/// The text of a template with a letter in place of each value.
+fn literally(text: &str) -> String {
+    let mut literal = text.to_owned();
+    for (_, braces) in variables(text).into_iter().rev() {
+        literal.replace_range(braces, "x");
+    }
+    literal
 }
 
 /// Where a text with a template in it stands within a list or map.

@@ -7,20 +7,23 @@ use ratchet_core::{
     workflow::{Expression, Program, ScriptPart, Template, Uses},
 };
 
-use super::Lowering;
+use super::{Lowering, PendingTrust};
 use crate::{
     check::references::{Context, Meaning},
     mistake::Mistake,
     parse,
-    parsed::{Interpreter, Parsed, Reference},
+    parsed::{Interpreter, Parsed, Reference, Trusted},
     yaml::{Kind, Node, Positions},
 };
+
+/// The most ways in which the choices of all commands of a file may fall out: each is parsed.
+const VARIANTS_MAX: usize = 5_000;
 
 impl<'tree> Lowering<'_, 'tree> {
     /// A template.
     pub(super) fn template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
         let text = &node.scalar()?.text;
-        let Parsed { mut value, references, warnings } = self.parsed(node, parse::template(text))?;
+        let Parsed { mut value, references, warnings, .. } = self.parsed(node, parse::template(text))?;
         self.settle(node, &references, warnings, context, &mut value.uses);
         Some(value)
     }
@@ -40,7 +43,7 @@ impl<'tree> Lowering<'_, 'tree> {
         text: &str,
         context: Context<'tree>,
     ) -> Option<Expression> {
-        let Parsed { mut value, references, warnings } = self.parsed(node, parse::expression(text))?;
+        let Parsed { mut value, references, warnings, .. } = self.parsed(node, parse::expression(text))?;
         self.settle(node, &references, warnings, context, &mut value.uses);
         Some(value)
     }
@@ -52,14 +55,26 @@ impl<'tree> Lowering<'_, 'tree> {
         interpreter: Interpreter,
         context: Context<'tree>,
     ) -> Option<Program> {
-        let parsed = parse::command(&node.scalar()?.text, &interpreter);
-        let Parsed { mut value, references, warnings } = self.parsed(node, parsed)?;
+        let text = &node.scalar()?.text;
+        if self.variants > VARIANTS_MAX && text.contains("{%") {
+            let message = format!("the choices of the file's commands fall out in more than {VARIANTS_MAX} ways");
+            self.report().error("RT-0102", node.head(), message, "choose with `when` on two steps".to_owned());
+            return None;
+        }
+        let parsed = parse::command(text, &interpreter);
+        let Parsed { mut value, references, warnings, trusted } = self.parsed(node, parsed)?;
         match &mut value {
             Program::Script { parts, uses, .. } => {
+                self.variants += variants(parts);
                 self.settle(node, &references, warnings, context, uses);
                 for part in parts {
-                    if let ScriptPart::Value { expression, .. } = part {
-                        restrict(&mut expression.uses, uses);
+                    match part {
+                        ScriptPart::Value { expression, .. } => restrict(&mut expression.uses, uses),
+                        ScriptPart::Choice(branches) => branches
+                            .iter_mut()
+                            .filter_map(|(condition, _)| condition.as_mut())
+                            .for_each(|condition| restrict(&mut condition.uses, uses)),
+                        ScriptPart::Code(_) => {}
                     }
                 }
             }
@@ -71,7 +86,22 @@ impl<'tree> Lowering<'_, 'tree> {
                 }
             }
         }
+        self.trust(node, &value, trusted, context);
         Some(value)
+    }
+
+    /// Keeps the values that must not be an agent's for when it is known which values are.
+    fn trust(&mut self, node: &Node, program: &Program, trusted: Vec<Trusted>, context: Context<'tree>) {
+        let (Some(step), Program::Script { uses: whole, .. }) = (context.step, program) else { return };
+        if trusted.is_empty() {
+            return;
+        }
+        let step = StepId::new(self.resolver.symbols.steps[step].id);
+        let positions = Positions::of(node, self.file);
+        for Trusted { span, mut uses, trust } in trusted {
+            restrict(&mut uses, whole);
+            self.trusted.push(PendingTrust { span: positions.locate(&span), step: step.clone(), uses, trust });
+        }
     }
 
     /// The words of a command that is a list.
@@ -81,7 +111,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let texts: Vec<&str> = scalars.iter().map(|(_, text)| *text).collect();
         let mut words = Vec::with_capacity(texts.len());
         for ((node, _), parsed) in scalars.into_iter().zip(parse::command_words(&texts)) {
-            if let Some(Parsed { mut value, references, warnings }) = self.parsed(node, parsed) {
+            if let Some(Parsed { mut value, references, warnings, .. }) = self.parsed(node, parsed) {
                 self.settle(node, &references, warnings, context, &mut value.uses);
                 words.push(value);
             }
@@ -137,6 +167,16 @@ impl<'tree> Lowering<'_, 'tree> {
         uses.steps = steps;
         self.place(node, warnings);
     }
+}
+
+/// In how many ways the choices of a script fall out.
+fn variants(parts: &[ScriptPart]) -> usize {
+    let choices = parts.iter().filter_map(|part| match part {
+        ScriptPart::Choice(branches) => Some(branches.len()),
+        ScriptPart::Code(_) | ScriptPart::Value { .. } => None,
+    });
+    let ways: usize = choices.product();
+    ways - 1
 }
 
 /// A part of a command reads no more than what all of it reads.

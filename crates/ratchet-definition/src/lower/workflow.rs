@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use ratchet_core::{
     graph::Graph,
-    workflow::{Expression, InputDeclaration, InputValidation, OutputDeclaration, Template, ValueType, Workflow},
+    workflow::{Expression, InputDeclaration, InputValidation, OutputDeclaration, Step, Template, ValueType, Workflow},
 };
 use regex::Regex;
 
@@ -14,6 +14,7 @@ use crate::{
         references::Context,
         values::{described, is_of_type, value_type, violation},
     },
+    command::variables,
     yaml::{Entry, Node},
 };
 
@@ -33,7 +34,9 @@ impl<'tree> Lowering<'_, 'tree> {
             self.cache.version = fields::text(cache, "version");
         }
         self.retry = fields::retry(root);
-        let steps = (0..self.resolver.symbols.steps.len()).filter_map(|position| self.step(position)).collect();
+        let mut steps: Vec<Step> =
+            (0..self.resolver.symbols.steps.len()).filter_map(|position| self.step(position)).collect();
+        self.taint(&mut steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
         Some(Workflow {
             name: fields::text(root, "name")?,
@@ -52,6 +55,14 @@ impl<'tree> Lowering<'_, 'tree> {
     /// Variables of processes.
     pub(super) fn environment(&mut self, of: &'tree Node, context: Context<'tree>) -> BTreeMap<String, Template> {
         let entries = of.get("environment").map(Node::entries).unwrap_or_default();
+        for entry in entries.iter().filter(|entry| variables::is_code(&entry.key.text)) {
+            if entry.value.text().is_some_and(|text| text.contains("{{") || text.contains("{%")) {
+                let name = &entry.key.text;
+                let message = format!("a value cannot be put into `{name}`: what stands there may be run");
+                let help = "write the text itself, or use a name of your own".to_owned();
+                self.report().error("RT-0116", entry.value.head(), message, help);
+            }
+        }
         entries
             .iter()
             .filter_map(|entry| Some((entry.key.text.clone(), self.template(&entry.value, context)?)))

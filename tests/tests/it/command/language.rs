@@ -39,7 +39,7 @@ fn a_template_file_reads_what_the_step_could() {
     world.write("letters/late.md", "{{ right.status }}");
     world.write("letters/wrong.md", "a\n{{ nope() }}\n{{ x | nope }}");
     world.write("letters/unknown.md", "{{ inputs.whom }}");
-    let done = world.ratchet(&["run", ".", "--quiet"]);
+    let done = world.ratchet(["run", ".", "--quiet"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(world.read("out.md"), "Dear you,\nhello and HELLO.\n");
     insta::assert_snapshot!("template_file_render", call(&world, &["render", ".", "letter"]));
@@ -50,7 +50,53 @@ fn a_template_file_reads_what_the_step_could() {
         ("nobody", "there is no file letters/nobody.md"),
         ("../../../x", "leaves the workspace"),
     ] {
-        let done = world.ratchet(&["run", ".", "--quiet", "-i", &format!("who={who}")]);
+        let done = world.ratchet(["run", ".", "--quiet", "-i", &format!("who={who}")]);
         assert!(done.code == 1 && done.stdout.contains(reason), "{who}: {done:?}");
     }
+}
+
+const PLACES_FOR_VALUES: &str = r#"
+name: values
+version: "1"
+inputs:
+  message: { type: string, required: true }
+  list: { type: array, default: [a b, "$c"] }
+  fast: { type: boolean, default: false }
+steps:
+  - id: write
+    type: shell
+    command: |
+      text='<{{ inputs.message }}>'
+      cat > "{{ inputs.list[0] }}.txt" <<END
+      {% if inputs.fast %}fast{% else %}slow{% endif %} {{ inputs.message }}
+      $(printf '%s.' {{ inputs.list }})
+      END
+      case $text in *{{ inputs.message }}*) printf %s "$text" ;; esac
+    outputs:
+      said: { type: string, from: stdout }
+      file: "./{{ inputs.list[0] }}.txt"
+  - id: check
+    type: assert
+    conditions:
+      - write.outputs.said == '<' ~ inputs.message ~ '>'
+      - file_content(write.outputs.file) == 'slow ' ~ inputs.message ~ '\na b.$c.\n'
+  - id: leave
+    type: shell
+    needs: []
+    when: inputs.message == 'leave'
+    command: touch nothing
+    working_directory: "{{ inputs.message ~ '/../..' }}"
+"#;
+
+#[test]
+fn values_are_data_in_every_place_of_a_command() {
+    let world = World::new();
+    world.write("workflow.yaml", PLACES_FOR_VALUES);
+    for message in ["$(touch pwned)", "'\"`; touch pwned", "*", "END\ntouch pwned"] {
+        let done = world.ratchet(["run", ".", "--quiet", "-i", &format!("message={message}")]);
+        assert_eq!(done.code, 0, "{message}: {done:?}");
+        assert!(!world.work().join("pwned").exists(), "{message}");
+    }
+    let done = world.ratchet(["run", ".", "--quiet", "-i", "message=leave"]);
+    assert!(done.code == 1 && done.stdout.contains("leave"), "{done:?}");
 }
