@@ -17,6 +17,8 @@ pub enum Command {
     PassLane,
     /// Look at the step again at this time.
     WakeAt(Timestamp),
+    /// Nothing is left to do: the execution ends as a success.
+    Conclude,
     /// A person is needed: the execution pauses.
     PauseExecution,
 }

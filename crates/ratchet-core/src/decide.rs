@@ -51,10 +51,11 @@ impl StepPolicy {
         Self { retry: step.retry.clone(), on_lost: step.on_lost, on_failure: step.on_failure }
     }
 
-    /// The policy of a child of a fan-out: what its failure means is decided for all children together.
+    /// The policy of a child of a fan-out: what its failure means is decided for all children together, unless it ends the fan-out as a success.
     #[must_use]
     pub fn for_child(self) -> Self {
-        Self { on_failure: OnFailure::Fail, ..self }
+        let on_failure = if self.on_failure == OnFailure::Succeed { OnFailure::Succeed } else { OnFailure::Fail };
+        Self { on_failure, ..self }
     }
 }
 

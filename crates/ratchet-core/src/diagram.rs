@@ -197,6 +197,7 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
     vec![
         ("CancelRequested", end(Ending::Cancelled)),
         ("DeadlinePassed", end(Ending::TimedOut)),
+        ("NothingLeftToDo", end(Ending::Succeeded)),
         ("FinallyDeadlinePassed", end(Ending::FinallyTimedOut)),
         ("WorkOver", ExecutionEvent::WorkOver),
         ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None, wake_at: None }),

@@ -198,6 +198,7 @@ impl ExecutionEvent {
         match self {
             Self::EndRequested { ending: Ending::Cancelled } => "CancelRequested",
             Self::EndRequested { ending: Ending::TimedOut } => "DeadlinePassed",
+            Self::EndRequested { ending: Ending::Succeeded } => "NothingLeftToDo",
             Self::EndRequested { ending: Ending::FinallyTimedOut } => "FinallyDeadlinePassed",
             Self::WorkOver => "WorkOver",
             Self::PauseRequested { .. } => "PauseRequested",

@@ -10,6 +10,7 @@ use crate::{
     history::{Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey},
     output::Outputs,
+    reconcile::backoff,
     status::ExecutionStatus,
     step::StepFailure,
     transition::{Ending, ExecutionTransition},
@@ -197,7 +198,7 @@ impl ExecutionRow {
             ExecutionTransition::WentOn => {
                 self.status = ExecutionStatus::Running;
                 self.pause_reason = None;
-                self.wake_at = Some(record.at);
+                self.wake_at = Some(backoff(0, record.at));
             }
             ExecutionTransition::Resumed { deadline, .. } => {
                 self.epoch = self.epoch.next();

@@ -11,7 +11,6 @@ use crate::{
     ids::{StepId, StepKey, StepPath},
     join::NeedOutcome,
     resume::{children_survive, counting},
-    status::StepStatus,
     step::{StepRow, StepState, Waiting},
     transition::Ending,
     workflow::Place,
@@ -102,9 +101,8 @@ pub fn reconcile(
         .filter(|row| row.key.epoch < execution.epoch && !row.status().is_settled())
         .map(|row| row.key.clone())
         .collect();
-    let ended = |row: &&&StepRow| matches!(row.status(), StepStatus::Failed | StepStatus::Cancelled);
-    let fan_outs = newest.iter().flatten().filter(|row| row.items.is_some());
-    plan.ended_fan_outs = fan_outs.filter(ended).map(|row| row.key.clone()).collect();
+    let left_behind = newest.iter().flatten().filter(|row| row.left_children_behind());
+    plan.ended_fan_outs = left_behind.map(|row| row.key.clone()).collect();
     let counts = counting(graph, newest, resumes, execution.epoch);
     let outcomes = outcomes(graph, execution, &counts);
     for node in graph.nodes() {
@@ -117,22 +115,26 @@ pub fn reconcile(
             None => {}
         }
     }
-    plan.ending = overdue(execution, now);
+    let concludes = |row: &&StepRow| row.concludes() && row.items.is_none();
+    let concluded = !execution.in_finally && counts.iter().flatten().any(concludes);
+    plan.ending = overdue(execution, now).or(concluded.then_some(Ending::Succeeded));
     plan.wake_at = Some(next_wake(execution, &counts, now));
     plan
 }
 
-/// What each node tells those that need it, or `None` where it is not settled. A run that ends early tells it for all that it will not do.
+/// What each node tells those that need it, or `None` where it is not settled. A run that ends early tells it for all that it will not do: a failure,
+/// unless nothing of it was left to do.
 fn outcomes(graph: &Graph, execution: &ExecutionRow, counts: &[Option<&StepRow>]) -> Vec<Option<NeedOutcome>> {
     const GIVEN_UP: NeedOutcome = NeedOutcome { satisfied: false, failed_above: true, continued_above: false };
+    let gives_up_fine = execution.endings.contains(&Ending::Succeeded);
     graph
         .nodes()
         .iter()
         .zip(counts)
         .map(|(node, row)| {
             let told = row.and_then(StepRow::outcome);
-            let given_up = !may_start(execution, node);
-            told.or(given_up.then_some(GIVEN_UP))
+            let given_up = if gives_up_fine && node.place == Place::Work { NeedOutcome::FINE } else { GIVEN_UP };
+            told.or((!may_start(execution, node)).then_some(given_up))
         })
         .collect()
 }

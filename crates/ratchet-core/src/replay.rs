@@ -16,7 +16,7 @@ use crate::{
     rejection::Rejection,
     status::ExecutionStatus,
     step::{StepRow, StepState, Waiting},
-    transition::{ExecutionTransition, StepTransition},
+    transition::{Ending, ExecutionTransition, StepTransition},
 };
 
 /// Why a history cannot be what happened.
@@ -231,6 +231,7 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
 
 /// The event that made a record of an execution; `None` for its creation, which no event of a row makes.
 fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) -> Option<ExecutionEvent> {
+    let is_success = |ending: &Ending| *ending == Ending::Succeeded;
     Some(match &record.transition {
         ExecutionTransition::Created { .. } => return None,
         ExecutionTransition::EndingBegan { ending, .. } => ExecutionEvent::EndRequested { ending: ending.clone() },
@@ -243,7 +244,7 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
             ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
         }
         ExecutionTransition::Ended { status, outputs, continued, failure } => ExecutionEvent::AllSettled {
-            failed: *status == ExecutionStatus::Failed && before.endings.is_empty() && failure.is_none(),
+            failed: *status == ExecutionStatus::Failed && failure.is_none() && before.endings.iter().all(is_success),
             continued: *continued,
             outputs: failure.clone().map_or_else(|| Ok(outputs.clone()), Err),
         },

@@ -106,6 +106,9 @@ pub struct StepResult {
     /// What the step had to say although it succeeded (an assertion that only warns).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// Whether with it ends as a success, although it is not done: the run, or the fan-out whose child it is. Of a fan-out: whether it ended so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub concludes: bool,
 }
 
 /// What an attempt took.
@@ -323,6 +326,17 @@ impl StepRow {
             StepTransition::Answered { answer, .. } => Some(answer),
             _ => None,
         })
+    }
+
+    /// Whether the run, the fan-out whose child it is, or its own children end with it as a success.
+    pub fn concludes(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| result.concludes)
+    }
+
+    /// Of a step that fanned out: whether it ended before its children did, so that some may still run.
+    pub fn left_children_behind(&self) -> bool {
+        let ended_early = matches!(self.status(), StepStatus::Failed | StepStatus::Cancelled) || self.concludes();
+        self.items.is_some() && ended_early
     }
 
     /// What the step tells those that need it, once it is settled.

@@ -148,6 +148,8 @@ pub enum Ending {
     Cancelled,
     /// The run's `timeout` has passed.
     TimedOut,
+    /// An assertion says that nothing is left to do: the run ends as a success.
+    Succeeded,
     /// What stands under `finally` took longer than it may: nothing more runs.
     FinallyTimedOut,
 }

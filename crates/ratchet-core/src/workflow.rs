@@ -179,6 +179,8 @@ pub enum OnFailure {
     Continue,
     /// For an assertion: told, and no more.
     Warn,
+    /// For an assertion: what it stands in (the run, or of a child the fan-out) ends as a success.
+    Succeed,
 }
 
 /// One step.

@@ -96,6 +96,7 @@ enum Act {
     Pause {
         step: StepId,
     },
+    Conclude,
     Publish(Box<Envelope>),
     StepChanged(Box<StepRow>, Box<Record<StepTransition>>),
     ExecutionChanged(Box<ExecutionRow>, Box<Record<ExecutionTransition>>),
@@ -247,7 +248,11 @@ impl<'a> Advance<'a> {
             None => StepRow::first(key, record.clone(), needs),
         };
         let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];
-        if was_fanned_out && new.status() == StepStatus::Failed {
+        if was_fanned_out
+            && new.left_children_behind()
+            && new.status().is_settled()
+            && new.status() != StepStatus::Cancelled
+        {
             // Once that is committed no child is launched any more, so none is missed.
             acts.push(Act::Then(Task::StopChildren(new.key.clone())));
         }
@@ -264,6 +269,7 @@ impl<'a> Advance<'a> {
                 Command::TellDependents => follow.push(Task::Tell(Box::new(new.clone()))),
                 Command::PassLane => follow.push(Task::PassLane(path.clone())),
                 Command::WakeAt(due) => acts.push(Act::WakeAt { row: Box::new(new.clone()), due }),
+                Command::Conclude => acts.push(Act::Conclude),
                 Command::PauseExecution => acts.push(Act::Pause { step: path.step.clone() }),
             }
         }

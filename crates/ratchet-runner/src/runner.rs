@@ -137,6 +137,7 @@ impl Runner {
                     exit_code: done.exit_code,
                     usage,
                     warning: done.warning,
+                    concludes: false,
                 })
             }
         }

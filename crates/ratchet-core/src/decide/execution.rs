@@ -62,7 +62,7 @@ fn has_more(row: &ExecutionRow) -> bool {
 fn may_end_early(row: &ExecutionRow, ending: &Ending) -> bool {
     match ending {
         Ending::Cancelled => !row.endings.contains(&Ending::Cancelled),
-        Ending::TimedOut => !row.in_finally,
+        Ending::TimedOut | Ending::Succeeded => !row.in_finally,
         Ending::FinallyTimedOut => row.in_finally && !row.endings.contains(&Ending::FinallyTimedOut),
     }
 }
@@ -82,7 +82,7 @@ fn ended(
 ) -> ExecutionTransition {
     let status = if row.endings.contains(&Ending::Cancelled) {
         ExecutionStatus::Cancelled
-    } else if failed || outputs.is_err() || !row.endings.is_empty() {
+    } else if failed || outputs.is_err() || row.endings.iter().any(|ending| *ending != Ending::Succeeded) {
         ExecutionStatus::Failed
     } else {
         ExecutionStatus::Completed

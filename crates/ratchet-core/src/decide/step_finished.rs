@@ -8,7 +8,7 @@ use crate::{
     event::Outcome,
     ids::{StepPath, TokenHash},
     rejection::Rejection,
-    step::{StepFailure, StepResult, StepRow},
+    step::{FailureClass, StepFailure, StepResult, StepRow},
     transition::StepTransition,
     workflow::OnFailure,
 };
@@ -29,7 +29,8 @@ pub(super) fn settle_or_retry(
         return StepDecision::new(transition, [Command::WakeAt(due)]);
     }
     let transition = settled(outcome, None, successor, policy);
-    StepDecision::new(transition, after_settling(&row.key.path, successor))
+    let commands = after_settling(&row.key.path, &transition, successor);
+    StepDecision::new(transition, commands)
 }
 
 /// The change that a last attempt's outcome makes.
@@ -44,6 +45,12 @@ pub(super) fn settled(
         Outcome::Failed { failure, .. } if policy.on_failure == OnFailure::Warn => {
             StepTransition::Succeeded { result: warned(failure), predecessor, successor }
         }
+        Outcome::Failed { failure, .. }
+            if policy.on_failure == OnFailure::Succeed && failure.class == FailureClass::Assertion =>
+        {
+            let result = StepResult { concludes: true, ..warned(failure) };
+            StepTransition::Succeeded { result, predecessor, successor }
+        }
         Outcome::Failed { failure, usage } => {
             let continued = policy.on_failure == OnFailure::Continue;
             StepTransition::Failed { failure: failure.clone(), continued, usage: *usage, predecessor, successor }
@@ -52,8 +59,11 @@ pub(super) fn settled(
     }
 }
 
-/// What follows once a step is settled: those that need it are told, and a child's lane is passed on.
-pub(super) fn after_settling(path: &StepPath, successor: Option<u32>) -> Vec<Command> {
+/// What follows once a step is settled: those that need it are told, and a child's lane is passed on. After one with which the run ends nothing follows.
+pub(super) fn after_settling(path: &StepPath, transition: &StepTransition, successor: Option<u32>) -> Vec<Command> {
+    if matches!(transition, StepTransition::Succeeded { result, .. } if result.concludes) {
+        return vec![if path.child.is_some() { Command::TellDependents } else { Command::Conclude }];
+    }
     if path.child.is_some() && successor.is_some() {
         vec![Command::TellDependents, Command::PassLane]
     } else {

@@ -20,7 +20,8 @@ pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepP
         ),
         Verdict::Settle { outcome, predecessor, successor } => {
             let transition = step_finished::settled(outcome, *predecessor, *successor, policy);
-            StepDecision::new(transition, step_finished::after_settling(path, *successor))
+            let commands = step_finished::after_settling(path, &transition, *successor);
+            StepDecision::new(transition, commands)
         }
         Verdict::Wait { due, predecessor } => StepDecision::new(
             StepTransition::WaitBegan { due: *due, predecessor: *predecessor },
@@ -30,10 +31,12 @@ pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepP
             StepTransition::Asked { question: question.clone(), predecessor: *predecessor },
             question.due.map(Command::WakeAt).into_iter().collect::<Vec<_>>(),
         ),
-        Verdict::Skip { reason, predecessor, successor } => StepDecision::new(
-            StepTransition::Skipped { reason: reason.clone(), predecessor: *predecessor, successor: *successor },
-            step_finished::after_settling(path, *successor),
-        ),
+        Verdict::Skip { reason, predecessor, successor } => {
+            let (reason, predecessor) = (reason.clone(), *predecessor);
+            let transition = StepTransition::Skipped { reason, predecessor, successor: *successor };
+            let commands = step_finished::after_settling(path, &transition, *successor);
+            StepDecision::new(transition, commands)
+        }
         Verdict::Block => StepDecision::new(StepTransition::Blocked, [Command::TellDependents]),
     }
 }

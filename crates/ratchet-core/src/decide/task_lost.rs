@@ -31,8 +31,7 @@ pub(super) fn relaunch_or_pause(row: &StepRow, token_hash: &TokenHash, policy: &
 /// No further attempt is made. Who takes over the lane of a child is found when its fan-out is told.
 pub(super) fn give_up(row: &StepRow, failure: &StepFailure, policy: &StepPolicy) -> StepDecision {
     let outcome = Outcome::Failed { failure: failure.clone(), usage: Usage::default() };
-    StepDecision::new(
-        step_finished::settled(&outcome, None, None, policy),
-        step_finished::after_settling(&row.key.path, None),
-    )
+    let transition = step_finished::settled(&outcome, None, None, policy);
+    let commands = step_finished::after_settling(&row.key.path, &transition, None);
+    StepDecision::new(transition, commands)
 }

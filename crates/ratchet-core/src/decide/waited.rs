@@ -46,5 +46,6 @@ pub(super) fn answered(
 
 fn settle(path: &StepPath, outcome: &Outcome, successor: Option<u32>, policy: &StepPolicy) -> StepDecision {
     let transition = step_finished::settled(outcome, None, successor, policy);
-    StepDecision::new(transition, step_finished::after_settling(path, successor))
+    let commands = step_finished::after_settling(path, &transition, successor);
+    StepDecision::new(transition, commands)
 }

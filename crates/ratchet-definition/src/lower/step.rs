@@ -6,8 +6,8 @@ use ratchet_core::{
     ids::StepId,
     retry::RetryPolicy,
     workflow::{
-        CachePolicy, Expression, ForEach, OnFailure, OnLost, OutputSource, Step, StepInputs, StepOutput, Template,
-        Uses, ValueType,
+        CachePolicy, Expression, ForEach, OnFailure, OnLost, OutputSource, Place, Step, StepInputs, StepOutput,
+        Template, Uses, ValueType,
     },
 };
 
@@ -41,7 +41,7 @@ impl<'tree> Lowering<'_, 'tree> {
             Some("pause") => OnLost::Pause,
             _ => OnLost::Rerun,
         };
-        let on_failure = self.on_failure(node);
+        let on_failure = self.on_failure(node, place);
         let action = self.action(node, context);
         Some(Step {
             id: StepId::new(id),
@@ -101,15 +101,19 @@ impl<'tree> Lowering<'_, 'tree> {
         })
     }
 
-    fn on_failure(&mut self, node: &Node) -> OnFailure {
+    fn on_failure(&mut self, node: &Node, place: Place) -> OnFailure {
         match node.get("on_failure").map(|word| (word.text(), word)) {
             Some((Some("continue"), _)) => OnFailure::Continue,
-            Some((Some("warn"), word)) => {
+            Some((Some(text @ ("warn" | "succeed")), word)) => {
                 if node.get("type").and_then(Node::text) != Some("assert") {
-                    let message = "`warn` is for assertions: other steps fail, or the run continues";
+                    let message = format!("`{text}` is for assertions: other steps fail, or the run continues");
                     self.report().error("RT-0021", word.head(), message, "write `continue`".to_owned());
                 }
-                OnFailure::Warn
+                if text == "succeed" && place != Place::Work && node.get("foreach").is_none() {
+                    let message = "`succeed` ends the work, and this step runs after it";
+                    self.report().error("RT-0021", word.head(), message, "write `warn` or `continue`".to_owned());
+                }
+                if text == "warn" { OnFailure::Warn } else { OnFailure::Succeed }
             }
             _ => OnFailure::Fail,
         }

@@ -221,10 +221,6 @@ impl Word {
     const fn now(text: &'static str, description: &'static str) -> Self {
         Self { text, description, support: Support::Now }
     }
-
-    const fn later(text: &'static str, description: &'static str) -> Self {
-        Self { text, description, support: Support::Later }
-    }
 }
 
 #[cfg(test)]

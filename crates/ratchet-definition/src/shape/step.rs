@@ -272,7 +272,10 @@ static ON_FAILURE: Shape = Shape::Word(&[
     Word::now("fail", "What needs the step is blocked, and the run fails."),
     Word::now("continue", "What needs the step goes on, and the run completes with a failed step."),
     Word::now("warn", "For an assertion: it is said, and no more."),
-    Word::later("succeed", "For an assertion: the run ends as a success."),
+    Word::now(
+        "succeed",
+        "For an assertion: the run ends as a success, or of a child its `foreach`. `finally` still runs.",
+    ),
 ]);
 
 static SECURITY_PROFILE: Shape = Shape::Word(&[

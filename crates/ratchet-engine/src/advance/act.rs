@@ -8,6 +8,7 @@ use ratchet_core::{
     history::Actor,
     ids::{StepId, StepKey, StepPath},
     step::{FailureClass, StepFailure, StepRow, StepState, Usage, Waiting},
+    transition::Ending,
 };
 
 use super::{Act, Advance, Task};
@@ -60,6 +61,7 @@ impl Advance<'_> {
                 Act::Then(task) => self.push(task),
                 Act::WakeAt { row, due } => self.wake_at(&row, due).await?,
                 Act::Pause { step } => self.pause(step).await?,
+                Act::Conclude => self.conclude().await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
                 Act::ExecutionChanged(row, record) => self.engine.ports.observer.execution_changed(&row, &record),
@@ -112,6 +114,22 @@ impl Advance<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    async fn conclude(&mut self) -> Result<(), EngineError> {
+        let event = ExecutionEvent::EndRequested { ending: Ending::Succeeded };
+        let cause = event.name().to_owned();
+        match execution_row::update(self.engine, &self.run, &event, Actor::Engine, cause).await {
+            Ok(row) => {
+                self.run.row = row;
+                self.publish(Event::ExecutionChanged).await
+            }
+            Err(EngineError::Rejected(rejection)) => {
+                tracing::debug!(%rejection, "rejected");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn publish(&self, event: Event) -> Result<(), EngineError> {

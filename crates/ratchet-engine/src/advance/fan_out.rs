@@ -44,6 +44,8 @@ pub(crate) struct Children {
 struct Gathered {
     outputs: BTreeMap<String, Vec<Option<Output>>>,
     failures: u32,
+    /// Whether one ended them all as a success.
+    concluded: bool,
     /// Of the lowest child that failed.
     first_failure: Option<(StepPath, StepFailure)>,
 }
@@ -56,6 +58,7 @@ impl Gathered {
                 self.first_failure = Some((row.key.path.clone(), failure.clone()));
             }
         }
+        self.concluded |= row.concludes();
         for (name, output) in row.result.iter().flat_map(|result| &result.outputs) {
             let list = self.outputs.entry(name.clone()).or_insert_with(|| vec![None; count as usize]);
             if let Some(place) = list.get_mut(child as usize) {
@@ -145,6 +148,10 @@ impl Advance<'_> {
             return Ok(());
         };
         let failed = row.status() == StepStatus::Failed;
+        if row.concludes() {
+            self.queue_after(Task::ChildrenDone(step), after);
+            return Ok(());
+        }
         if failed && self.fails_for_all(&step, count, child).await? {
             self.queue_after(Task::ChildrenDone(step), after);
             return Ok(());
@@ -195,7 +202,7 @@ impl Advance<'_> {
             .and_then(|step| step.foreach.as_ref())
             .map_or(0, |foreach| foreach.tolerated_failures);
         let outcome = match gathered.first_failure {
-            Some((first, failure)) if gathered.failures > tolerated => {
+            Some((first, failure)) if gathered.failures > tolerated && !gathered.concluded => {
                 let message = format!("{} of {count} children failed, the first {first}: {failure}", gathered.failures);
                 Outcome::Failed { failure: StepFailure { message, ..failure }, usage: Usage::default() }
             }
@@ -203,7 +210,7 @@ impl Advance<'_> {
                 let outputs: Outputs =
                     gathered.outputs.into_iter().map(|(name, list)| (name, Output::Each(list))).collect();
                 let outputs = store_large(self.engine.ports.blobs.as_ref(), outputs).await?;
-                Outcome::Succeeded(StepResult { outputs, ..StepResult::default() })
+                Outcome::Succeeded(StepResult { outputs, concludes: gathered.concluded, ..StepResult::default() })
             }
         };
         let change = Change {
@@ -258,19 +265,20 @@ impl Advance<'_> {
         Ok(())
     }
 
-    /// Stops the children of fan-outs that failed before they did. Says whether there may be any.
+    /// Stops the children of fan-outs that ended before they did. Says whether there may be any.
     pub(super) async fn stop_left_behind(&mut self) -> Result<bool, EngineError> {
         let with_children = self.run.workflow.steps.iter().filter(|step| step.foreach.is_some());
         let paths: Vec<StepPath> = with_children.map(|step| StepPath::step(step.id.clone())).collect();
         let mut found = false;
         for path in paths {
-            let failed = self.row(&path).await?.filter(|row| row.items.is_some() && row.status() == StepStatus::Failed);
-            if failed.is_some() && self.overlay.contains_key(&path) {
-                // It fails only with what is committed next, and its children are stopped then.
+            let ended = self.row(&path).await?;
+            let ended = ended.filter(|row| row.left_children_behind() && row.status() != StepStatus::Cancelled);
+            if ended.is_some() && self.overlay.contains_key(&path) {
+                // It ends only with what is committed next, and its children are stopped then.
                 found = true;
                 continue;
             }
-            if let Some(row) = failed
+            if let Some(row) = ended
                 && !self.unsettled_children(&row.key).await?.is_empty()
             {
                 self.stop_children(&row.key).await?;

@@ -95,6 +95,8 @@ impl Advance<'_> {
         let Some(row) = self.row(&key.path).await? else { return Ok(()) };
         let outcome = match report.outcome.clone() {
             AttemptOutcome::Succeeded(mut result) => {
+                // That a run ends early is said by an assertion, never by a process.
+                result.concludes = false;
                 result.outputs = store_large(self.engine.ports.blobs.as_ref(), result.outputs).await?;
                 Outcome::Succeeded(result)
             }
@@ -295,8 +297,8 @@ impl Advance<'_> {
             return self.act_after(Act::Then(Task::End(needs)), last).await;
         }
         let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
-        if needs.failed_above && outputs.is_err() {
-            // What failed is the steps' to tell: an output that cannot be evaluated is only what follows from it.
+        if (needs.failed_above || !self.run.row.endings.is_empty()) && outputs.is_err() {
+            // What failed or was left out is the steps' to tell: an output that cannot be evaluated is only what follows from it.
             outputs = Ok(Outputs::new());
         }
         let event =

@@ -6,6 +6,7 @@ use ratchet_core::{
     execution::ExecutionRow,
     history::Actor,
     ids::{ExecutionId, StepKey},
+    reconcile::backoff,
     rejection::Rejection,
     status::{ExecutionStatus, StepStatus},
     step::Answer,
@@ -81,7 +82,8 @@ async fn record(engine: &Engine, run: &Run, key: &StepKey, answer: &Answer, acto
 async fn let_go_on(engine: &Engine, id: &ExecutionId) -> Result<ExecutionRow, EngineError> {
     let run = Run::load(engine, id).await?;
     if run.row.status != ExecutionStatus::Paused {
-        execution_row::wake_by(engine, id, engine.ports.clock.now()).await?;
+        // Should nobody hear of it.
+        execution_row::wake_by(engine, id, backoff(0, engine.ports.clock.now())).await?;
         return Ok(run.row);
     }
     let event = ExecutionEvent::PauseOver;

@@ -157,6 +157,7 @@ fn succeeded(process_ms: u64) -> StepTransition {
         exit_code: Some(0),
         usage: Usage { start_ms: 100, process_ms, cost_usd: Some(0.25), ..Usage::default() },
         warning: None,
+        concludes: false,
     };
     StepTransition::Succeeded { result, predecessor: None, successor: None }
 }

@@ -163,7 +163,7 @@ impl Driver<'_> {
                     let now = self.local.state.nudged(self.id);
                     let is_told = std::mem::replace(&mut nudged, now) != now;
                     if is_told || beats.is_multiple_of(BEATS_A_LOOK) || self.is_due() {
-                        self.look().await?;
+                        self.look(is_told).await?;
                     }
                 }
             }
@@ -241,7 +241,7 @@ impl Driver<'_> {
     }
 
     /// Reads the row, and sees to what another process changed in it and to its wake-up.
-    async fn look(&mut self) -> Result<(), DriveError> {
+    async fn look(&mut self, is_told: bool) -> Result<(), DriveError> {
         let row = self.local.row(self.id).await?;
         if row.revision < self.row.revision {
             return Ok(());
@@ -251,7 +251,7 @@ impl Driver<'_> {
         if self.row.status != ExecutionStatus::Running {
             return Ok(());
         }
-        if is_changed {
+        if is_changed || is_told {
             self.local.tell(&self.row, Event::ExecutionChanged).await?;
         } else if self.is_due() && (self.handlers.is_empty() || self.told_of != self.row.wake_at) {
             self.told_of = self.row.wake_at;

@@ -72,6 +72,7 @@ struct Traits {
     retry: u32,
     pause: u32,
     carry_on: u32,
+    conclude: u32,
     reads: u32,
 }
 
@@ -85,6 +86,7 @@ impl Traits {
             retry: rate(&[0, 300, 700]),
             pause: rate(&[0, 0, 300]),
             carry_on: rate(&[0, 150]),
+            conclude: rate(&[0, 0, 500]),
             reads: rate(&[0, 400, 700]),
         }
     }
@@ -162,6 +164,9 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
         model.steps[position].each = Some(each(model, &shells, random));
     }
     let fans_out = model.steps[position].each.is_some();
+    if fans_out && matches!(model.steps[position].action, Action::Assert(_)) {
+        model.steps[position].action = Action::Assert(condition(model, &ancestors, true, 2, random));
+    }
     if random.chance(traits.reads) && !shells.is_empty() {
         for _ in 0..=random.below(3) {
             let read = *random.pick(&shells);
@@ -192,6 +197,10 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
     if random.chance(traits.carry_on) {
         let is_assertion = matches!(step.action, Action::Assert(_));
         step.on_failure = if is_assertion && random.chance(500) { OnFailure::Warn } else { OnFailure::Continue };
+    }
+    let may_conclude = step.list == List::Work || step.each.is_some();
+    if matches!(step.action, Action::Assert(_)) && may_conclude && random.chance(traits.conclude) {
+        step.on_failure = OnFailure::Succeed;
     }
 }
 

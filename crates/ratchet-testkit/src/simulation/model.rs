@@ -62,6 +62,8 @@ pub(crate) enum OnFailure {
     Fail,
     Continue,
     Warn,
+    /// Of an assertion: what it stands in ends as a success.
+    Succeed,
 }
 
 /// When a failed attempt is tried again.
@@ -285,6 +287,7 @@ impl Model {
             OnFailure::Fail => {}
             OnFailure::Continue => line("on_failure: continue".to_owned()),
             OnFailure::Warn => line("on_failure: warn".to_owned()),
+            OnFailure::Succeed => line("on_failure: succeed".to_owned()),
         }
         match &step.action {
             Action::Shell => self.write_shell(&mut line, step),

@@ -46,6 +46,8 @@ pub(crate) struct Result {
     pub(crate) status: Status,
     /// Whether it failed and the run goes on all the same.
     pub(crate) continued: bool,
+    /// Whether what it stands in ends with it as a success.
+    pub(crate) concludes: bool,
     pub(crate) v: Value,
     pub(crate) list: Value,
     pub(crate) text: Option<String>,
@@ -111,7 +113,7 @@ impl Oracle<'_> {
         };
         if result.status == Status::Failed {
             match step.on_failure {
-                OnFailure::Fail => {}
+                OnFailure::Fail | OnFailure::Succeed => {}
                 OnFailure::Continue => result.continued = true,
                 OnFailure::Warn => result.status = Status::Completed,
             }
@@ -166,7 +168,12 @@ impl Oracle<'_> {
                 let list = list(&step.id, v).into_iter().map(Value::Number).collect();
                 Result { v: Value::Number(v), list: Value::List(list), ..settled(Status::Completed) }
             }
-            Action::Assert(condition) if self.holds(condition, failed_before, None) => settled(Status::Completed),
+            Action::Assert(condition) if self.holds(condition, failed_before, number(child)) => {
+                settled(Status::Completed)
+            }
+            Action::Assert(_) if step.on_failure == OnFailure::Succeed => {
+                Result { concludes: true, ..settled(Status::Completed) }
+            }
             Action::Assert(_) => settled(Status::Failed),
             Action::Wait(_) => settled(Status::Completed),
             Action::Approval(timeout) => {
@@ -231,6 +238,9 @@ impl Oracle<'_> {
             .collect();
         let failures = children.iter().filter(|child| child.status == Status::Failed).count();
         let statuses: Vec<Status> = children.iter().map(|child| child.status).collect();
+        if children.iter().any(|child| child.concludes) {
+            return Result { children: statuses, children_vary: true, ..settled(Status::Completed) };
+        }
         if failures > each.tolerated as usize {
             return Result { children: statuses, children_vary: each.fail_fast, ..settled(Status::Failed) };
         }
@@ -247,6 +257,14 @@ impl Oracle<'_> {
     }
 }
 
+/// The item of a child, where it is a number.
+fn number(child: Option<(u32, &Value)>) -> Option<i64> {
+    match child {
+        Some((_, Value::Number(number))) => Some(*number),
+        _ => None,
+    }
+}
+
 /// Whether a failure is one that the policy asks another attempt for.
 fn is_tried_again(retry: &Retry, failing: Failing) -> bool {
     retry.on.is_empty() || retry.on.contains(&failing)
@@ -256,6 +274,7 @@ fn settled(status: Status) -> Result {
     Result {
         status,
         continued: false,
+        concludes: false,
         v: Value::Null,
         list: Value::Null,
         text: None,

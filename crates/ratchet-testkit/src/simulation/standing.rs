@@ -46,6 +46,8 @@ enum Stage {
     Broken,
     /// It has no row that counts and gets none, because the run ends early.
     GivenUp,
+    /// The same, because nothing of it is left to do.
+    NotNeeded,
 }
 
 impl Standing {
@@ -170,6 +172,9 @@ impl Known {
                 List::OnFailure | List::Finally => endings.contains(&Ending::FinallyTimedOut),
             };
             standings.push(match row {
+                None if gives_up && step.list == List::Work && endings.contains(&Ending::Succeeded) => {
+                    Standing { epoch: None, stage: Stage::NotNeeded }
+                }
                 None => Standing { epoch: None, stage: if gives_up { Stage::GivenUp } else { Stage::Open } },
                 Some(row) => Standing { epoch: Some(row.key.epoch.0), stage: stage(row) },
             });

@@ -115,6 +115,7 @@ fn execution_change(transition: &ExecutionTransition) -> &'static str {
         ExecutionTransition::Created { .. } => "created",
         ExecutionTransition::EndingBegan { ending: Ending::Cancelled, .. } => "ending: cancelled",
         ExecutionTransition::EndingBegan { ending: Ending::TimedOut, .. } => "ending: timed out",
+        ExecutionTransition::EndingBegan { ending: Ending::Succeeded, .. } => "ending: succeeded",
         ExecutionTransition::EndingBegan { ending: Ending::FinallyTimedOut, .. } => "ending: finally timed out",
         ExecutionTransition::FinallyBegan { .. } => "finally began",
         ExecutionTransition::Paused { .. } => "paused",

@@ -45,7 +45,10 @@ pub(crate) fn judge(driver: &Driver) {
 
 /// Holds the writes of runs in which nothing went wrong, and which no deadline ended, against what they need at most.
 fn few_writes(laws: &mut Laws) {
-    let went_through = |known: &Known| known.row.as_ref().is_some_and(|row| row.epoch == Epoch::FIRST);
+    // Each answer has the run planned, and two that plan at once may both have the same arrive.
+    let was_asked = |known: &Known| known.model.steps.iter().any(|step| matches!(step.action, Action::Approval(_)));
+    let went_through =
+        |known: &Known| known.row.as_ref().is_some_and(|row| row.epoch == Epoch::FIRST) && !was_asked(known);
     if !laws.runs.values().all(went_through) {
         return;
     }
@@ -102,6 +105,10 @@ fn run(driver: &Driver, known: &Known, tasks: &Tasks) -> Result<(), Breach> {
     let script = &driver.script;
     let expected = expected(known, script, &standings, epoch);
     if row.endings.is_empty() {
+        if let Some(step) = expected.steps.iter().position(|step| step.concludes) {
+            let id = &known.model.steps[step].id;
+            return breach(SAME, format!("{} should have ended as a success with {id}", row.id));
+        }
         for (position, standing) in standings.iter().enumerate() {
             let row = standing.epoch.and_then(|at| known.row_of(position, at));
             same_step(driver, known, position, row, &expected.steps[position])?;
@@ -210,6 +217,9 @@ fn same_step(
             format!("{} is {}{why}, and should be {}", name(&row.key), row.status(), expected.status.word()),
         );
     }
+    if row.items.is_none() && row.concludes() != expected.concludes {
+        return breach(SAME, format!("{}: concludes is {}", name(&row.key), row.concludes()));
+    }
     let continued = matches!(row.state, StepState::Failed { continued: true, .. });
     if continued != expected.continued {
         return breach(SAME, format!("{}: continued is {continued}", name(&row.key)));
@@ -287,8 +297,21 @@ fn same_run(driver: &Driver, known: &Known, expected: &Outcome) -> Result<(), Br
 /// A run that ended early: what it did of its work is as the oracle says, the rest is not done, and it is cancelled or failed.
 fn ended_early(driver: &Driver, known: &Known, standings: &[Standing], expected: &Outcome) -> Result<(), Breach> {
     let Some(row) = &known.row else { return Ok(()) };
-    let status =
-        if row.endings.contains(&Ending::Cancelled) { ExecutionStatus::Cancelled } else { ExecutionStatus::Failed };
+    let is_afterwards = |position: usize| known.model.steps[position].list != List::Work;
+    let broke_afterwards = (0..standings.len()).any(|step| is_afterwards(step) && standings[step].is_broken());
+    let status = if row.endings.contains(&Ending::Cancelled) {
+        ExecutionStatus::Cancelled
+    } else if row.endings == [Ending::Succeeded] && !broke_afterwards {
+        ExecutionStatus::Completed
+    } else {
+        ExecutionStatus::Failed
+    };
+    if row.endings.contains(&Ending::Succeeded) {
+        let concludes = |row: &StepRow| row.concludes() && row.items.is_none() && row.key.path.child.is_none();
+        if !known.rows.values().any(concludes) {
+            return breach(SAME, format!("{} ended as a success, and no assertion says so", row.id));
+        }
+    }
     if row.status != status {
         return breach(SAME, format!("{} is {}, and should be {status}", row.id, row.status));
     }

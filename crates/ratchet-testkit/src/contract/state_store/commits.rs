@@ -176,6 +176,7 @@ pub(super) async fn a_row_comes_back_as_it_was_written(store: Store) {
         exit_code: Some(-1),
         usage: Usage { cost_usd: Some(0.1 + 0.2), tokens: Some(1), turns: None, ..Usage::default() },
         warning: Some("careful".to_owned()),
+        concludes: true,
     };
     let claimed = step_row(step_key("run", 1, "$finally"));
     let succeeded = step_with_result(&claimed, result);

@@ -224,7 +224,7 @@ fn outcome(order: &Order, deed: Deed, serial: u64) -> AttemptOutcome {
             let mut outputs = Outputs::new();
             outputs.insert("v".to_owned(), Output::Json(json!(v)));
             outputs.insert("list".to_owned(), Output::Json(json!(list(step, v))));
-            AttemptOutcome::Succeeded(StepResult { outputs, exit_code: Some(0), usage, warning: None })
+            AttemptOutcome::Succeeded(StepResult { outputs, exit_code: Some(0), usage, ..StepResult::default() })
         }
     }
 }
