@@ -7,9 +7,10 @@
 
 mod act;
 mod fan_out;
+mod queue;
 mod settle;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use ratchet_core::{
     decide::decide_step,
@@ -31,9 +32,13 @@ use crate::{
     run::Run,
     scope::Overlay,
 };
+use queue::{Queue, Queued};
 
 /// How often writes may conflict before a handler gives up and lets its event come again.
 const CONFLICTS_MAX: u32 = 200;
+
+/// How many writes are staged before they are committed: what follows from them is found among few.
+const STAGED_MAX: usize = 32;
 
 /// Something to do for a run.
 #[derive(Debug, Clone)]
@@ -111,11 +116,6 @@ struct Staged {
     acts: Vec<Act>,
 }
 
-struct Queued {
-    task: Task,
-    after: Option<u64>,
-}
-
 /// Moves a run.
 pub(crate) struct Advance<'a> {
     engine: &'a Engine,
@@ -123,7 +123,7 @@ pub(crate) struct Advance<'a> {
     slot: Option<Slot>,
     /// Room for children that take over lanes, by the child whose lane it is: nothing else that this handler starts takes it away.
     lane_slots: HashMap<StepPath, Slot>,
-    queue: VecDeque<Queued>,
+    queue: Queue,
     staged: Vec<Staged>,
     overlay: Overlay,
     next_id: u64,
@@ -156,7 +156,7 @@ impl<'a> Advance<'a> {
             run,
             slot: None,
             lane_slots: HashMap::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             staged: Vec::new(),
             overlay: Overlay::new(),
             next_id: 0,
@@ -175,7 +175,7 @@ impl<'a> Advance<'a> {
 
     /// Adds a task that rests on no staged write.
     pub(crate) fn push(&mut self, task: Task) {
-        self.queue.push_back(Queued { task, after: None });
+        self.queue.push(task, None);
     }
 
     /// Whether nothing is left to do.
@@ -186,13 +186,14 @@ impl<'a> Advance<'a> {
     /// Works until nothing is left to do at once.
     pub(crate) async fn work(&mut self) -> Result<(), EngineError> {
         loop {
-            while let Some(Queued { task, after }) = self.queue.pop_front() {
+            while let Some(Queued { task, after }) = self.queue.next(self.staged.len() >= STAGED_MAX) {
                 self.perform(task, after).await?;
             }
-            if self.staged.is_empty() {
+            if !self.staged.is_empty() {
+                self.commit().await?;
+            } else if self.queue.is_empty() {
                 return Ok(());
             }
-            self.commit().await?;
         }
     }
 
@@ -277,7 +278,7 @@ impl<'a> Advance<'a> {
             self.overlay.insert(path, new.clone());
         }
         let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
-        self.queue.extend(follow.into_iter().map(|task| Queued { task, after: Some(id) }));
+        follow.into_iter().for_each(|task| self.queue.push(task, Some(id)));
         Ok(())
     }
 
@@ -330,6 +331,7 @@ impl<'a> Advance<'a> {
         let Committed { applied, conflict } = self.engine.ports.store.commit(writes).await?;
         let mut dropped = HashSet::new();
         let mut acts = Vec::new();
+        let mut again = Vec::new();
         let mut outcomes = applied.into_iter();
         for (position, entry) in staged.into_iter().enumerate() {
             match (outcomes.next(), &conflict) {
@@ -350,10 +352,12 @@ impl<'a> Advance<'a> {
                 (None, _) => {
                     // It is staged again with all that rests on it: none of that may come without it.
                     dropped.extend(entry.origin.is_some().then_some(entry.id));
-                    self.queue.extend(entry.origin.map(|task| Queued { task, after: None }));
+                    again.extend(entry.origin);
                 }
             }
         }
+        self.queue.committed(&dropped);
+        again.into_iter().for_each(|task| self.queue.push(task, None));
         if conflict.is_some()
             && let Some(row) = self.engine.ports.store.execution(&self.run.row.id).await?
         {
@@ -385,7 +389,7 @@ impl<'a> Advance<'a> {
             }
             // Another handler was first: what follows is its business, and the wake-up's where it died.
             (_, Write::Step { .. }, Some(Task::Dispatch(_))) => {}
-            (_, _, origin) => self.queue.extend(origin.map(|task| Queued { task, after: None })),
+            (_, _, origin) => origin.into_iter().for_each(|task| self.queue.push(task, None)),
         }
         Ok(())
     }

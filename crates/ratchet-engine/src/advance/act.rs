@@ -21,7 +21,7 @@ use crate::{
 
 impl Advance<'_> {
     pub(super) fn queue_after(&mut self, task: Task, after: Option<u64>) {
-        self.queue.push_back(super::Queued { task, after });
+        self.queue.push(task, after);
     }
 
     /// Acts once a staged write is committed; at once where it rests on none.
