@@ -9,7 +9,7 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     EngineError,
-    ports::{BlobError, StoreError},
+    ports::{BlobError, SecretError, StoreError},
     view::RowsError,
 };
 use ratchet_local::{engine::DriveError, error::LocalError};
@@ -57,6 +57,9 @@ pub(crate) enum CommandError {
     /// The execution stands where the call does not apply.
     #[error("{execution} is {status}, so it cannot be {action}")]
     NotApplicable { execution: ExecutionId, status: String, action: &'static str, hint: String },
+    /// The secrets cannot be read.
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     /// The step asks others.
     #[error("{by} may not answer {step}: it asks {}", approvers.join(", "))]
     NotAnApprover { by: String, step: StepPath, approvers: Vec<String> },
@@ -167,6 +170,7 @@ impl CommandError {
             Self::UnknownStep { .. } => "RT-0405",
             Self::NoStateDirectory | Self::StateDirectory { .. } => "RT-0406",
             Self::NotApplicable { .. } => "RT-0407",
+            Self::Secrets(error) => error.code(),
             Self::NotAnApprover { .. } => "RT-0419",
             Self::NotAsking(_) => "RT-0420",
             Self::NoLog { .. } => "RT-0408",
@@ -203,6 +207,7 @@ impl CommandError {
                 "name a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
             }
             Self::NotApplicable { hint, .. } => hint.clone(),
+            Self::Secrets(_) => "each line of the file that `RATCHET_SECRETS_FILE` names is NAME=value".to_owned(),
             Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
             Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),
             Self::NoLog { .. } => {
@@ -245,6 +250,7 @@ impl CommandError {
             | Self::NoStateDirectory
             | Self::StateDirectory { .. }
             | Self::NotApplicable { .. }
+            | Self::Secrets(_)
             | Self::NotAnApprover { .. }
             | Self::NotAsking(_)
             | Self::NoLog { .. }

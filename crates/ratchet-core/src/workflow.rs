@@ -200,6 +200,8 @@ pub struct Step {
     pub foreach: Option<ForEach>,
     /// Variables of its process.
     pub environment: BTreeMap<String, Template>,
+    /// Variables of its process that hold secrets. Their values never come to the engine: who runs the process puts them in.
+    pub secrets: BTreeMap<String, Vec<SecretPart>>,
     /// Where its process starts, relative to the workspace.
     pub working_directory: Option<Template>,
     /// How long one attempt may take.
@@ -218,6 +220,15 @@ pub struct Step {
     pub outputs: Vec<StepOutput>,
     /// What it does.
     pub action: Action,
+}
+
+/// A part of a variable that holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPart {
+    /// What stands beside it.
+    Text(Template),
+    /// The secret of this name.
+    Secret(String),
 }
 
 /// One child for each value of a list.
@@ -310,6 +321,10 @@ impl Step {
     fn for_each_uses(&self, visit: &mut impl FnMut(&Uses)) {
         let mut templates: Vec<&Template> = self.environment.values().collect();
         templates.extend(&self.working_directory);
+        templates.extend(self.secrets.values().flatten().filter_map(|part| match part {
+            SecretPart::Text(text) => Some(text),
+            SecretPart::Secret(_) => None,
+        }));
         templates.extend(&self.cache.key);
         let mut expressions: Vec<&Expression> = self.when.iter().collect();
         expressions.extend(self.foreach.iter().map(|foreach| &foreach.items));

@@ -50,6 +50,8 @@ pub struct Order {
     pub work: Work,
     /// Variables that the workflow and the step declare.
     pub environment: BTreeMap<String, String>,
+    /// Variables that hold secrets, which the runner puts in.
+    pub secrets: BTreeMap<String, Vec<SecretText>>,
     /// Where the process starts, relative to the workspace; empty for its root.
     pub working_directory: String,
     /// How long the attempt may take.
@@ -62,6 +64,15 @@ pub struct Order {
     pub idempotency_key: String,
     /// What the adapters of this place need to find the run's workspace.
     pub place: Value,
+}
+
+/// A part of a variable that holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretText {
+    /// What stands beside it.
+    Plain(String),
+    /// The secret of this name.
+    Secret(String),
 }
 
 /// What an attempt does.

@@ -13,7 +13,7 @@ use ratchet_core::{
     status::StepStatus,
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
     transition::{Ending, SkipReason},
-    workflow::{Action, ForEach, OutputSource, Step, StepInputs, Template},
+    workflow::{Action, ForEach, OutputSource, SecretPart, Step, StepInputs, Template},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, Scope},
@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::{
     engine::{Engine, EngineError},
     inline, items,
-    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, Token, Work},
+    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
     values::load,
@@ -254,6 +254,17 @@ fn order(
         let message = format!("the value of the variable {name} holds a NUL byte, which no process can be given");
         return Err(mistake("RT-0126", message, name));
     }
+    let mut secrets: BTreeMap<String, Vec<SecretText>> = BTreeMap::new();
+    for (name, parts) in &step.secrets {
+        let filled_in = parts.iter().map(|part| {
+            Ok(match part {
+                SecretPart::Text(text) => SecretText::Plain(evaluator.text(text)?),
+                SecretPart::Secret(name) => SecretText::Secret(name.clone()),
+            })
+        });
+        environment.remove(name);
+        secrets.insert(name.clone(), filled_in.collect::<Result<_, EvaluationError>>()?);
+    }
     let work = match &step.action {
         Action::Shell(shell) => {
             let command = evaluator.command(shell)?;
@@ -285,6 +296,7 @@ fn order(
         trace,
         work,
         environment,
+        secrets,
         working_directory: step.working_directory.as_ref().map_or(Ok(String::new()), |path| evaluator.text(path))?,
         timeout: step.timeout,
         outputs: outputs(step, evaluator)?,

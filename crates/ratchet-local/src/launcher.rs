@@ -372,6 +372,7 @@ mod tests {
                 trace: TraceParent(String::new()),
                 work: Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] },
                 environment: BTreeMap::new(),
+                secrets: BTreeMap::new(),
                 working_directory: String::new(),
                 timeout: None,
                 outputs: vec![],

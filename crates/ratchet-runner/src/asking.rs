@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     capture::{Said, Withheld},
     codes,
+    masking::Masks,
     runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     snapshot::Snapshot,
 };
@@ -56,7 +57,7 @@ impl Runner {
         let changed: Vec<String> = before.changes(&after).into_keys().collect();
         let usage = usage(&reply);
         let (always, said) = outputs(reply, changed);
-        Ok(Done { said, always, exit_code: None, usage, warning: None })
+        Ok(Done { said, always, exit_code: None, usage, warning: None, masks: Masks::default() })
     }
 
     async fn request(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> AgentRequest {

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::{
     codes,
+    masking::Masks,
     paths::{self, PathError},
 };
 
@@ -65,6 +66,13 @@ pub(crate) struct Capture<'a> {
     pub(crate) blobs: &'a dyn BlobStore,
     /// What expressions read files by.
     pub(crate) files: Arc<dyn FileAccess>,
+    /// What may not be kept.
+    pub(crate) masks: Masks,
+}
+
+fn holds_a_secret(name: &str) -> StepFailure {
+    failure(codes::OUTPUT_SECRET, format!("the output {name} holds a secret of the step, and outputs are kept"))
+        .with_hint("use the secret in the step that has it, and give only what may be seen")
 }
 
 impl Capture<'_> {
@@ -78,6 +86,9 @@ impl Capture<'_> {
                     self.from(&output.name, expression, *value_type, &said).await?
                 }
             };
+            if !self.masks.is_empty() && self.masks.are_in(&serde_json::to_vec(&value).unwrap_or_default()) {
+                return Err(holds_a_secret(&output.name));
+            }
             // What the process said keeps its names.
             said.locals.entry(output.name.clone()).or_insert_with(|| value.clone());
             outputs.insert(output.name.clone(), value);
@@ -100,6 +111,12 @@ impl Capture<'_> {
         }
         if !found.is_file() {
             return Err(no_file(format!("`{path}` is no plain file")));
+        }
+        if !self.masks.is_empty() {
+            let content = std::fs::read(&real).map_err(|error| no_file(error.to_string()))?;
+            if self.masks.are_in(&content) {
+                return Err(holds_a_secret(name));
+            }
         }
         let content = self.blobs.put_file(&real).await.map_err(|error| {
             failure(codes::OUTPUT_NOT_KEPT, format!("the file {path} of the output {name} cannot be kept: {error}"))

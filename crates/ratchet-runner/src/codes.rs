@@ -30,6 +30,10 @@ pub const OUTPUT_TYPE: &str = "RT-0313";
 pub const OUTPUT_TOO_LONG: &str = "RT-0314";
 /// A file output could not be kept.
 pub const OUTPUT_NOT_KEPT: &str = "RT-0315";
+/// An output holds a secret of its step.
+pub const OUTPUT_SECRET: &str = "RT-0317";
+/// A secret is too short to be masked.
+pub const SECRET_TOO_SHORT: &str = "RT-0318";
 /// The agent's program is missing, could not be started, or refused its arguments.
 pub const AGENT_UNAVAILABLE: &str = "RT-0330";
 /// The agent has no key, or the API refuses it.
@@ -54,7 +58,7 @@ pub const RECORDING_INVALID: &str = "RT-0340";
 pub const SESSION_MISSING: &str = "RT-0341";
 
 /// All of them.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 28] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -70,6 +74,8 @@ pub const ALL: [&str; 26] = [
     OUTPUT_TYPE,
     OUTPUT_TOO_LONG,
     OUTPUT_NOT_KEPT,
+    OUTPUT_SECRET,
+    SECRET_TOO_SHORT,
     AGENT_UNAVAILABLE,
     AGENT_UNAUTHORISED,
     AGENT_RATE_LIMITED,

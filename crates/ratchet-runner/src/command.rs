@@ -10,6 +10,10 @@ use ratchet_core::{
     output::Output,
     step::{FailureClass, StepFailure, Usage},
 };
+use ratchet_engine::{
+    order::{Order, SecretText},
+    ports::SecretError,
+};
 use serde_json::Value;
 
 use crate::{
@@ -17,6 +21,7 @@ use crate::{
     capture::{Said, Withheld},
     codes,
     family::Mark,
+    masking::{Masking, Masks},
     output_log::{Bounds, OutputLog, Stream},
     paths,
     process::{self, Ended, Limits, Listener, NotFound, Program, Reason},
@@ -38,6 +43,7 @@ impl Runner {
         let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
         let mark = Mark::of(&environment);
         environment.extend(values.clone());
+        let masks = self.add_secrets(order, &mut environment).await?;
         let directory = working_directory(attempt)?;
         let search = environment.get("PATH").map_or("", String::as_str);
         let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
@@ -55,24 +61,24 @@ impl Runner {
         let log = OutputLog::new(place.directory.join("output.log"), attempt.began, Bounds::default(), |line| {
             observer.line_written(&order.key, line);
         });
-        let mut log = Logged(log);
+        let mut log = Logged { log, stdout: Masking::new(&masks), stderr: Masking::new(&masks) };
         let limits = Limits { timeout: order.timeout, grace: self.grace };
         let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
         let ended = ended.map_err(|error| not_started(name, &error, &sizes))?;
-        let Logged(mut log) = log;
-        log.end();
+        let mut log = log.end();
         let usage = Usage {
             start_ms: milliseconds(ended.spawned.duration_since(attempt.began)),
             process_ms: milliseconds(ended.ran),
             ..Usage::default()
         };
         let judged = judge(&ended, order.timeout, argv, allow_exit_codes, &log);
-        self.put_away(scratch, judged.is_ok(), &place.directory);
+        // What a step with secrets left in its home is not kept, whatever came of it.
+        self.put_away(scratch, judged.is_ok() || !masks.is_empty(), &place.directory);
         judged
             .map_err(|failure| failure.map_or(Undone::Stopped, |failure| Undone::Failed(Box::new(failure), usage)))?;
         let warning = log.trouble().map(|error| format!("its output.log is not complete: {error}"));
         let said = if order.outputs.is_empty() { Said::default() } else { said(&mut log, ended.code()) };
-        Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning })
+        Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning, masks })
     }
 }
 
@@ -90,12 +96,79 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Puts the secrets that the step asks for into its variables. Says what may not be kept of what it prints.
+    async fn add_secrets(&self, order: &Order, environment: &mut BTreeMap<String, String>) -> Result<Masks, Undone> {
+        let mut known: BTreeMap<&str, String> = BTreeMap::new();
+        let names = order.secrets.values().flatten().filter_map(|part| match part {
+            SecretText::Secret(name) => Some(name.as_str()),
+            SecretText::Plain(_) => None,
+        });
+        for name in names {
+            let given = match &self.secrets {
+                Some(secrets) => secrets.get(name).await,
+                None => Err(SecretError::NotFound(name.to_owned())),
+            };
+            let value = given.map_err(|error| launch_failure(error.code(), error.to_string(), SECRET_HINT))?;
+            if value.trim_end().len() < SECRET_LENGTH_MIN {
+                let message = format!(
+                    "the secret {name} has fewer than {SECRET_LENGTH_MIN} characters, so that it cannot be masked"
+                );
+                return Err(launch_failure(codes::SECRET_TOO_SHORT, message, "use a longer one"));
+            }
+            known.insert(name, value);
+        }
+        for (name, parts) in &order.secrets {
+            let part = |part: &SecretText| match part {
+                SecretText::Plain(text) => text.clone(),
+                SecretText::Secret(name) => known.get(name.as_str()).cloned().unwrap_or_default(),
+            };
+            environment.insert(name.clone(), parts.iter().map(part).collect());
+        }
+        Ok(Masks::of(known.values().map(String::as_str)))
+    }
+}
+
+/// Shorter secrets stand in any text.
+const SECRET_LENGTH_MIN: usize = 6;
+const SECRET_HINT: &str = "give it to the command that drives the run: `RATCHET_SECRET_<NAME>` in its environment, or a line of the file that \
+                           `RATCHET_SECRETS_FILE` names";
+
 /// What a command prints goes to its log.
-struct Logged<'a>(OutputLog<'a>);
+struct Logged<'a> {
+    log: OutputLog<'a>,
+    stdout: Masking,
+    stderr: Masking,
+}
+
+impl<'a> Logged<'a> {
+    fn masking(&mut self, stream: Stream) -> &mut Masking {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// The log, closed.
+    fn end(mut self) -> OutputLog<'a> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let rest = self.masking(stream).end();
+            self.log.print(stream, &rest);
+        }
+        self.log.end();
+        self.log
+    }
+}
 
 impl Listener for Logged<'_> {
     fn hear(&mut self, stream: Stream, bytes: &[u8]) {
-        self.0.print(stream, bytes);
+        let masking = self.masking(stream);
+        if masking.is_idle() {
+            self.log.print(stream, bytes);
+        } else {
+            let shown = masking.take(bytes);
+            self.log.print(stream, &shown);
+        }
     }
 }
 

@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_written_is_trouble_and_not_a_failure() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("file"), "").unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
         let mut log = OutputLog::new(folder.path().join("file/log"), Instant::now(), SMALL, |_| {});
         log.print(Stdout, b"line\n");
         log.end();

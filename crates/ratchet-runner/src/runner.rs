@@ -14,7 +14,7 @@ use ratchet_core::step::{FailureClass, StepFailure, StepResult, Usage};
 use ratchet_definition::files::FileAccess;
 use ratchet_engine::{
     order::{AttemptOutcome, AttemptReport, Order, Work},
-    ports::{Agent, AttemptPlace, AttemptRunner, BlobStore, Observer, StopSignal},
+    ports::{Agent, AttemptPlace, AttemptRunner, BlobStore, Observer, Secrets, StopSignal},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     codes,
     environment::BaseEnvironment,
     family,
+    masking::Masks,
     scratch::ScratchPool,
 };
 
@@ -35,6 +36,7 @@ pub struct Runner {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) files: FilesOf,
     pub(crate) environment: BaseEnvironment,
+    pub(crate) secrets: Option<Arc<dyn Secrets>>,
     pub(crate) scratch: ScratchPool,
     pub(crate) grace: Duration,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Done {
     pub(crate) exit_code: Option<i32>,
     pub(crate) usage: Usage,
     pub(crate) warning: Option<String>,
+    /// What may not be kept.
+    pub(crate) masks: Masks,
 }
 
 /// An attempt that did not end well.
@@ -81,6 +85,7 @@ impl Runner {
             observer,
             files,
             environment,
+            secrets: None,
             scratch: ScratchPool::default(),
             grace: Duration::from_secs(2),
         }
@@ -90,6 +95,13 @@ impl Runner {
     #[must_use]
     pub fn with_environment(mut self, environment: BaseEnvironment) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// With secrets for the steps that ask for one.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -124,6 +136,7 @@ impl Runner {
             workspace: &place.workspace,
             blobs: &*self.blobs,
             files: (self.files)(&place.workspace),
+            masks: done.masks,
         };
         let outputs = capture.outputs(&order.outputs, done.said).await;
         let usage = Usage { capture_ms: milliseconds(captured.elapsed()), ..done.usage };

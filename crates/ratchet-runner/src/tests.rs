@@ -88,6 +88,7 @@ impl World {
             trace: TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
             work,
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             working_directory: String::new(),
             timeout: Some(Duration::from_secs(100)),
             outputs: Vec::new(),

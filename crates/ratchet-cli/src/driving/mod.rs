@@ -19,7 +19,7 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     ResumeRequest, StartRequest,
-    ports::{BlobStore, StateStore},
+    ports::{BlobStore, Secrets, StateStore},
     values::load_large,
     view::ExecutionRows,
 };
@@ -29,6 +29,7 @@ use ratchet_local::{
     engine::{DriveError, LocalConfig, LocalEngine},
     error::LocalError,
     lock::EngineLock,
+    secrets::LocalSecrets,
     supervise,
     workspace::{Application, ConfinedFiles},
 };
@@ -50,6 +51,9 @@ use crate::{
     summary::summary,
     telemetry::{Spans, new_trace},
 };
+
+/// The variable that names a file of secrets.
+const SECRETS_FILE: &str = "RATCHET_SECRETS_FILE";
 
 /// How often an execution that another process drives is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -199,7 +203,7 @@ impl Desk {
         let files = Arc::new(move |root: &std::path::Path| -> Arc<dyn ratchet_definition::files::FileAccess> {
             Arc::new(ConfinedFiles::new(root, files_state.clone()))
         });
-        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files));
+        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets()?));
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
             let runner = runner.clone();
             tokio::spawn(async move { runner.get_ready(&workspace).await });
@@ -344,6 +348,12 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// The secrets that the caller gave: in the environment, and in the file that a variable names.
+fn secrets() -> Result<Arc<dyn Secrets>, CommandError> {
+    let file = std::env::var_os(SECRETS_FILE).map(PathBuf::from);
+    Ok(Arc::new(LocalSecrets::read(std::env::vars_os(), file.as_deref())?))
 }
 
 /// The name of a new execution.

@@ -102,8 +102,9 @@ impl<'tree> Resolver<'_, 'tree> {
                 Meaning::Unknown
             }
             "secrets" => {
-                let message = "`secrets` is part of the language, and this version does not support it yet";
-                self.report.error("RT-0018", root_at(), message, None);
+                let message = "a secret can be read only in the `environment` of a step, as `{{ secrets.NAME }}` and nothing more";
+                let help = "give it to the process: `secrets: [NAME]` in the step, and read `$NAME` there";
+                self.report.error("RT-0039", root_at(), message, help.to_owned());
                 Meaning::Unknown
             }
             _ if PROCESS_NAMES.contains(&root) => {

@@ -19,6 +19,8 @@ pub(crate) struct Symbols<'tree> {
     by_id: HashMap<&'tree str, usize>,
     /// The positions of the steps that declare an output of a name.
     declaring: HashMap<&'tree str, Vec<usize>>,
+    /// The names of the secrets that the workflow may use.
+    pub(crate) secrets: Vec<&'tree str>,
 }
 
 /// The outputs that a step declares, in the order of the file. There may be thousands, so they are found by name without a search.
@@ -74,6 +76,7 @@ impl<'tree> Symbols<'tree> {
     pub(crate) fn of(root: &'tree Node) -> Self {
         let entries = root.get("inputs").map(Node::entries).unwrap_or_default();
         let inputs = entries.iter().map(|entry| (entry.key.text.as_str(), is_file_type(&entry.value))).collect();
+        let secrets = root.get("secrets").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
         let lists = [("steps", Place::Work), ("on_failure", Place::OnFailure), ("finally", Place::Finally)];
         let steps: Vec<StepSymbol<'tree>> = lists
             .into_iter()
@@ -90,7 +93,7 @@ impl<'tree> Symbols<'tree> {
                 declaring.entry(name).or_default().push(position);
             }
         }
-        Self { inputs, steps, by_id, declaring }
+        Self { inputs, steps, by_id, declaring, secrets }
     }
 
     /// The position of the first step of this name.

@@ -4,6 +4,7 @@
 
 mod action;
 mod fields;
+mod secrets;
 mod step;
 mod taint;
 mod texts;

@@ -33,6 +33,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let when = node.get("when").and_then(|when| self.when(when, context));
         let foreach = self.foreach(node, outside);
         let environment = self.environment(node, context);
+        let secrets = self.secrets(node, context);
         let working_directory = node.get("working_directory").and_then(|path| self.path(path, context));
         let cache = self.cache(node, context);
         let inputs = self.inputs(node, context);
@@ -51,6 +52,7 @@ impl<'tree> Lowering<'_, 'tree> {
             when,
             foreach,
             environment,
+            secrets,
             working_directory,
             timeout: fields::duration(node, "timeout"),
             retry: fields::retry(node).or_else(|| self.retry.clone()).unwrap_or(RetryPolicy::ONCE),

@@ -22,7 +22,11 @@ const VARIANTS_MAX: usize = 5_000;
 impl<'tree> Lowering<'_, 'tree> {
     /// A template.
     pub(super) fn template(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Template> {
-        let text = &node.scalar()?.text;
+        self.template_of(node, &node.scalar()?.text, context)
+    }
+
+    /// A template that stands for a node, each character of it in the place of one of the node's text.
+    pub(super) fn template_of(&mut self, node: &'tree Node, text: &str, context: Context<'tree>) -> Option<Template> {
         let Parsed { mut value, references, warnings, .. } = self.parsed(node, parse::template(text))?;
         self.settle(node, &references, warnings, context, &mut value.uses);
         Some(value)

@@ -8,7 +8,7 @@ use ratchet_core::{
 };
 use regex::Regex;
 
-use super::{Lowering, fields};
+use super::{Lowering, fields, secrets::reads_secret};
 use crate::{
     check::{
         references::Context,
@@ -63,8 +63,11 @@ impl<'tree> Lowering<'_, 'tree> {
                 self.report().error("RT-0116", entry.value.head(), message, help);
             }
         }
+        // What holds a secret of a step is filled in where its process starts.
+        let is_filled_in = |entry: &&Entry| context.before_steps || !reads_secret(entry);
         entries
             .iter()
+            .filter(is_filled_in)
             .filter_map(|entry| Some((entry.key.text.clone(), self.template(&entry.value, context)?)))
             .collect()
     }

@@ -53,7 +53,11 @@ pub static COMMON_STEP_FIELDS: &[Field] = &[
         &Shape::Template,
         "Where the step's process starts, relative to the workspace.",
     ),
-    Field::later("secrets", "Secrets that the step's process gets."),
+    Field::optional(
+        "secrets",
+        &Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
+        "Secrets that the step's process gets, each as a variable of its name.",
+    ),
     Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long one attempt may take."),
     Field::optional("retry", &Shape::Record(&RETRY), "When a failed attempt is followed by another."),
     Field::optional("on_lost", &ON_LOST, "What happens to an attempt that was lost and whose effect is unknown."),

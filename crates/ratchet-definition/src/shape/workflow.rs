@@ -29,7 +29,11 @@ pub static WORKFLOW: Record = Record {
         ),
         Field::optional("environment", &ENVIRONMENT, "Variables of the process of every step. Templates work in them.")
             .alias(&["env"]),
-        Field::later("secrets", "Names of secrets that steps may ask for."),
+        Field::optional(
+            "secrets",
+            &Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
+            "Names of secrets that steps may ask for. Their values come from where the workflow runs.",
+        ),
         Field::later("on", "What starts a run: pushes, schedules, webhooks, events."),
         Field::optional(
             "defaults",

@@ -35,6 +35,7 @@ fn step(id: &str) -> Step {
         when: None,
         foreach: None,
         environment: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         working_directory: None,
         timeout: None,
         retry: RetryPolicy::ONCE,

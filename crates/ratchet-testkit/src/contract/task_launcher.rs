@@ -143,6 +143,7 @@ impl<L: TaskLauncher> Case<L> {
             trace: trace(),
             work: Work::Command { argv: vec![word.to_owned()], values: BTreeMap::new(), allow_exit_codes: vec![] },
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             working_directory: String::new(),
             timeout: None,
             outputs: vec![],

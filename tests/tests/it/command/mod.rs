@@ -9,6 +9,7 @@ mod interrupts;
 mod language;
 mod logs;
 mod runs;
+mod secrets;
 mod sharing;
 mod terminal;
 mod traces;
