@@ -15,7 +15,7 @@ use ratchet_definition::{
     files::FileAccess,
     parse,
 };
-use ratchet_engine::view::{ExecutionRows, output_view};
+use ratchet_engine::view::{ExecutionRows, MASK, output_view};
 use ratchet_local::{directory::StateDirectory, workspace::ConfinedFiles};
 use serde_json::{Map, Value, json};
 
@@ -223,6 +223,9 @@ impl Page {
         }
         for (name, template) in workflow.environment.iter().chain(&step.environment) {
             self.text(&format!("environment.{name}"), template);
+        }
+        for name in step.secrets.keys() {
+            self.plain(&format!("environment.{name}"), json!(MASK));
         }
         match &step.inputs {
             StepInputs::Files(files) => {

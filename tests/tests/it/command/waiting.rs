@@ -198,3 +198,29 @@ fn a_wait_ends_at_once_where_its_moment_has_passed_and_says_what_is_none() {
     templated.ratchet(["run", ".", "-i", "x=soon"]).expect_code(1);
     assert_eq!(state(&templated)["steps"]["pause"]["error"]["code"], "RT-0180");
 }
+
+#[test]
+fn an_answer_comes_from_another_process_while_others_run() {
+    let world = world(
+        "\
+name: beside
+version: \"1\"
+environment: { GATE: \"{{ env.GATE }}\" }
+steps:
+  - { id: go, type: approval, needs: [], message: \"go on?\" }
+  - { id: works, type: shell, needs: [], command: \"echo works > \\\"$GATE\\\"; read -r word < \\\"$GATE\\\"; test \\\"$word\\\" = published\" }
+  - { id: publish, type: shell, needs: [go], command: \"echo published > \\\"$GATE\\\"\" }
+",
+    );
+    let gate = world.outside("gate");
+    world.must("mkfifo", &[&gate.display().to_string()]);
+    let mut run = world.program(ratchet());
+    run.args(["run", ".", "--quiet", "--max-parallel", "2", "--env", &format!("GATE={}", gate.display())]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("ratchet");
+    assert_eq!(std::fs::read_to_string(&gate).expect("the gate"), "works\n");
+    while state(&world)["steps"]["go"]["status"] != "waiting" {}
+    assert_eq!(state(&world)["status"], "running", "what runs goes on while it asks");
+    world.ratchet(["approve", "last", "--quiet"]).expect_code(0);
+    assert!(run.wait().expect("it ended").success());
+    assert_eq!(state(&world)["steps"]["publish"]["status"], "completed");
+}
