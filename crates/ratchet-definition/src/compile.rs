@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratchet_core::workflow::Workflow;
 
 use crate::{
-    check::{defaults, order, report::Report, secrets, structure, symbols::Symbols},
+    check::{defaults, ignore, order, report::Report, secrets, structure, symbols::Symbols},
     diagnostic::{Diagnostic, Diagnostics, Source},
     lower::lower,
     mistake::Severity,
@@ -39,8 +39,10 @@ pub fn compile(source: &SourceFile) -> Result<Compiled, Diagnostics> {
     let hidden = if source.text.len() <= limits.bytes { secrets::check(&source.text, &mut report) } else { Vec::new() };
     let workflow = checked(&source.text, limits, &mut report);
     let shown = Arc::new(Source::new(source.name.clone(), &source.text, &hidden));
-    let findings: Vec<Diagnostic> =
-        report.into_mistakes().into_iter().map(|mistake| Diagnostic::new(mistake, shown.clone())).collect();
+    let findings: Vec<Diagnostic> = ignore::apply(&source.text, report.into_mistakes())
+        .into_iter()
+        .map(|mistake| Diagnostic::new(mistake, shown.clone()))
+        .collect();
     match workflow {
         Some(workflow) if findings.iter().all(|finding| finding.severity() == Severity::Warning) => {
             Ok(Compiled { workflow, warnings: findings })

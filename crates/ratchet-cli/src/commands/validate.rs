@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use ratchet_definition::{compile::compile, diagnostic::Diagnostic};
+use clap::{Args, ValueEnum};
+use ratchet_definition::{compile::compile, diagnostic::Diagnostic, mistake::Severity};
 use serde_json::{Value, json};
 
 use crate::{command_error::CommandError, console::Console, definition, exit_code::ExitCode, words::counted};
@@ -10,21 +10,42 @@ use crate::{command_error::CommandError, console::Console, definition, exit_code
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every mistake is found at once and shown with its line, a code and what to write instead. Warnings do not fail the check.
+A comment `# ratchet: ignore RT-nnnn` in a warning's line, or in the one above, says that it is known.
 
 Examples:
   ratchet validate workflow.yaml
   ratchet validate workflows/*/workflow.yaml
-  ratchet validate workflow.yaml --json | jq '.[].findings'")]
+  ratchet validate workflow.yaml --deny warnings
+  ratchet validate workflow.yaml --format json | jq '.[].findings'")]
 pub(crate) struct ValidateArguments {
     /// The files, or folders with a workflow.yaml in them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Fail on warnings too
-    #[arg(long)]
-    strict: bool,
-    /// Print a JSON array, one object a file
-    #[arg(long)]
+    /// Fail on `warnings` too
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    deny: Option<Deny>,
+    /// Print `text` for people, or `json`: an array with an object a file
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+}
+
+/// What fails a check besides mistakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    /// Every warning that no comment ignores
+    Warnings,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Reports with the lines of the file
+    Text,
+    /// An array of objects
+    Json,
 }
 
 /// What was found in one file.
@@ -38,15 +59,16 @@ struct Checked {
 
 pub(super) fn run(arguments: &ValidateArguments, console: Console) -> Result<ExitCode, CommandError> {
     let checked = arguments.files.iter().map(|file| check(file)).collect::<Result<Vec<Checked>, CommandError>>()?;
-    if arguments.json {
+    let denied = |file: &Checked| arguments.deny == Some(Deny::Warnings) && !file.findings.is_empty();
+    if arguments.json || arguments.format == Format::Json {
         console.json(&checked.iter().map(as_json).collect::<Vec<Value>>())?;
     } else {
         for file in &checked {
             definition::show(&file.findings, console);
-            console.line(&verdict(file, console))?;
+            console.line(&verdict(file, denied(file), console))?;
         }
     }
-    let fine = checked.iter().all(|file| file.valid && (file.findings.is_empty() || !arguments.strict));
+    let fine = checked.iter().all(|file| file.valid && !denied(file));
     Ok(if fine { ExitCode::Completed } else { ExitCode::WrongCall })
 }
 
@@ -66,28 +88,39 @@ fn check(path: &Path) -> Result<Checked, CommandError> {
     })
 }
 
-fn verdict(file: &Checked, console: Console) -> String {
-    let errors = file
-        .findings
-        .iter()
-        .filter(|finding| finding.severity() == ratchet_definition::mistake::Severity::Error)
-        .count();
-    let warnings = file.findings.len() - errors;
+impl Checked {
+    /// How many mistakes and how many warnings there are.
+    fn counts(&self) -> (usize, usize) {
+        let errors = self.findings.iter().filter(|finding| finding.severity() == Severity::Error).count();
+        (errors, self.findings.len() - errors)
+    }
+}
+
+fn verdict(file: &Checked, denied: bool, console: Console) -> String {
+    let (errors, warnings) = file.counts();
     let warned = if warnings > 0 { format!(", {}", counted(warnings, "warning")) } else { String::new() };
     match &file.workflow {
         Some(name) => {
-            format!("{} {}: {name}, {}{warned}", console.out.good("✓"), file.name, counted(file.steps, "step"))
+            let (sign, denied) = if denied {
+                (console.out.bad("✗"), ", and warnings are denied")
+            } else {
+                (console.out.good("✓"), "")
+            };
+            format!("{sign} {}: {name}, {}{warned}{denied}", file.name, counted(file.steps, "step"))
         }
         None => format!("{} {}: {}{warned}", console.out.bad("✗"), file.name, counted(errors, "mistake")),
     }
 }
 
 fn as_json(file: &Checked) -> Value {
+    let (errors, warnings) = file.counts();
     json!({
         "file": file.name,
         "valid": file.valid,
         "workflow": file.workflow,
         "steps": file.steps,
+        "errors": errors,
+        "warnings": warnings,
         "findings": file.findings,
     })
 }

@@ -1,5 +1,7 @@
 //! What the workflow says for all steps of a type is put into the steps that do not say it themselves.
 
+use std::collections::BTreeSet;
+
 use crate::{
     check::report::Report,
     yaml::{Content, Entry, Limits, Node},
@@ -14,19 +16,31 @@ pub(crate) fn apply(root: &mut Node, limits: Limits, report: &mut Report) {
     let Some(position) = fields.iter().position(|entry| entry.key.text == "defaults") else { return };
     let defaults = fields.remove(position);
     let mut budget = Budget { values: limits.values, bytes: limits.alias_bytes };
+    let mut needed = BTreeSet::new();
     let lists = fields.iter_mut().filter(|entry| matches!(entry.key.text.as_str(), "steps" | "on_failure" | "finally"));
     for list in lists {
         let Content::List(steps) = &mut list.value.content else { continue };
         for step in steps {
-            let Some(of_type) = step.get("type").and_then(Node::text).and_then(|name| defaults.value.get(name)) else {
+            let name = step.get("type").and_then(Node::text);
+            let Some(position) =
+                name.and_then(|name| defaults.value.entries().iter().position(|entry| entry.key.text == name))
+            else {
                 continue;
             };
+            needed.insert(position);
+            let of_type = &defaults.value.entries()[position].value;
             if !add(step, of_type.entries(), &mut budget) {
                 let message = "the defaults stand for too much in the steps that get them";
                 let help = "write what is large in the steps that need it".to_owned();
                 report.error("RT-0004", defaults.key.span.clone(), message, help);
                 return;
             }
+        }
+    }
+    for (position, entry) in defaults.value.entries().iter().enumerate() {
+        if !needed.contains(&position) {
+            let message = format!("no step of type `{}` gets these defaults", entry.key.text);
+            report.warning("RT-0069", entry.key.span.clone(), message, "remove them");
         }
     }
 }

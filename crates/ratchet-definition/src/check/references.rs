@@ -1,9 +1,10 @@
 //! The names that texts read: whether they are there, and whether they have a value in time.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     check::{
+        kinds::{self, Kind},
         reach::Reach,
         report::Report,
         structure::shown,
@@ -51,6 +52,8 @@ pub(crate) struct Resolver<'check, 'tree> {
     /// `None` where the steps make no graph: then their order is not looked at.
     pub(crate) reach: Option<&'check Reach<'tree>>,
     pub(crate) report: &'check mut Report,
+    /// The inputs that something reads.
+    pub(crate) inputs_read: BTreeSet<&'tree str>,
 }
 
 impl<'tree> Resolver<'_, 'tree> {
@@ -63,6 +66,7 @@ impl<'tree> Resolver<'_, 'tree> {
     ) -> Meaning<'tree> {
         let names = &reference.names;
         let root = names[0].text.as_str();
+        self.check_members(reference, context, at);
         let root_at = || at(&names[0].span);
         let second = names.get(1);
         if let Some((outputs, above)) = context.own_outputs {
@@ -123,12 +127,39 @@ impl<'tree> Resolver<'_, 'tree> {
         }
     }
 
+    /// A name after a value that has none.
+    fn check_members(
+        &mut self,
+        reference: &Reference,
+        context: Context<'tree>,
+        at: &dyn Fn(&Range<usize>) -> Range<usize>,
+    ) {
+        let path = reference.path();
+        let length = kinds::length_of_value(self.symbols, path[0]);
+        let Some((member, value)) = reference.names.get(length).zip(path.get(..length)) else { return };
+        let Some(kind) = kinds::of_path(self.symbols, context, value).filter(|kind| !kind.has_members()) else {
+            return;
+        };
+        let message = format!("`{}` is {}, and has no `{}`", value.join("."), kind.described(), shown(&member.text));
+        let help = match kind {
+            Kind::List => format!("name one of its values first: `{}[0].{}`", value.join("."), shown(&member.text)),
+            Kind::File => {
+                "read it first, with `file_content(…)`, `json_parse(file_content(…))` or `parse_coverage(…)`".to_owned()
+            }
+            Kind::Text(_) => format!("parse it first: `json_parse({}).{}`", value.join("."), shown(&member.text)),
+            Kind::Number | Kind::Boolean | Kind::Map => "remove it".to_owned(),
+        };
+        self.report.error("RT-0044", at(&member.span), message, help);
+    }
+
     fn input(&mut self, name: Option<(&str, Range<usize>)>) -> Meaning<'tree> {
         let Some((name, at)) = name else {
-            return Meaning::Value { file: self.symbols.inputs.values().any(|file| *file) };
+            self.inputs_read.extend(self.symbols.inputs.keys());
+            return Meaning::Value { file: self.symbols.inputs.values().any(|input| input.is_file) };
         };
-        if let Some(file) = self.symbols.inputs.get(name) {
-            return Meaning::Value { file: *file };
+        if let Some((name, input)) = self.symbols.inputs.get_key_value(name) {
+            self.inputs_read.insert(name);
+            return Meaning::Value { file: input.is_file };
         }
         let help = self.report.nearest.help(name, self.symbols.inputs.keys().copied());
         let help = help.unwrap_or_else(|| "declare it under `inputs` of the workflow".to_owned());

@@ -7,13 +7,13 @@ use std::{
 
 use ratchet_core::workflow::Place;
 
-use crate::yaml::Node;
+use crate::{check::kinds::Kind, yaml::Node};
 
 /// What a file declares.
 #[derive(Debug)]
 pub(crate) struct Symbols<'tree> {
-    /// The inputs, each with whether it is a file.
-    pub(crate) inputs: BTreeMap<&'tree str, bool>,
+    /// The inputs.
+    pub(crate) inputs: BTreeMap<&'tree str, InputSymbol>,
     /// The steps in the order of the file: the work, `on_failure`, `finally`.
     pub(crate) steps: Vec<StepSymbol<'tree>>,
     by_id: HashMap<&'tree str, usize>,
@@ -23,19 +23,33 @@ pub(crate) struct Symbols<'tree> {
     pub(crate) secrets: Vec<&'tree str>,
 }
 
+/// What is known of an input.
+#[derive(Debug)]
+pub(crate) struct InputSymbol {
+    /// Whether it is a file.
+    pub(crate) is_file: bool,
+    /// What its value is.
+    pub(crate) kind: Option<Kind>,
+}
+
 /// The outputs that a step declares, in the order of the file. There may be thousands, so they are found by name without a search.
 #[derive(Debug, Default)]
 pub(crate) struct DeclaredOutputs<'tree> {
     /// Their names.
     pub(crate) names: Vec<&'tree str>,
-    /// By name: the position, and whether it is a file.
-    by_name: HashMap<&'tree str, (usize, bool)>,
+    /// By name: the position, whether it is a file, and what its value is.
+    by_name: HashMap<&'tree str, (usize, bool, Option<Kind>)>,
 }
 
 impl DeclaredOutputs<'_> {
     /// Whether this output is a file, where it is among the first `count`.
     pub(crate) fn is_file(&self, name: &str, count: usize) -> Option<bool> {
-        self.by_name.get(name).filter(|(position, _)| *position < count).map(|(_, is_file)| *is_file)
+        self.by_name.get(name).filter(|(position, ..)| *position < count).map(|(_, is_file, _)| *is_file)
+    }
+
+    /// What the value of this output is, where that is known.
+    pub(crate) fn kind(&self, name: &str) -> Option<Kind> {
+        self.by_name.get(name).and_then(|(.., kind)| kind.clone())
     }
 }
 
@@ -75,7 +89,13 @@ impl<'tree> Symbols<'tree> {
     /// Reads the names of a tree whose structure was checked.
     pub(crate) fn of(root: &'tree Node) -> Self {
         let entries = root.get("inputs").map(Node::entries).unwrap_or_default();
-        let inputs = entries.iter().map(|entry| (entry.key.text.as_str(), is_file_type(&entry.value))).collect();
+        let inputs = entries
+            .iter()
+            .map(|entry| {
+                let (is_file, kind) = (is_file_type(&entry.value), Kind::declared(&entry.value));
+                (entry.key.text.as_str(), InputSymbol { is_file, kind })
+            })
+            .collect();
         let secrets = root.get("secrets").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
         let lists = [("steps", Place::Work), ("on_failure", Place::OnFailure), ("finally", Place::Finally)];
         let steps: Vec<StepSymbol<'tree>> = lists
@@ -132,7 +152,11 @@ impl<'tree> StepSymbol<'tree> {
                 names: outputs.iter().map(|entry| entry.key.text.as_str()).collect(),
                 by_name: (0..)
                     .zip(outputs)
-                    .map(|(position, entry)| (entry.key.text.as_str(), (position, is_file_output(&entry.value))))
+                    .map(|(position, entry)| {
+                        let is_file = is_file_output(&entry.value);
+                        let kind = if is_file { Some(Kind::File) } else { Kind::declared(&entry.value) };
+                        (entry.key.text.as_str(), (position, is_file, kind))
+                    })
                     .collect(),
             },
             fans_out: node.get("foreach").is_some(),
@@ -153,6 +177,20 @@ impl<'tree> StepSymbol<'tree> {
     /// Whether it gives an output of this name.
     pub(crate) fn has_output(&self, name: &str) -> bool {
         self.outputs.by_name.contains_key(name) || self.always_gives().contains(&name)
+    }
+
+    /// What the value of an output is, where that is known.
+    pub(crate) fn kind_of(&self, output: &str) -> Option<Kind> {
+        if self.outputs.by_name.contains_key(output) {
+            return self.outputs.kind(output);
+        }
+        match (self.step_type?, output) {
+            ("claude_code", "response" | "session_id") | ("template", "text") => Some(Kind::TEXT),
+            ("claude_code", "cost_usd" | "turns") => Some(Kind::Number),
+            ("claude_code", "files_changed" | "permission_denials") => Some(Kind::List),
+            ("template", "file") => Some(Kind::File),
+            _ => None,
+        }
     }
 
     /// Everything that it gives.

@@ -46,7 +46,7 @@ fn compare(name: &str, folder: &Path, report: &str) {
 #[test]
 fn wrong_files_are_reported() {
     let cases = cases("wrong");
-    assert!(cases.len() >= 40);
+    assert!(cases.len() >= 80);
     for (name, text, folder) in cases {
         let diagnostics = compiled(&text).expect_err(&name);
         let mut report = diagnostics.to_string();
@@ -100,27 +100,45 @@ fn the_first_example_of_the_language_has_three_warnings() {
 }
 
 #[test]
-fn every_code_has_a_case_and_a_page() {
-    let mut shown = BTreeSet::new();
-    for (_, text, _) in cases("wrong") {
-        shown.extend(compiled(&text).expect_err("a wrong file").all().iter().map(Diagnostic::code));
+fn warned_files_can_be_run() {
+    for (name, text, folder) in cases("warned") {
+        let Compiled { warnings, .. } = compiled(&text).unwrap_or_else(|wrong| panic!("{name}\n{wrong}"));
+        let report: String = warnings.iter().map(Diagnostic::to_plain).collect();
+        compare(&name, &folder, &report);
     }
-    // The size of the file is no case that a repository should carry; the limits' test makes it.
-    shown.insert("RT-0002");
-    shown.insert("RT-0023");
+}
+
+/// Codes of what is found only when a value meets an expression, a command or a declaration: no file shows them.
+const WHEN_IT_RUNS: &[&str] = &[
+    "RT-0120", "RT-0121", "RT-0122", "RT-0123", "RT-0124", "RT-0125", "RT-0126", "RT-0127", "RT-0128", "RT-0130",
+    "RT-0140", "RT-0141", "RT-0142", "RT-0143",
+];
+
+#[test]
+fn every_code_has_a_case_and_a_page() {
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    for (_, text, _) in cases("wrong") {
+        shown.extend(compiled(&text).expect_err("a wrong file").all().iter().map(|finding| finding.code().to_owned()));
+    }
+    for (_, text, _) in cases("warned") {
+        let warnings = compiled(&text).expect("a file that can be run").warnings;
+        shown.extend(warnings.iter().map(|finding| finding.code().to_owned()));
+    }
+    for code in WHEN_IT_RUNS {
+        assert!(shown.insert((*code).to_owned()), "{code} is found in a file");
+    }
+    // No repository should carry files of such a size; the test of the limits makes them.
+    shown.extend(["RT-0002", "RT-0023"].map(str::to_owned));
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut used = BTreeSet::new();
     codes_in(&crate_folder.join("src"), &mut used);
-    // The codes from 0100 on are shown where expressions and commands are parsed.
-    used.retain(|code| code.as_str() < "RT-0100");
-    shown.retain(|code| *code < "RT-0100");
-    assert_eq!(used, shown.iter().map(|code| (*code).to_owned()).collect());
+    assert_eq!(used, shown, "codes of the sources, and of the cases");
     let pages: BTreeSet<String> = fs::read_dir(crate_folder.join("../../docs/errors"))
         .expect("the pages")
         .map(|page| page.expect("a page").path().file_stem().expect("a name").to_string_lossy().into_owned())
-        .filter(|code| code.as_str() < "RT-0100")
+        .filter(|code| code.as_str() < "RT-0180")
         .collect();
-    assert_eq!(used, pages);
+    assert_eq!(used, pages, "codes of the sources, and pages");
 }
 
 #[test]
@@ -164,7 +182,12 @@ fn no_text_makes_it_panic() {
         "!x ",
     ];
     let mut compiled_count = 0;
-    for (name, text, _) in cases("wrong").into_iter().chain(cases("right")).filter(|(_, text, _)| text.len() < 5_000) {
+    for (name, text, _) in cases("wrong")
+        .into_iter()
+        .chain(cases("right"))
+        .chain(cases("warned"))
+        .filter(|(_, text, _)| text.len() < 5_000)
+    {
         // The bomb is slow on purpose, and its own test has it.
         if name == "alias-bomb" {
             continue;

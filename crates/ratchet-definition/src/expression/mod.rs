@@ -72,8 +72,9 @@ pub(crate) fn syntax_mistake(text: &str, error: &minijinja::Error, span: Range<u
     let span = text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end.max(span.start));
     let mistake = Mistake::error("RT-0100", detail.clone(), span.clone());
     let at = text.get(span.start..).unwrap_or_default();
-    let help = if at.starts_with("&&") || at.starts_with('&') || text.get(..span.end).is_some_and(|t| t.ends_with('&'))
-    {
+    let help = if detail.contains("unexpected end of input") {
+        "the text ends where a value is missing, or a bracket is not closed"
+    } else if at.starts_with("&&") || at.starts_with('&') || text.get(..span.end).is_some_and(|t| t.ends_with('&')) {
         "write `and`"
     } else if at.starts_with("||") || detail.contains("unexpected `|`") {
         "write `or`; a single `|` is followed by the name of a filter"

@@ -331,6 +331,9 @@ impl<'text> Walk<'text> {
             CallType::Function(name) => {
                 if let Some(function) = function(name) {
                     self.found.files |= function.reads_files;
+                    if function.reads_files && name != "hash" {
+                        self.constant_path(call);
+                    }
                     self.found.handles_failure |= function.handles_failure;
                 } else {
                     let start = call.expr.span().start_offset as usize;
@@ -355,6 +358,17 @@ impl<'text> Walk<'text> {
             CallType::Object(object) => self.expression(object),
         }
         self.arguments(&call.args);
+    }
+
+    /// A path that stands in the text and leaves the workspace. `hash` takes texts that are no paths.
+    fn constant_path(&mut self, call: &Call<'_>) {
+        let Some(CallArg::Pos(Expr::Const(path))) = call.args.first() else { return };
+        let Some(text) = path.value.as_str() else { return };
+        if text.starts_with(['/', '~']) || text.split('/').any(|part| part == "..") {
+            let mistake = Mistake::error("RT-0022", "this path leaves the workspace", range(path.span()));
+            let help = "write a path relative to the workspace's root, such as `./coverage.xml`";
+            self.found.mistakes.push(mistake.with_help(help));
+        }
     }
 
     fn unknown(&mut self, code: &'static str, kind: &str, name: &str, span: Range<usize>, known: &[&str]) {

@@ -4,10 +4,12 @@
 
 mod action;
 mod fields;
+mod practice;
 mod secrets;
 mod step;
 mod taint;
 mod texts;
+mod types;
 mod workflow;
 
 use std::ops::Range;
@@ -33,7 +35,7 @@ pub(crate) fn lower<'tree>(
     report: &mut Report,
 ) -> Option<Workflow> {
     let reach = graph.map(Reach::of);
-    let resolver = Resolver { symbols, reach: reach.as_ref(), report };
+    let resolver = Resolver { symbols, reach: reach.as_ref(), report, inputs_read: std::collections::BTreeSet::new() };
     let mut lowering = Lowering {
         file,
         resolver,

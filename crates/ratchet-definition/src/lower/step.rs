@@ -67,10 +67,7 @@ impl<'tree> Lowering<'_, 'tree> {
 
     fn when(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Expression> {
         let when = self.expression(node, context)?;
-        if when.code.trim().trim_matches(['(', ')']).trim() == "false" {
-            let message = "this step never runs: its `when` is always false";
-            self.report().warning("RT-0062", node.head(), message, "remove the step, or say when it runs");
-        }
+        self.check_when(node, &when, context);
         Some(when)
     }
 
@@ -93,6 +90,7 @@ impl<'tree> Lowering<'_, 'tree> {
             }
             Content::Scalar(_) | Content::Map(_) => self.expression(node, context)?,
         };
+        self.check_items(node, &items, context);
         Some(ForEach {
             items,
             max_parallel: fields::count(of, "max_parallel"),
@@ -246,10 +244,10 @@ impl<'tree> Lowering<'_, 'tree> {
                     self.report().error("RT-0011", node.head(), message, help);
                     return None;
                 };
-                OutputSource::From {
-                    expression: expression?,
-                    value_type: kind.text().and_then(value_type).unwrap_or(ValueType::String),
-                }
+                let expression = expression?;
+                let value_type = kind.text().and_then(value_type).unwrap_or(ValueType::String);
+                self.check_type(from, &expression, value_type, inner);
+                OutputSource::From { expression, value_type }
             }
             (Some(_), Some(from)) => {
                 let message = "an output has a `path` or a `from`, not both";

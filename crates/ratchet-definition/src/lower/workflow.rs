@@ -37,7 +37,9 @@ impl<'tree> Lowering<'_, 'tree> {
         let mut steps: Vec<Step> =
             (0..self.resolver.symbols.steps.len()).filter_map(|position| self.step(position)).collect();
         self.taint(&mut steps);
+        self.check_assertions(&steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
+        self.check_practice(root);
         Some(Workflow {
             name: fields::text(root, "name")?,
             version: fields::text(root, "version")?,
@@ -148,14 +150,21 @@ impl<'tree> Lowering<'_, 'tree> {
 
     fn output(&mut self, entry: &'tree Entry, context: Context<'tree>) -> Option<OutputDeclaration> {
         let node = &entry.value;
+        let declared = node.get("type").and_then(Node::text).and_then(value_type);
         let from = match node.get("from") {
-            Some(from) => Some(self.expression(from, context)?),
+            Some(from) => {
+                let expression = self.expression(from, context)?;
+                if let Some(declared) = declared {
+                    self.check_type(from, &expression, declared, context);
+                }
+                Some(expression)
+            }
             None if node.is_null() => None,
             None => self.output_of_this_name(entry, context),
         };
         Some(OutputDeclaration {
             name: entry.key.text.clone(),
-            value_type: node.get("type").and_then(Node::text).and_then(value_type)?,
+            value_type: declared?,
             description: fields::text(node, "description"),
             from,
         })

@@ -146,7 +146,9 @@ impl<'text> Composer<'text> {
         ];
         let help = help.iter().find(|(part, _)| error.info().contains(part)).map(|(_, help)| *help);
         let mistake = Mistake::error("RT-0001", format!("this is not YAML: {}", error.info()), at);
-        mistake.with_help(help.unwrap_or("check the indentation and the quotes of this line and of the one above"))
+        let help = help.unwrap_or("check the indentation and the quotes of this line and of the one above");
+        // The parser cannot go on after this: what else is wrong is found only then.
+        mistake.with_help(format!("{help}; nothing below this place was looked at"))
     }
 
     fn too_deep(&self, at: Range<usize>) -> Mistake {

@@ -100,3 +100,33 @@ fn values_are_data_in_every_place_of_a_command() {
     let done = world.ratchet(["run", ".", "--quiet", "-i", "message=leave"]);
     assert!(done.code == 1 && done.stdout.contains("leave"), "{done:?}");
 }
+
+const WARNED: &str = "\
+name: warned
+version: \"1\"
+inputs:
+  unused: { type: string, default: a }
+steps:
+  - { id: push, type: shell, command: git push }
+";
+
+#[test]
+fn warnings_are_told_apart_and_can_be_denied_or_ignored() {
+    let world = World::new();
+    world.write("warned.yaml", WARNED);
+    world.write("wrong.yaml", &WARNED.replace("type: shell", "type: shel"));
+    let known =
+        WARNED.replace("steps:", "steps: # ratchet: ignore RT-0061").replace("a }", "a } # ratchet: ignore RT-0068");
+    world.write("known.yaml", &known);
+    let mut report = String::new();
+    for arguments in [
+        &["validate", "warned.yaml"][..],
+        &["validate", "warned.yaml", "--deny", "warnings"],
+        &["validate", "warned.yaml", "wrong.yaml", "--format", "json"],
+        &["validate", "known.yaml", "--deny", "warnings"],
+    ] {
+        report.push_str(&call(&world, arguments));
+        report.push('\n');
+    }
+    insta::assert_snapshot!("validate_warnings", report);
+}

