@@ -278,7 +278,9 @@ impl<'a> Advance<'a> {
             self.overlay.insert(path, new.clone());
         }
         let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
-        follow.into_iter().for_each(|task| self.queue.push(task, Some(id)));
+        for task in follow {
+            self.queue.push(task, Some(id));
+        }
         Ok(())
     }
 
@@ -357,7 +359,9 @@ impl<'a> Advance<'a> {
             }
         }
         self.queue.committed(&dropped);
-        again.into_iter().for_each(|task| self.queue.push(task, None));
+        for task in again {
+            self.queue.push(task, None);
+        }
         if conflict.is_some()
             && let Some(row) = self.engine.ports.store.execution(&self.run.row.id).await?
         {
