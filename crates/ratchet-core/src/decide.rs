@@ -99,8 +99,8 @@ pub fn decide_step(
     match (&row.state, event) {
         (S::Running { token_hash: mine }, E::Finished { token_hash, outcome, chance, successor }) if mine == token_hash
                                                          => Ok(step_finished::settle_or_retry(row, outcome, *chance, *successor, policy, now)),
-        (S::Running { .. }, E::Lost { attempt, token_hash }) if *attempt == row.attempt
-                                                         => Ok(task_lost::relaunch_or_pause(row, token_hash, policy)),
+        (S::Running { .. }, E::Lost { attempt, token_hash, found_in }) if *attempt == row.attempt
+                                                         => Ok(task_lost::relaunch_or_pause(row, token_hash, *found_in, policy)),
         (S::Waiting(Waiting::Retry { due }), E::RetryDue { attempt, token_hash }) if *attempt == row.attempt && *due <= now
                                                          => Ok(step_ready::start_again(token_hash)),
         (S::Waiting(Waiting::Time { due }), E::TimeCome { successor }) if *due <= now

@@ -32,6 +32,8 @@ pub enum StepEvent {
         attempt: u32,
         /// The hash of a fresh token, for another attempt.
         token_hash: TokenHash,
+        /// The epoch in which that was found.
+        found_in: Epoch,
     },
     /// The time of the next attempt has come.
     RetryDue {

@@ -173,6 +173,7 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
         Some(StepState::Running { token_hash }) => token_hash.clone(),
         _ => TokenHash::new(String::new()),
     };
+    let lost = |token_hash, found_in| StepEvent::Lost { attempt, token_hash, found_in };
     let finished = |outcome, successor| StepEvent::Finished { token_hash: token(), outcome, chance: 0, successor };
     let settled = |outcome: Outcome, predecessor: Option<u32>, successor: Option<u32>| match state {
         None => vec![StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor })],
@@ -197,7 +198,7 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
             let outcome = Outcome::Failed { failure: failure.clone(), usage: *usage };
             let mut events = settled(outcome, *predecessor, *successor);
             events.push(StepEvent::GivenUp { failure: failure.clone() });
-            events.push(StepEvent::Lost { attempt, token_hash: TokenHash::new(String::new()) });
+            events.push(lost(TokenHash::new(String::new()), Epoch::FIRST));
             events
         }
         StepTransition::RetryScheduled { failure, usage, .. } => {
@@ -207,11 +208,9 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
             vec![StepEvent::RetryDue { attempt, token_hash: token_hash.clone() }]
         }
         StepTransition::LostAndReclaimed { token_hash } => {
-            vec![StepEvent::Lost { attempt, token_hash: token_hash.clone() }]
+            vec![lost(token_hash.clone(), Epoch::FIRST)]
         }
-        StepTransition::LostAndSuspended => {
-            vec![StepEvent::Lost { attempt, token_hash: TokenHash::new(String::new()) }]
-        }
+        StepTransition::LostAndSuspended { found_in } => vec![lost(TokenHash::new(String::new()), *found_in)],
         StepTransition::Skipped { reason, predecessor, successor } => {
             let (reason, predecessor, successor) = (reason.clone(), *predecessor, *successor);
             vec![StepEvent::Ready(Verdict::Skip { reason, predecessor, successor })]

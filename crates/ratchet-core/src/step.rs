@@ -191,7 +191,10 @@ pub enum Waiting {
         due: Timestamp,
     },
     /// For a person: its attempt was lost and its effect is unknown.
-    Lost,
+    Lost {
+        /// The epoch in which that was found: whoever lets the run go on in a later one was told of it.
+        found_in: Epoch,
+    },
     /// For a time, which is all that it does.
     Time {
         /// When that is.
@@ -419,9 +422,9 @@ impl StepRow {
                 self.records.clear();
                 self.state = StepState::Running { token_hash: token_hash.clone() };
             }
-            StepTransition::LostAndSuspended => {
+            StepTransition::LostAndSuspended { found_in } => {
                 self.losses += 1;
-                self.state = StepState::Waiting(Waiting::Lost);
+                self.state = StepState::Waiting(Waiting::Lost { found_in: *found_in });
             }
             StepTransition::Skipped { reason, predecessor, successor } => {
                 self.state = StepState::Skipped(reason.clone());

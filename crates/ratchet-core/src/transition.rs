@@ -94,7 +94,10 @@ pub enum StepTransition {
         token_hash: TokenHash,
     },
     /// The attempt's task was lost and a person must decide.
-    LostAndSuspended,
+    LostAndSuspended {
+        /// The epoch in which that was found.
+        found_in: Epoch,
+    },
     /// It did not have to run.
     Skipped {
         /// Why.

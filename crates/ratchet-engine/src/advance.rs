@@ -7,6 +7,7 @@
 
 mod act;
 mod fan_out;
+mod give_up;
 mod queue;
 mod settle;
 
@@ -63,6 +64,8 @@ pub(crate) enum Task {
     TimeCome(StepKey),
     /// Rows that no longer count, or siblings of a child that failed for all, are to be stopped.
     Cancel(Vec<StepKey>),
+    /// Rows that no longer count are to be stopped, and a person is to decide about them.
+    Suspend(Vec<StepKey>),
     /// All children of a fan-out settled, or one failed for all.
     ChildrenDone(StepId),
     /// The children of a fan-out that ended before they did are to be stopped.
@@ -212,6 +215,7 @@ impl<'a> Advance<'a> {
             Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
             Task::TimeCome(key) => self.time_come(key, after).await,
             Task::Cancel(keys) => self.cancel(keys, after).await,
+            Task::Suspend(keys) => self.suspend(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
             Task::StopChildren(key) => self.stop_children(&key).await,
             Task::WorkOver => {

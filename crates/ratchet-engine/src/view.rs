@@ -312,7 +312,9 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
     let (reason, error) = match &row.state {
         StepState::Skipped(reason) => (Some(skip_words(reason)), None),
         StepState::Waiting(Waiting::Retry { .. }) => (Some("its next attempt"), None),
-        StepState::Waiting(Waiting::Lost) => (Some("a person: an attempt was lost and its effect is unknown"), None),
+        StepState::Waiting(Waiting::Lost { .. }) => {
+            (Some("a person: an attempt was lost and its effect is unknown"), None)
+        }
         StepState::Waiting(Waiting::Time { .. }) => (Some("a time"), None),
         StepState::Waiting(Waiting::Approval(_)) => (Some("an approval"), None),
         StepState::Failed { failure, .. } => (None, Some(failure_view(failure))),

@@ -331,7 +331,7 @@ fn note(row: &StepRow, change: &StepTransition) -> String {
         StepState::Waiting(Waiting::Approval(question)) => {
             format!("for an approval: {}", one_line(question.message.lines().next().unwrap_or_default()))
         }
-        StepState::Waiting(Waiting::Lost) => "was lost; a person must decide".to_owned(),
+        StepState::Waiting(Waiting::Lost { .. }) => "was lost; a person must decide".to_owned(),
         StepState::Completed => {
             row.result.as_ref().and_then(|result| result.warning.as_deref()).map(one_line).unwrap_or_default()
         }

@@ -149,7 +149,7 @@ fn attempt_span(
     let usage = match &record.transition {
         Succeeded { result, .. } => result.usage,
         Failed { usage, .. } | RetryScheduled { usage, .. } => *usage,
-        LostAndSuspended | Cancelled => Usage::default(),
+        LostAndSuspended { .. } | Cancelled => Usage::default(),
         _ => return None,
     };
     let is_claim = |record: &&Record<StepTransition>| {

@@ -4,15 +4,20 @@ use super::{LOSSES_MAX, StepDecision, StepPolicy, step_finished};
 use crate::{
     command::Command,
     event::Outcome,
-    ids::TokenHash,
+    ids::{Epoch, TokenHash},
     step::{FailureClass, StepFailure, StepRow, Usage},
     transition::StepTransition,
     workflow::OnLost,
 };
 
-pub(super) fn relaunch_or_pause(row: &StepRow, token_hash: &TokenHash, policy: &StepPolicy) -> StepDecision {
+pub(super) fn relaunch_or_pause(
+    row: &StepRow,
+    token_hash: &TokenHash,
+    found_in: Epoch,
+    policy: &StepPolicy,
+) -> StepDecision {
     match policy.on_lost {
-        OnLost::Pause => StepDecision::new(StepTransition::LostAndSuspended, [Command::PauseExecution]),
+        OnLost::Pause => StepDecision::new(StepTransition::LostAndSuspended { found_in }, [Command::PauseExecution]),
         OnLost::Rerun if row.losses < LOSSES_MAX => StepDecision::new(
             StepTransition::LostAndReclaimed { token_hash: token_hash.clone() },
             [Command::LaunchStep],

@@ -51,6 +51,10 @@ impl Advance<'_> {
                     }
                     if !fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
                         tracing::info!(step = %order.key.path, "claimed too late: the execution does not take claims any more");
+                        // A run that is paused for an answer goes on in the same epoch, and finds the claim without a task.
+                        if !fresh.as_ref().is_some_and(|row| row.epoch == order.key.epoch && row.is_watched()) {
+                            self.push(Task::Cancel(vec![order.key]));
+                        }
                     } else if open.get(&step) == Some(&false) {
                         tracing::info!(step = %order.key.path, "claimed too late: its fan-out has ended");
                         self.push(Task::Cancel(vec![order.key]));

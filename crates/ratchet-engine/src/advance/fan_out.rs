@@ -257,8 +257,7 @@ impl Advance<'_> {
 
     /// Stops the children of a fan-out, of whichever epoch, that still run.
     pub(crate) async fn stop_children(&mut self, key: &StepKey) -> Result<(), EngineError> {
-        let child = |child| StepKey { path: StepPath::child(key.path.step.clone(), child), ..key.clone() };
-        let unsettled: Vec<StepKey> = self.unsettled_children(key).await?.into_iter().map(child).collect();
+        let unsettled: Vec<StepKey> = self.unsettled_children(key).await?.into_iter().map(|row| row.key).collect();
         if !unsettled.is_empty() {
             self.push(Task::Cancel(unsettled));
         }
@@ -289,15 +288,14 @@ impl Advance<'_> {
     }
 
     /// The children of a fan-out, of whichever epoch, that are not settled.
-    async fn unsettled_children(&self, key: &StepKey) -> Result<Vec<u32>, EngineError> {
+    pub(super) async fn unsettled_children(&self, key: &StepKey) -> Result<Vec<StepRow>, EngineError> {
         let mut unsettled = Vec::new();
         let mut from = 0;
         loop {
             let store = &self.engine.ports.store;
             let rows = store.children(&key.execution, key.epoch, &key.path.step, from, PAGE).await?;
             let Some(last) = rows.last().and_then(|row| row.key.path.child) else { return Ok(unsettled) };
-            let children = rows.iter().filter(|row| !row.status().is_settled());
-            unsettled.extend(children.filter_map(|row| row.key.path.child));
+            unsettled.extend(rows.into_iter().filter(|row| !row.status().is_settled()));
             from = last + 1;
         }
     }
@@ -345,7 +343,7 @@ impl Advance<'_> {
                     }
                     StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => found.waits_for_time = true,
                     StepState::Waiting(Waiting::Approval(_)) => found.asks = true,
-                    StepState::Waiting(Waiting::Lost) => found.waits_for_person = true,
+                    StepState::Waiting(Waiting::Lost { .. }) => found.waits_for_person = true,
                     StepState::FannedOut { .. } => {}
                     StepState::Completed
                     | StepState::Failed { .. }

@@ -1,6 +1,5 @@
-//! A step is ready, ends, is lost, is tried again or given up; those that need it are told.
+//! A step is ready, ends, is lost or is tried again; those that need it are told.
 
-use futures_util::future::join_all;
 use ratchet_core::{
     decide::LOSSES_MAX,
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
@@ -20,7 +19,7 @@ use crate::{
     engine::EngineError,
     execution_row,
     order::{AttemptOutcome, AttemptReport, Order, Token},
-    ports::{Event, Expectation, LaunchError, Slot, Write},
+    ports::{Event, Expectation, Slot, Write},
     prepare::{Prepared, Ready, prepare},
     values::store_large,
 };
@@ -130,7 +129,8 @@ impl Advance<'_> {
     /// Decides about an attempt whose task is gone.
     pub(super) async fn lost(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
         let Some(row) = self.current(&key).await? else { return Ok(()) };
-        let lost = |attempt, token_hash| StepEvent::Lost { attempt, token_hash };
+        let found_in = self.run.row.epoch;
+        let lost = |attempt, token_hash| StepEvent::Lost { attempt, token_hash, found_in };
         let makes_another = self.run.step_policy(&key.path).on_lost == OnLost::Rerun
             && row.losses < LOSSES_MAX
             && row.attempt == attempt;
@@ -201,34 +201,6 @@ impl Advance<'_> {
             },
             after,
         );
-        Ok(())
-    }
-
-    /// Gives rows up: they are of an older epoch, or their siblings failed. Their tasks end before their rows say so: a row that was cancelled is never looked
-    /// at again, so nobody would find that its task still runs.
-    pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
-        let mut rows = Vec::new();
-        for key in keys {
-            rows.extend(self.engine.ports.store.step(&key).await?.filter(|row| !row.status().is_settled()));
-        }
-        // Each takes as long as its process does to end: they end side by side.
-        let launcher = &self.engine.ports.launcher;
-        let running = rows.iter().filter(|row| matches!(row.state, StepState::Running { .. }));
-        let stopped = join_all(running.map(|row| launcher.stop(&row.key, row.attempt))).await;
-        stopped.into_iter().collect::<Result<(), LaunchError>>()?;
-        for row in rows {
-            let change = Change {
-                cause: format!("StepCancelled {}", row.key.path),
-                event: StepEvent::Cancelled,
-                actor: Actor::Engine,
-                needs: row.needs,
-                launch: None,
-                path: row.key.path.clone(),
-                origin: Task::Cancel(vec![row.key.clone()]),
-                row: Some(row),
-            };
-            self.change_or_log(change, after);
-        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use ratchet_core::{
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
+    workflow::OnLost,
 };
 
 use crate::{
@@ -63,6 +64,13 @@ async fn newest(engine: &Engine, run: &Run) -> Result<Vec<Option<StepRow>>, Engi
 /// Settles rows of older epochs, so that what counts of them can be told once and for all.
 async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<(), EngineError> {
     let mut advance = Advance::new(engine, run);
+    let undecided = advance.undecided(&keys).await?;
+    if let Some(step) = undecided.first().map(|key| key.path.step.clone()) {
+        advance.push(Task::Suspend(undecided));
+        advance.work().await?;
+        // Whoever suspended them may have died before the run was paused.
+        return wait_for_person(engine, &advance.run, &step).await;
+    }
     for key in &keys {
         advance.stop_children(key).await?;
     }
@@ -76,6 +84,13 @@ async fn request(engine: &Engine, run: &Run, event: &ExecutionEvent) -> Result<(
         Ok(_) | Err(EngineError::Rejected(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Has the run wait for a person: whoever found that it must may not have got to say so.
+async fn wait_for_person(engine: &Engine, run: &Run, step: &StepId) -> Result<(), EngineError> {
+    let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
+    let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at: None };
+    request(engine, run, &event).await
 }
 
 /// When a run is looked at again that waits for people's answers; `None` where it has one, or something else to do.
@@ -118,14 +133,22 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, Engine
         }
     }
     if let Some(step) = waiting_for_person.first() {
-        let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
-        let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at: None };
-        return request(engine, &advance.run, &event).await.map(|()| false);
+        return wait_for_person(engine, &advance.run, step).await.map(|()| false);
     }
     for key in &plan.ended_fan_outs {
         advance.stop_children(key).await?;
     }
     let lost = lost_among(engine, &running).await?;
+    let asks = |(key, _): &&(StepKey, u32)| advance.run.step_policy(&key.path).on_lost == OnLost::Pause;
+    let asked: Vec<(StepKey, u32)> = lost.iter().filter(asks).cloned().collect();
+    if !asked.is_empty() {
+        // The run is about to wait for a person: nothing is started now that would be on its way then.
+        let mut advance = Advance::new(engine, advance.run);
+        for (key, attempt) in asked {
+            advance.push(Task::Lost { key, attempt });
+        }
+        return advance.work().await.map(|()| false);
+    }
     for ready in plan.ready {
         let adopts = match &ready.old_fan_out {
             Some(key) => engine.ports.store.step(key).await?.map(Box::new),

@@ -199,6 +199,8 @@ fn drop_void(newest: &mut HashMap<StepId, StepRow>, workflow: &Workflow, resumes
         .zip(by_node)
         .filter(|(counts, _)| counts.is_none())
         .filter_map(|(_, row)| row)
+        // What a person is still to decide about is shown.
+        .filter(|row| row.status().is_settled())
         .filter(|row| resumes.iter().any(|resume| resume.epoch > row.key.epoch))
         .map(|row| row.key.path.step.clone())
         .collect();

@@ -330,7 +330,9 @@ impl Driver {
     /// Whether a person still means to take the run up again.
     fn goes_on_later(&self, run: usize) -> bool {
         let resumes = |timer: &Timer| matches!(timer, Timer::Person(Act::Resume { run: other, .. }) if *other == run);
+        let on_its_way = format!("Resume {{ run: {run},");
         lock(&self.world).timers.values().any(resumes)
+            || self.executor.labels().iter().any(|label| label.starts_with(&on_its_way))
     }
 
     fn is_over(&self, run: usize) -> bool {

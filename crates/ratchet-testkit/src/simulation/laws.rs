@@ -51,6 +51,15 @@ pub(crate) enum Before {
     Nothing,
 }
 
+/// What a person knows of an attempt that may have had its effect and will not report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undecided {
+    /// It is shown to wait.
+    Shown,
+    /// It ran when the run was let go on.
+    Unseen,
+}
+
 /// What was seen, and the first law that it broke.
 #[derive(Default)]
 pub(crate) struct Laws {
@@ -58,6 +67,8 @@ pub(crate) struct Laws {
     pub(crate) breach: Option<Breach>,
     /// Whether a claim could stand when it was written: the execution took claims of its epoch, and a child's fan-out was open.
     claims: BTreeMap<AttemptName, bool>,
+    /// Of steps that wait for a person where an attempt of theirs was lost: those with an attempt that nobody has decided about.
+    undecided: BTreeMap<(ExecutionId, StepPath), Undecided>,
     /// The epochs in which a run ended.
     ended: BTreeMap<ExecutionId, Vec<Epoch>>,
     /// Conditional writes of steps, attempts and joins.
@@ -136,7 +147,7 @@ impl Laws {
             if is_change && let Some(record) = new.records.last() {
                 self.hold(old.chain.accepts(new.id.as_str(), record), "the chain of records holds", who);
                 expected.apply(record.clone());
-                self.transition(new, &record.transition);
+                self.transition(new, &record.transition, tasks);
             } else {
                 expected.wake_at = new.wake_at;
                 expected.idle_wakes = new.idle_wakes;
@@ -153,13 +164,45 @@ impl Laws {
         }
     }
 
-    fn transition(&mut self, new: &ExecutionRow, transition: &ExecutionTransition) {
-        if matches!(transition, ExecutionTransition::Ended { .. }) {
-            let ended = self.ended.entry(new.id.clone()).or_default();
-            let is_first = !ended.contains(&new.epoch);
-            ended.push(new.epoch);
-            self.hold(is_first, "an execution ends once an epoch", || format!("{} in epoch {}", new.id, new.epoch));
+    fn transition(&mut self, new: &ExecutionRow, transition: &ExecutionTransition, tasks: &Tasks) {
+        match transition {
+            ExecutionTransition::Ended { .. } => {
+                let ended = self.ended.entry(new.id.clone()).or_default();
+                let is_first = !ended.contains(&new.epoch);
+                ended.push(new.epoch);
+                self.hold(is_first, "an execution ends once an epoch", || format!("{} in epoch {}", new.id, new.epoch));
+            }
+            ExecutionTransition::Resumed { .. } => self.went_on(&new.id, tasks),
+            // What is stopped on purpose is not lost.
+            ExecutionTransition::EndingBegan { .. } => self.undecided.retain(|(execution, _), _| *execution != new.id),
+            ExecutionTransition::Created { .. }
+            | ExecutionTransition::FinallyBegan { .. }
+            | ExecutionTransition::Paused { .. }
+            | ExecutionTransition::WentOn => {}
         }
+    }
+
+    /// A person let a run go on, and so decided about what was shown to wait. What was on its way then may have had its effect, and nobody was shown that it was
+    /// lost.
+    fn went_on(&mut self, execution: &ExecutionId, tasks: &Tasks) {
+        let Some(known) = self.runs.get(execution) else { return };
+        let asks_first = |row: &&StepRow| {
+            let step = known.model.position(row.key.path.step.as_str());
+            step.is_some_and(|step| known.model.steps[step].pauses_when_lost)
+        };
+        // What a fan-out stops that failed is stopped on purpose, too.
+        let is_stopped = |row: &StepRow| {
+            let parent = StepKey { path: StepPath::step(row.key.path.step.clone()), ..row.key.clone() };
+            row.key.path.child.is_some() && known.rows.get(&parent).is_some_and(|parent| parent.status().is_settled())
+        };
+        let on_its_way = |row: &&StepRow| {
+            matches!(row.state, StepState::Running { .. })
+                && tasks.by_name.contains_key(&(row.key.clone(), row.attempt))
+                && !is_stopped(row)
+        };
+        let unseen = known.rows.values().filter(on_its_way).filter(asks_first);
+        self.undecided.retain(|(of, _), undecided| of != execution || *undecided != Undecided::Shown);
+        self.undecided.extend(unseen.map(|row| ((execution.clone(), row.key.path.clone()), Undecided::Unseen)));
     }
 
     fn ended(&mut self, new: &ExecutionRow, tasks: &Tasks) {
@@ -206,6 +249,9 @@ impl Laws {
                 let stands = self.takes_claims(&new.key);
                 self.claims.insert((new.key.clone(), new.attempt), stands);
             }
+            StepTransition::LostAndSuspended { .. } => {
+                self.undecided.insert((new.key.execution.clone(), new.key.path.clone()), Undecided::Shown);
+            }
             // Each time that a lane is passed on anew is a child that another lane started, so a row grows by races that were lost alone.
             StepTransition::LanePassed { .. } => {
                 let named = old.and_then(|old| old.successor);
@@ -231,10 +277,10 @@ impl Laws {
         }
     }
 
-    /// Whether a claim may stand that is written now.
+    /// Whether a claim may stand that is written now. A run that is paused for an answer goes on in the same epoch.
     fn takes_claims(&self, key: &StepKey) -> bool {
         let Some(known) = self.runs.get(&key.execution) else { return false };
-        let current = known.row.as_ref().is_some_and(|row| row.accepts_claims(key.epoch));
+        let current = known.row.as_ref().is_some_and(|row| row.epoch == key.epoch && row.is_watched());
         let open = key.path.child.is_none() || self.parent(key).is_some_and(|parent| !parent.status().is_settled());
         current && open
     }
@@ -320,9 +366,11 @@ impl Laws {
             let running = matches!(old.state, StepState::Running { .. });
             self.hold(is_its_own && running, "only the attempt that a step is at reports for it", what);
         }
-        let is_loss =
-            matches!(record.transition, StepTransition::LostAndReclaimed { .. } | StepTransition::LostAndSuspended)
-                || (record.cause.starts_with("TaskLost") && matches!(record.transition, StepTransition::Failed { .. }));
+        let is_loss = matches!(
+            record.transition,
+            StepTransition::LostAndReclaimed { .. } | StepTransition::LostAndSuspended { .. }
+        ) || (record.cause.starts_with("TaskLost")
+            && matches!(record.transition, StepTransition::Failed { .. }));
         if is_loss {
             let is_gone = tasks.fenced.contains(&named) && task.is_none_or(|task| task.state != TaskStage::Running);
             self.hold(is_gone, "only what is gone is lost", what);
@@ -379,6 +427,10 @@ impl Laws {
         laws.hold(stands, "a launch only while its claim stands", || format!("{what}, and its row is {state:?}"));
         let could_stand = laws.claims.get(&named).copied().unwrap_or(false);
         laws.hold(could_stand, "a claim that came too late launches nothing", || what.clone());
+        let undecided = laws.undecided.get(&(order.key.execution.clone(), path.clone())).copied();
+        laws.hold(undecided.is_none(), "nothing that a person is to decide about happens again unasked", || {
+            format!("{what} ({undecided:?})")
+        });
         laws.hold(rival.is_none(), "one live task a step", || format!("{what} beside {rival:?}"));
         laws.hold(live < slots, "no more tasks than slots", || format!("{what} is one more than {slots}"));
         if path.child.is_some() {

@@ -99,7 +99,7 @@ pub(crate) fn step_change(transition: &StepTransition) -> &'static str {
         StepTransition::RetryScheduled { .. } => "retry scheduled",
         StepTransition::Reclaimed { .. } => "reclaimed",
         StepTransition::LostAndReclaimed { .. } => "lost and reclaimed",
-        StepTransition::LostAndSuspended => "lost and suspended",
+        StepTransition::LostAndSuspended { .. } => "lost and suspended",
         StepTransition::Skipped { .. } => "skipped",
         StepTransition::WaitBegan { .. } => "wait began",
         StepTransition::Asked { .. } => "asked",

@@ -1,0 +1,87 @@
+//! Rows that no longer count: their tasks are stopped, and they are given up, or left for a person to decide about.
+
+use futures_util::future::join_all;
+use ratchet_core::{
+    event::StepEvent,
+    history::Actor,
+    ids::StepKey,
+    step::{StepRow, StepState, Waiting},
+    workflow::OnLost,
+};
+
+use super::{Advance, Change, Task};
+use crate::{engine::EngineError, order::Token, ports::LaunchError};
+
+impl Advance<'_> {
+    /// Gives rows up: they are of an older epoch, or their siblings failed.
+    pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
+        for row in self.stopped(keys).await? {
+            let change = Change {
+                cause: format!("StepCancelled {}", row.key.path),
+                event: StepEvent::Cancelled,
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch: None,
+                path: row.key.path.clone(),
+                origin: Task::Cancel(vec![row.key.clone()]),
+                row: Some(row),
+            };
+            self.change_or_log(change, after);
+        }
+        Ok(())
+    }
+
+    /// Has rows of an older epoch wait for a person.
+    pub(super) async fn suspend(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
+        for row in self.stopped(keys).await? {
+            let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
+            let change = Change {
+                cause: format!("TaskLost {} attempt {}", row.key.path, row.attempt),
+                event: StepEvent::Lost { attempt: row.attempt, token_hash, found_in: self.run.row.epoch },
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch: None,
+                path: row.key.path.clone(),
+                origin: Task::Suspend(vec![row.key.clone()]),
+                row: Some(row),
+            };
+            self.change_or_log(change, after);
+        }
+        Ok(())
+    }
+
+    /// The rows that are not settled, their tasks ended. They end before their rows say so: a row that was given up is never looked at again, so nobody would
+    /// find that its task still runs.
+    async fn stopped(&self, keys: Vec<StepKey>) -> Result<Vec<StepRow>, EngineError> {
+        let mut rows = Vec::new();
+        for key in keys {
+            rows.extend(self.engine.ports.store.step(&key).await?.filter(|row| !row.status().is_settled()));
+        }
+        // Each takes as long as its process does to end: they end side by side.
+        let launcher = &self.engine.ports.launcher;
+        let running = rows.iter().filter(|row| matches!(row.state, StepState::Running { .. }));
+        let stopped = join_all(running.map(|row| launcher.stop(&row.key, row.attempt))).await;
+        stopped.into_iter().collect::<Result<(), LaunchError>>()?;
+        Ok(rows)
+    }
+
+    /// Among rows of older epochs, and their children, those whose steps have a person decide about an attempt that was lost, and about which none has: it was on
+    /// its way when the run was let go on, so nobody was told what became of it. What a cancel or a timeout stops is stopped on purpose.
+    pub(crate) async fn undecided(&self, keys: &[StepKey]) -> Result<Vec<StepKey>, EngineError> {
+        let mut undecided = Vec::new();
+        if !self.run.row.endings.is_empty() {
+            return Ok(undecided);
+        }
+        let is_undecided = |row: &StepRow| match row.state {
+            StepState::Running { .. } => true,
+            StepState::Waiting(Waiting::Lost { found_in }) => found_in == self.run.row.epoch,
+            _ => false,
+        };
+        for key in keys.iter().filter(|key| self.run.step_policy(&key.path).on_lost == OnLost::Pause) {
+            let mut rows = self.unsettled_children(key).await?;
+            rows.extend(self.engine.ports.store.step(key).await?);
+            undecided.extend(rows.into_iter().filter(is_undecided).map(|row| row.key));
+        }
+        Ok(undecided)
+    }
+}
