@@ -4,9 +4,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    env, fs, io,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::mpsc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -63,7 +63,7 @@ impl Hits {
     fn of_a_whole_run() -> Self {
         let start = Instant::now();
         let run = Run::new("rerun", false);
-        let status = run.start(None).wait().expect("it can be waited for");
+        let status = wait_for_all(run.start(None));
         assert!(status.success(), "{status}: {}", run.said());
         run.ended_right();
         Self { whole_run: start.elapsed(), before_the_run: 0, in_a_step: 0, between_steps: 0, after_the_end: 0 }
@@ -166,8 +166,8 @@ impl Run {
             let mut child = self.start(id.as_deref());
             let micros = u64::try_from(hits.whole_run.as_micros()).unwrap_or(u64::MAX);
             let killed = left > 0 && Self::kill_after(&mut child, Duration::from_micros(random.below(micros)));
+            let status = wait_for_all(child);
             if !killed {
-                let status = child.wait().expect("it can be waited for");
                 assert!(matches!(status.code(), Some(0 | 3)), "{status}: {}", self.said());
             }
             let state = self.state();
@@ -204,7 +204,7 @@ impl Run {
             .append(true)
             .open(self.world.outside("said"))
             .expect("a log can be opened");
-        command.stdout(Stdio::null()).stderr(log).spawn().expect("ratchet can be started")
+        command.stdout(Stdio::piped()).stderr(log).spawn().expect("ratchet can be started")
     }
 
     /// Kills the command alone, not its group: that its steps end with it is its own business. False where it had ended already.
@@ -293,6 +293,14 @@ impl Run {
     fn said(&self) -> String {
         fs::read_to_string(self.world.outside("said")).unwrap_or_default()
     }
+}
+
+/// Waits until every process of the command has ended: each holds its output. Of a command that was killed, the processes behind it may go on for a moment.
+fn wait_for_all(mut child: Child) -> ExitStatus {
+    let mut output = child.stdout.take().expect("its output is a pipe");
+    let status = child.wait().expect("it can be waited for");
+    io::copy(&mut output, &mut io::sink()).expect("its output can be read");
+    status
 }
 
 /// The steps that the state shows as completed.
