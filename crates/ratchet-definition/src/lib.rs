@@ -18,6 +18,7 @@ pub mod mistake;
 mod nearest;
 pub mod parse;
 pub mod parsed;
+pub mod reference;
 pub mod schema;
 pub mod shape;
 mod template;

@@ -6,7 +6,7 @@ use crate::{
     duration::DURATION_PATTERN,
     shape::{
         COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, NameKind, Record, STEP_TYPES, Shape, Support,
-        WORKFLOW, Word, default_fields,
+        WORKFLOW, Word, exactly_one, has_default,
     },
 };
 
@@ -33,7 +33,7 @@ fn step(definitions: &mut Map<String, Value>) -> Value {
     for step in types() {
         let definition = format!("{}_step", step.name);
         let fields = || COMMON_STEP_FIELDS.iter().chain(step.fields);
-        let object = object(step.description, fields(), definitions);
+        let object = with_exactly_one(object(step.description, fields(), definitions), step.name);
         definitions.insert(definition.clone(), object);
         branches.push(json!({
             "if": { "properties": { "type": { "const": step.name } }, "required": ["type"] },
@@ -56,10 +56,11 @@ fn defaults(definitions: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
     for step in STEP_TYPES.iter().filter(|step| step.support == Support::Now) {
         let description = format!("What every step of type `{}` says unless it says otherwise.", step.name);
-        let mut fields = object(&description, default_fields(step), definitions);
-        if let Some(fields) = fields.as_object_mut() {
-            fields.remove("required");
-        }
+        let fields = object(
+            &description,
+            COMMON_STEP_FIELDS.iter().chain(step.fields).filter(|field| has_default(step, field)),
+            definitions,
+        );
         let definition = format!("{}_defaults", step.name);
         properties
             .insert(step.name.into(), json!({ "$ref": format!("#/$defs/{definition}"), "description": description }));
@@ -69,7 +70,16 @@ fn defaults(definitions: &mut Map<String, Value>) -> Value {
 }
 
 fn record(record: &'static Record, definitions: &mut Map<String, Value>) -> Value {
-    object(record.description, record.fields.iter(), definitions)
+    with_exactly_one(object(record.description, record.fields.iter(), definitions), record.definition)
+}
+
+/// Adds that exactly one of some fields is there.
+fn with_exactly_one(mut object: Value, of: &str) -> Value {
+    let fields = exactly_one(of);
+    if !fields.is_empty() {
+        object["oneOf"] = fields.iter().map(|field| json!({ "required": [field] })).collect();
+    }
+    object
 }
 
 fn object(
@@ -162,35 +172,4 @@ fn name(kind: NameKind) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_schema_is_what_it_was() {
-        insta::assert_json_snapshot!(json_schema());
-    }
-
-    #[test]
-    fn every_property_is_described_and_every_reference_leads_somewhere() {
-        fn walk(schema: &Value, root: &Value, seen: &mut u32) {
-            if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-                assert!(root.pointer(&target[1..]).is_some(), "{target}");
-            }
-            if schema.get("additionalProperties") == Some(&json!(false)) {
-                for (name, property) in schema["properties"].as_object().expect("properties") {
-                    assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{name}");
-                    *seen += 1;
-                }
-            }
-            match schema {
-                Value::Object(map) => map.values().for_each(|inner| walk(inner, root, seen)),
-                Value::Array(list) => list.iter().for_each(|inner| walk(inner, root, seen)),
-                _ => {}
-            }
-        }
-        let schema = json_schema();
-        let mut seen = 0;
-        walk(&schema, &schema, &mut seen);
-        assert!(seen > 100, "{seen}");
-    }
-}
+mod tests;

@@ -7,9 +7,6 @@ use crate::{
     yaml::{Content, Entry, Limits, Node},
 };
 
-/// Fields that say the same in two ways: a step that has one says otherwise than a default for the other.
-const ALTERNATIVES: &[[&str; 2]] = &[["condition", "conditions"], ["template", "template_file"]];
-
 /// Puts the defaults into the steps. What they stand for is limited as what aliases stand for is.
 pub(crate) fn apply(root: &mut Node, limits: Limits, report: &mut Report) {
     let Content::Map(fields) = &mut root.content else { return };
@@ -50,14 +47,6 @@ fn add(step: &mut Node, defaults: &[Entry], budget: &mut Budget) -> bool {
     let Content::Map(fields) = &mut step.content else { return true };
     for default in defaults {
         let name = default.key.text.as_str();
-        let other = ALTERNATIVES.iter().find_map(|[one, other]| match name {
-            _ if name == *one => Some(*other),
-            _ if name == *other => Some(*one),
-            _ => None,
-        });
-        if other.is_some_and(|other| fields.iter().any(|field| field.key.text == other)) {
-            continue;
-        }
         let own = fields.iter_mut().find(|field| field.key.text == name);
         match own.map(|own| &mut own.value.content) {
             None => {

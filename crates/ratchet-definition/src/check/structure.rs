@@ -7,8 +7,8 @@ use crate::{
     check::report::Report,
     duration::{parse_duration, seconds_of},
     shape::{
-        COMMON_STEP_FIELDS, FIELDS_WITHOUT_DEFAULT, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape,
-        StepType, Support, Word, step_type,
+        COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape, StepType, Support, Word,
+        has_default, step_type,
     },
     yaml::{Content, Entry, Kind, Node, Scalar, Style},
 };
@@ -272,14 +272,14 @@ fn check_defaults(node: &mut Node, report: &mut Report) {
             report.error("RT-0012", value.head(), message, None);
             return false;
         };
-        fields.retain(|field| {
-            let common = COMMON_STEP_FIELDS.iter().find(|common| common.is_named(&field.key.text));
-            let own = common.filter(|common| FIELDS_WITHOUT_DEFAULT.contains(&common.name));
-            if own.is_some() {
-                let message = format!("`{}` has no default: every step has its own", field.key.text);
-                report.error("RT-0021", field.key.span.clone(), message, "write it in the steps".to_owned());
+        fields.retain(|entry| {
+            let mut known = COMMON_STEP_FIELDS.iter().chain(step.fields);
+            let own = known.any(|field| field.is_named(&entry.key.text) && !has_default(step, field));
+            if own {
+                let message = format!("`{}` has no default: every step has its own", entry.key.text);
+                report.error("RT-0021", entry.key.span.clone(), message, "write it in the steps".to_owned());
             }
-            own.is_none()
+            !own
         });
         let name = format!("a step of type `{}`", step.name);
         check_known_fields(value, &name, &[COMMON_STEP_FIELDS, step.fields], report);

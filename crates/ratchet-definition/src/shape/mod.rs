@@ -5,7 +5,7 @@
 mod step;
 mod workflow;
 
-pub use step::{COMMON_STEP_FIELDS, FIELDS_WITHOUT_DEFAULT, STEP_TYPES, default_fields, step_type};
+pub use step::{COMMON_STEP_FIELDS, EXACTLY_ONE, STEP_TYPES, exactly_one, has_default, step_type};
 pub use workflow::WORKFLOW;
 
 /// A map with known names.

@@ -7,13 +7,22 @@ pub fn step_type(name: &str) -> Option<&'static StepType> {
     STEP_TYPES.iter().find(|step| step.name == name)
 }
 
-/// Fields that every step has for itself, so that a type has no default for them.
-pub const FIELDS_WITHOUT_DEFAULT: &[&str] = &["id", "type", "needs"];
+/// Fields of which exactly one is there: of steps of a type, or of a record by its word in the JSON Schema.
+pub static EXACTLY_ONE: &[(&str, &[&str])] = &[
+    ("assert", &["condition", "conditions"]),
+    ("template", &["template", "template_file"]),
+    ("wait", &["for", "until"]),
+    ("step_output", &["path", "from"]),
+];
 
-/// The fields of steps of a type that the workflow may give a default for.
-pub fn default_fields(step: &'static StepType) -> impl Iterator<Item = &'static Field> {
-    let fields = COMMON_STEP_FIELDS.iter().chain(step.fields);
-    fields.filter(|field| !FIELDS_WITHOUT_DEFAULT.contains(&field.name))
+/// The fields of which exactly one is there, if there are any.
+pub fn exactly_one(of: &str) -> &'static [&'static str] {
+    EXACTLY_ONE.iter().find(|(name, _)| *name == of).map_or(&[], |(_, fields)| fields)
+}
+
+/// Whether the workflow may give a default for a field of steps of a type: what every step has to say itself has none.
+pub fn has_default(step: &StepType, field: &Field) -> bool {
+    !field.required && field.name != "needs" && !exactly_one(step.name).contains(&field.name)
 }
 
 /// What every step may say.
