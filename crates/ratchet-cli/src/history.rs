@@ -14,7 +14,10 @@ use ratchet_core::{
     transition::{ExecutionTransition, StepTransition},
     workflow::Workflow,
 };
-use ratchet_engine::ports::{StateStore, StoreError};
+use ratchet_engine::{
+    masks::Masks,
+    ports::{StateStore, StoreError},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,7 +46,7 @@ pub(crate) struct Entry {
     pub(crate) actor: Actor,
     /// What made it happen.
     pub(crate) cause: String,
-    /// What changed.
+    /// What changed; sensitive inputs are masked in it.
     pub(crate) change: Value,
     /// Seals this record and all before it in its row.
     pub(crate) hash: String,
@@ -78,8 +81,10 @@ impl History {
         store: &dyn StateStore,
         workflow: Option<&Workflow>,
         execution: &ExecutionRow,
+        masks: &Masks,
     ) -> Result<Self, StoreError> {
-        let mut reader = Reader { store, id: &execution.id, workflow, sequences: BTreeMap::new(), breaks: Vec::new() };
+        let mut reader =
+            Reader { store, id: &execution.id, workflow, masks, sequences: BTreeMap::new(), breaks: Vec::new() };
         reader.execution(execution);
         let mut after: Option<StepKey> = None;
         loop {
@@ -101,6 +106,7 @@ struct Reader<'a> {
     store: &'a dyn StateStore,
     id: &'a ExecutionId,
     workflow: Option<&'a Workflow>,
+    masks: &'a Masks,
     sequences: BTreeMap<RowName, Sequence>,
     breaks: Vec<String>,
 }
@@ -108,7 +114,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn execution(&mut self, row: &ExecutionRow) {
         self.check(EXECUTION, row.id.as_str(), &row.records, &row.chain);
-        let entries = row.records.iter().map(|record| entry(EXECUTION, record)).collect();
+        let entries = row.records.iter().map(|record| entry(EXECUTION, record, self.masks)).collect();
         self.sequences.insert(EXECUTION.to_owned(), Sequence { entries, after: Vec::new(), end_after: Vec::new() });
     }
 
@@ -184,7 +190,7 @@ impl Reader<'_> {
         end_after: Vec<(RowName, Edge)>,
     ) {
         self.check(&name, &row.key.to_string(), records, &row.chain);
-        let entries = records.iter().map(|record| entry(&name, record)).collect();
+        let entries = records.iter().map(|record| entry(&name, record, self.masks)).collect();
         self.sequences.insert(name, Sequence { entries, after, end_after });
     }
 
@@ -219,14 +225,21 @@ fn row_name(epoch: Epoch, path: &StepPath) -> RowName {
     format!("{epoch}/{path}")
 }
 
-fn entry<T: Serialize>(row: &str, record: &Record<T>) -> Entry {
+fn entry<T: Serialize>(row: &str, record: &Record<T>, masks: &Masks) -> Entry {
+    let mut change = serde_json::to_value(&record.transition).unwrap_or(Value::Null);
+    if !masks.is_empty() {
+        // The word for the change is the engine's own.
+        let word = change["change"].take();
+        change = masks.value(change);
+        change["change"] = word;
+    }
     Entry {
         at: record.at,
         row: row.to_owned(),
         number: record.number,
         actor: record.actor.clone(),
         cause: record.cause.clone(),
-        change: serde_json::to_value(&record.transition).unwrap_or(Value::Null),
+        change,
         hash: record.hash.clone(),
     }
 }
@@ -301,7 +314,7 @@ mod tests {
     }
 
     async fn history(store: &MemoryStateStore, execution: &ExecutionRow) -> (Vec<String>, Vec<String>) {
-        let history = History::load(store, None, execution).await.expect("a history");
+        let history = History::load(store, None, execution, &Masks::default()).await.expect("a history");
         let shown = history.entries.iter().map(|entry| format!("{} {}", entry.row, entry.number)).collect();
         (shown, history.breaks)
     }

@@ -13,13 +13,15 @@ use ratchet_core::{
     workflow::Workflow,
 };
 use ratchet_engine::{
-    ports::{BlobStore, StateStore, StoreError},
+    masks::Masks,
+    ports::{StateStore, StoreError},
     view::{ExecutionRows, ExecutionView, StepRows},
 };
 
 use crate::{
     command_error::CommandError,
     history::{Entry, History},
+    state::State,
 };
 
 /// How many rows are read at once.
@@ -38,13 +40,14 @@ pub(crate) struct Replay {
 impl Replay {
     /// Decides every record again, and builds the state after the first `count` of them (all where none is given).
     pub(crate) async fn of(
-        store: &dyn StateStore,
-        blobs: &dyn BlobStore,
+        state: &State,
         workflow: &Workflow,
         execution: &ExecutionRow,
+        masks: &Masks,
         count: Option<usize>,
     ) -> Result<Self, CommandError> {
-        let History { entries, breaks } = History::load(store, Some(workflow), execution).await?;
+        let (store, blobs) = (&*state.store, &*state.blobs);
+        let History { entries, breaks } = History::load(store, Some(workflow), execution, masks).await?;
         let shown = count.unwrap_or(entries.len());
         let mut last: HashMap<&str, u64> = HashMap::new();
         for entry in entries.iter().take(shown) {

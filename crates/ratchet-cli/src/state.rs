@@ -4,7 +4,9 @@ use std::{path::PathBuf, sync::Arc};
 
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::{
+    masks::Masks,
     ports::{BlobStore, StateStore},
+    values::load_large,
     view::{ExecutionRows, ExecutionView},
 };
 use ratchet_local::{
@@ -84,6 +86,16 @@ impl State {
     /// The definition that an execution follows.
     pub(crate) async fn workflow(&self, execution: &ExecutionRow) -> Result<Workflow, CommandError> {
         definition::stored(execution, self.text(execution).await?)
+    }
+
+    /// What must not be seen of an execution. Where its workflow is not known, it is not known which inputs are sensitive, and none is shown.
+    pub(crate) async fn masks(
+        &self,
+        execution: &ExecutionRow,
+        workflow: Option<&Workflow>,
+    ) -> Result<Masks, CommandError> {
+        let inputs = load_large(&*self.blobs, &execution.inputs).await?;
+        Ok(workflow.map_or_else(|| Masks::of_outputs(inputs.values()), |workflow| Masks::of(workflow, &inputs)))
     }
 
     /// An execution as it is shown, with what became of its files.

@@ -25,4 +25,5 @@ pub mod retry;
 pub mod status;
 pub mod step;
 pub mod transition;
+mod uses;
 pub mod workflow;

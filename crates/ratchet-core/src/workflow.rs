@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::uses::{Names, Uses};
 use crate::{graph::Graph, ids::StepId, retry::RetryPolicy};
 
 /// A definition: what runs, in which order, with what.
@@ -108,23 +109,6 @@ pub struct OutputDeclaration {
     pub description: Option<String>,
     /// Where its value comes from; `None` for an output that nothing sets, which is null.
     pub from: Option<Expression>,
-}
-
-/// What a template or expression reads, found when the file was checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold together")]
-pub struct Uses {
-    /// Steps whose outputs or state it reads.
-    pub steps: BTreeSet<StepId>,
-    /// Whether it reads files, by a function or as a file value.
-    pub files: bool,
-    /// Whether it reads `item` or `index`, so that only a child of a fan-out can evaluate it.
-    pub item: bool,
-    /// Whether it calls `failure()` or `always()`, so that a failure above does not block its step.
-    pub handles_failure: bool,
-    /// Whether it reads what an agent wrote, or what a step made of that: a path in it must stay in the workspace. Known of the values of
-    /// scripts and of a step's input files; elsewhere every path must stay there.
-    pub tainted: bool,
 }
 
 /// Text with `{{ … }}` in it. One `{{ … }}` and nothing else keeps its type.

@@ -53,6 +53,24 @@ pub struct Scope {
     pub now: Timestamp,
 }
 
+impl Scope {
+    /// Nothing but the run itself.
+    pub fn of_run(execution: ExecutionView) -> Self {
+        Self {
+            inputs: BTreeMap::new(),
+            env: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            item: None,
+            index: None,
+            now: execution.started_at,
+            execution,
+            trigger: Json::Null,
+            needs: NeedOutcome::FINE,
+            locals: BTreeMap::new(),
+        }
+    }
+}
+
 /// What an expression can see of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepView {

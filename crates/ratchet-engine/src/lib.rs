@@ -10,6 +10,7 @@ mod execution_row;
 mod handlers;
 mod inline;
 mod items;
+pub mod masks;
 pub mod order;
 pub mod ports;
 mod prepare;

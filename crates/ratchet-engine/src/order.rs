@@ -9,8 +9,11 @@ use ratchet_core::{
     step::{StepFailure, StepResult, Usage},
     workflow::{Expression, SecurityProfile, ValueType},
 };
+use ratchet_definition::evaluate::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::masks::Masks;
 
 /// The secret of an attempt. Whoever reports with it is the attempt; the state holds only its hash.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +61,14 @@ pub struct Order {
     pub timeout: Option<Duration>,
     /// What is captured at its end, in order.
     pub outputs: Vec<OutputOrder>,
+    /// What the expressions of its outputs see besides what its process gives.
+    pub scope: Scope,
     /// The files that it reads, relative to the workspace or, for captured files of other steps, absolute.
     pub inputs: Vec<String>,
     /// The same over all attempts of the step: for what the process does to the outside world.
     pub idempotency_key: String,
+    /// What must not be written where a person reads it.
+    pub masks: Masks,
     /// What the adapters of this place need to find the run's workspace.
     pub place: Value,
 }

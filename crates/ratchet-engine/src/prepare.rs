@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::{
     engine::{Engine, EngineError},
     inline, items,
+    masks::Masks,
     order::{AgentOrder, Order, OutputOrder, OutputOrderSource, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
@@ -300,7 +301,9 @@ fn order(
         working_directory: step.working_directory.as_ref().map_or(Ok(String::new()), |path| evaluator.text(path))?,
         timeout: step.timeout,
         outputs: outputs(step, evaluator)?,
+        scope: scope::of_outputs(step, scope),
         inputs: inputs(step, evaluator, files)?,
+        masks: Masks::of(&run.workflow, &scope.inputs),
         place: run.row.options.place.clone(),
     })
 }

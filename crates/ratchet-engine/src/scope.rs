@@ -11,6 +11,7 @@ use ratchet_core::{
     output::Output,
     status::StepStatus,
     step::StepRow,
+    workflow::{OutputSource, Step, Uses},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
@@ -78,6 +79,39 @@ pub(crate) async fn views(
         }
     }
     Ok(views)
+}
+
+/// What the expressions of a step's outputs see besides what its process gives: no more than they read, because it travels with the order.
+pub(crate) fn of_outputs(step: &Step, scope: &Scope) -> Scope {
+    let mut uses = Uses::default();
+    for output in &step.outputs {
+        if let OutputSource::From { expression, .. } = &output.source {
+            uses.extend(&expression.uses);
+        }
+    }
+    let read = |id: &StepId, view: &StepView| {
+        let mut view = view.clone();
+        view.outputs.retain(|name, _| uses.outputs.get(id).is_some_and(|names| names.contains(name)));
+        view
+    };
+    let mut seen = Scope::of_run(scope.execution.clone());
+    seen.inputs.extend(scope.inputs.iter().filter(|(name, _)| uses.inputs.contains(name)).map(owned));
+    seen.env.extend(scope.env.iter().filter(|(name, _)| uses.env.contains(name)).map(owned));
+    seen.steps = uses.steps.iter().filter_map(|id| Some((id.clone(), read(id, scope.steps.get(id)?)))).collect();
+    if uses.item {
+        (seen.item, seen.index) = (scope.item.clone(), scope.index);
+    }
+    if !uses.trigger.is_empty() {
+        seen.trigger = scope.trigger.clone();
+        if let Some(fields) = seen.trigger.as_object_mut() {
+            fields.retain(|name, _| uses.trigger.contains(name));
+        }
+    }
+    Scope { needs: scope.needs, now: scope.now, ..seen }
+}
+
+fn owned<T: Clone>((name, value): (&String, &T)) -> (String, T) {
+    (name.clone(), value.clone())
 }
 
 /// Adds the workflow's own variables; what the caller passed stands over them.

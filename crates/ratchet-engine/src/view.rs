@@ -17,13 +17,12 @@ use ratchet_core::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
+use crate::masks::{MASK, Masks};
+
 pub use self::{
     overhead::Overhead,
     rows::{ChildBrief, ExecutionRows, RowsError, StepRows},
 };
-
-/// What stands in the place of a sensitive value.
-pub const MASK: &str = "***";
 
 /// An execution as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -190,7 +189,8 @@ pub struct ArtifactView {
 }
 
 impl ExecutionView {
-    /// Builds the view from rows whose large values were put back in their place ([`ExecutionRows::load`] does that).
+    /// Builds the view from rows whose large values were put back in their place ([`ExecutionRows::load`] does that). Sensitive inputs are masked wherever
+    /// they would show.
     pub fn new(workflow: &Workflow, rows: &ExecutionRows) -> Self {
         let row = &rows.execution;
         let steps: Vec<(StepId, StepView)> = workflow
@@ -222,11 +222,51 @@ impl ExecutionView {
             ended_at: row.ended_at,
             steps,
         }
+        .masked(&Masks::of(workflow, &row.inputs))
+    }
+
+    fn masked(mut self, masks: &Masks) -> Self {
+        if masks.is_empty() {
+            return self;
+        }
+        for values in [&mut self.inputs, &mut self.outputs] {
+            mask_values(masks, values);
+        }
+        self.error = self.error.map(|error| error.masked(masks));
+        for (_, step) in &mut self.steps {
+            mask_values(masks, &mut step.outputs);
+            step.error = step.error.take().map(|error| error.masked(masks));
+            mask_text(masks, &mut step.warning);
+            if let Some(question) = &mut step.question {
+                question.message = masks.text(&question.message).into_owned();
+            }
+        }
+        self
     }
 
     /// The view of one step.
     pub fn step(&self, id: &StepId) -> Option<&StepView> {
         self.steps.iter().find(|(other, _)| other == id).map(|(_, step)| step)
+    }
+}
+
+impl FailureView {
+    fn masked(self, masks: &Masks) -> Self {
+        let masked = |text: String| masks.text(&text).into_owned();
+        let (detail, hint) = (self.detail.map(masked), self.hint.map(masked));
+        Self { message: masked(self.message), detail, hint, ..self }
+    }
+}
+
+fn mask_values(masks: &Masks, values: &mut BTreeMap<String, Value>) {
+    for value in values.values_mut() {
+        *value = masks.value(value.take());
+    }
+}
+
+fn mask_text(masks: &Masks, text: &mut Option<String>) {
+    if let Some(text) = text {
+        *text = masks.text(text).into_owned();
     }
 }
 

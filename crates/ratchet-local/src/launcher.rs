@@ -292,6 +292,7 @@ mod tests {
         order::{Token, Work},
         ports::{Clock, StopSignal},
     };
+    use ratchet_testkit::builders::order;
     use serde_json::json;
 
     use super::*;
@@ -365,21 +366,8 @@ mod tests {
         }
 
         async fn launch(&self, step: &str) {
-            let order = Order {
-                key: key(step),
-                attempt: 1,
-                token: Token::new([7; 16]),
-                trace: TraceParent(String::new()),
-                work: Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] },
-                environment: BTreeMap::new(),
-                secrets: BTreeMap::new(),
-                working_directory: String::new(),
-                timeout: None,
-                outputs: vec![],
-                inputs: vec![],
-                idempotency_key: String::new(),
-                place: json!({"workspace": "/somewhere"}),
-            };
+            let work = Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] };
+            let order = Order { place: json!({"workspace": "/somewhere"}), ..order(key(step), 1, work) };
             let slot = self.launcher.reserve().await.unwrap();
             self.launcher.launch(slot, order).await.unwrap();
         }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -11,15 +12,15 @@ use ratchet_core::{
     step::{FailureClass, StepFailure, Usage},
 };
 use ratchet_engine::{
+    masks::Masks,
     order::AgentOrder,
-    ports::{AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace},
+    ports::{AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, Progress},
 };
 use serde_json::{Value, json};
 
 use crate::{
     capture::{Said, Withheld},
     codes,
-    masking::Masks,
     runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     snapshot::Snapshot,
 };
@@ -90,6 +91,11 @@ impl Runner {
             transcript: place.directory.join("transcript.jsonl"),
             environment: self.environment.of_attempt(order, place, &home(place), &temporary(place)).await,
             trace: order.trace.clone(),
+            masks: order.masks.clone(),
+            progress: {
+                let (observer, key) = (Arc::clone(&self.observer), order.key.clone());
+                Progress::to(move |line| observer.line_written(&key, line))
+            },
         }
     }
 }

@@ -6,20 +6,18 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use ratchet_core::{
-    ids::StepKey,
-    join::NeedOutcome,
     output::{FileValue, Output, Outputs},
     step::{FailureClass, StepFailure},
     workflow::{Expression, ValueType},
 };
 use ratchet_definition::{
     coerce::coerce,
-    evaluate::{EvaluationError, Evaluator, ExecutionView, Scope},
+    evaluate::{EvaluationError, Evaluator, Scope},
     files::FileAccess,
 };
 use ratchet_engine::{
+    masks::Masks,
     order::{OutputOrder, OutputOrderSource},
     ports::BlobStore,
 };
@@ -27,7 +25,6 @@ use serde_json::Value;
 
 use crate::{
     codes,
-    masking::Masks,
     paths::{self, PathError},
 };
 
@@ -58,8 +55,8 @@ impl Said {
 
 /// Where outputs are taken from and kept.
 pub(crate) struct Capture<'a> {
-    /// The step, for its expressions.
-    pub(crate) key: &'a StepKey,
+    /// What its expressions see besides what its process gave.
+    pub(crate) scope: &'a Scope,
     /// The root of the files.
     pub(crate) workspace: &'a Path,
     /// Where file outputs are kept.
@@ -161,7 +158,7 @@ impl Capture<'_> {
             let hint = "write it to a file (`… > out.txt`), declare that as an output, and read it with `file_content`";
             return Err(failure(codes::OUTPUT_TOO_LONG, message).with_hint(hint));
         }
-        let scope = self.scope(said);
+        let scope = Scope { locals: said.locals.clone(), ..self.scope.clone() };
         let (files, code) = (Arc::clone(&self.files), expression.clone());
         // Functions read files: that is no work for a thread that others wait for.
         let evaluated = tokio::task::spawn_blocking(move || Evaluator::new(scope, files).expression(&code)).await;
@@ -180,28 +177,6 @@ impl Capture<'_> {
                 self.file(name, path.trim()).await
             }
             (_, value) => Ok(value),
-        }
-    }
-
-    fn scope(&self, said: &Said) -> Scope {
-        // An output is evaluated once and then recorded, so the time of its making is as good as any: a replay reads the record.
-        let now = Timestamp::now();
-        Scope {
-            inputs: BTreeMap::new(),
-            env: BTreeMap::new(),
-            steps: BTreeMap::new(),
-            item: None,
-            index: None,
-            execution: ExecutionView {
-                id: self.key.execution.clone(),
-                workflow: String::new(),
-                version: String::new(),
-                started_at: now,
-            },
-            trigger: Value::Null,
-            needs: NeedOutcome::FINE,
-            locals: said.locals.clone(),
-            now,
         }
     }
 }

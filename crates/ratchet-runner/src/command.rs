@@ -11,6 +11,7 @@ use ratchet_core::{
     step::{FailureClass, StepFailure, Usage},
 };
 use ratchet_engine::{
+    masks::{MaskedStream, Masks},
     order::{Order, SecretText},
     ports::SecretError,
 };
@@ -21,7 +22,6 @@ use crate::{
     capture::{Said, Withheld},
     codes,
     family::Mark,
-    masking::{Masking, Masks},
     output_log::{Bounds, OutputLog, Stream},
     paths,
     process::{self, Ended, Limits, Listener, NotFound, Program, Reason},
@@ -61,7 +61,8 @@ impl Runner {
         let log = OutputLog::new(place.directory.join("output.log"), attempt.began, Bounds::default(), |line| {
             observer.line_written(&order.key, line);
         });
-        let mut log = Logged { log, stdout: Masking::new(&masks), stderr: Masking::new(&masks) };
+        let log = log.masking(&order.masks);
+        let mut log = Logged { log, stdout: MaskedStream::new(&masks), stderr: MaskedStream::new(&masks) };
         let limits = Limits { timeout: order.timeout, grace: self.grace };
         let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
         let ended = ended.map_err(|error| not_started(name, &error, &sizes))?;
@@ -125,7 +126,7 @@ impl Runner {
             };
             environment.insert(name.clone(), parts.iter().map(part).collect());
         }
-        Ok(Masks::of(known.values().map(String::as_str)))
+        Ok(Masks::new(known.into_values()))
     }
 }
 
@@ -137,12 +138,12 @@ const SECRET_HINT: &str = "give it to the command that drives the run: `RATCHET_
 /// What a command prints goes to its log.
 struct Logged<'a> {
     log: OutputLog<'a>,
-    stdout: Masking,
-    stderr: Masking,
+    stdout: MaskedStream,
+    stderr: MaskedStream,
 }
 
 impl<'a> Logged<'a> {
-    fn masking(&mut self, stream: Stream) -> &mut Masking {
+    fn masking(&mut self, stream: Stream) -> &mut MaskedStream {
         match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,

@@ -10,7 +10,6 @@ pub mod codes;
 mod command;
 mod environment;
 mod family;
-mod masking;
 mod output_log;
 mod paths;
 mod process;

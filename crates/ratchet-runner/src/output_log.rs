@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use ratchet_engine::masks::{MaskedStream, Masks};
 use serde::{Deserialize, Serialize};
 
 /// A line of `output.log`.
@@ -81,6 +82,8 @@ struct Printed {
     whole: Vec<u8>,
     tail: VecDeque<String>,
     continues: bool,
+    /// Where there is something to mask.
+    masked: Option<MaskedStream>,
 }
 
 impl<'a> OutputLog<'a> {
@@ -101,14 +104,35 @@ impl<'a> OutputLog<'a> {
         }
     }
 
+    /// Masks these values in all that it writes, tells and keeps for a failure. What expressions read stays as it was printed.
+    pub(crate) fn masking(mut self, masks: &Masks) -> Self {
+        for printed in [&mut self.stdout, &mut self.stderr] {
+            printed.masked = (!masks.is_empty()).then(|| MaskedStream::new(masks));
+        }
+        self
+    }
+
     /// Takes some bytes of a stream.
     pub(crate) fn print(&mut self, stream: Stream, bytes: &[u8]) {
-        let (whole_max, line_max, tail) = (self.bounds.whole, self.bounds.line, self.bounds.tail);
+        let whole_max = self.bounds.whole;
         let printed = self.printed(stream);
         if printed.whole.len() <= whole_max {
             let room = (whole_max + 1).saturating_sub(printed.whole.len()).min(bytes.len());
             printed.whole.extend_from_slice(&bytes[..room]);
         }
+        match &mut printed.masked {
+            None => self.log(stream, bytes),
+            Some(masked) => {
+                let seen = masked.take(bytes);
+                self.log(stream, &seen);
+            }
+        }
+    }
+
+    /// Takes what may be seen.
+    fn log(&mut self, stream: Stream, bytes: &[u8]) {
+        let (line_max, tail) = (self.bounds.line, self.bounds.tail);
+        let printed = self.printed(stream);
         let mut pending = std::mem::take(&mut printed.pending);
         pending.extend_from_slice(bytes);
         let skipped = if self.left_out > 0 { self.skim(&pending, tail) } else { 0 };
@@ -124,6 +148,10 @@ impl<'a> OutputLog<'a> {
     /// Takes what has no line end yet and closes the log.
     pub(crate) fn end(&mut self) {
         for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(masked) = &mut self.printed(stream).masked {
+                let seen = masked.end();
+                self.log(stream, &seen);
+            }
             let pending = std::mem::take(&mut self.printed(stream).pending);
             if !pending.is_empty() {
                 self.line(stream, &pending, false);
@@ -343,6 +371,28 @@ mod tests {
             let log: Vec<_> = heard.log.iter().map(|(_, text, partial)| (text.as_str(), *partial)).collect();
             assert_eq!(log, expected);
             assert_eq!(heard.lines, expected.iter().map(|(text, _)| (*text).to_owned()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_sensitive_value_is_masked_wherever_it_is_cut() {
+        let masks = Masks::new(["0123456789".to_owned()]);
+        let text = b"key 0123456789\n0123456789 0123\n456789 and 012345678";
+        for size in 1..text.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, mut lines) = (folder.path().join("output.log"), Vec::new());
+            let bounds = Bounds { whole: 100, ..SMALL };
+            let log = OutputLog::new(path.clone(), Instant::now(), bounds, |line| lines.push(line.to_owned()));
+            let mut log = log.masking(&masks);
+            text.chunks(size).for_each(|piece| log.print(Stderr, piece));
+            log.end();
+            assert_eq!(log.whole(Stderr).as_deref(), std::str::from_utf8(text).ok(), "data stays what it is");
+            assert_eq!(log.last_words().as_deref(), Some("key ***\n*** 0123\n5678"), "by {size}");
+            drop(log);
+            let logged = fs::read_to_string(&path).unwrap();
+            for text in [&logged, &lines.join("\n")] {
+                assert!(!text.contains("0123456789") && text.contains("key ***"), "by {size}: {text}");
+            }
         }
     }
 

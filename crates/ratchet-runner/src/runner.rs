@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use ratchet_core::step::{FailureClass, StepFailure, StepResult, Usage};
 use ratchet_definition::files::FileAccess;
 use ratchet_engine::{
+    masks::Masks,
     order::{AttemptOutcome, AttemptReport, Order, Work},
     ports::{Agent, AttemptPlace, AttemptRunner, BlobStore, Observer, Secrets, StopSignal},
 };
@@ -22,7 +23,6 @@ use crate::{
     codes,
     environment::BaseEnvironment,
     family,
-    masking::Masks,
     scratch::ScratchPool,
 };
 
@@ -132,7 +132,7 @@ impl Runner {
         };
         let captured = Instant::now();
         let capture = Capture {
-            key: &order.key,
+            scope: &order.scope,
             workspace: &place.workspace,
             blobs: &*self.blobs,
             files: (self.files)(&place.workspace),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, sync::Ar
 
 use async_trait::async_trait;
 use ratchet_core::{
-    execution::TraceParent,
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     output::{FileValue, Output},
     step::{FailureClass, StepFailure, StepResult},
@@ -12,13 +11,13 @@ use ratchet_core::{
 };
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::{
-    order::{AgentOrder, AttemptOutcome, Order, OutputOrder, OutputOrderSource, Token, Work},
+    order::{AgentOrder, AttemptOutcome, Order, OutputOrder, OutputOrderSource, Work},
     ports::{
         Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, AttemptRunner, Observer, Silent, Stop,
         StopSignal,
     },
 };
-use ratchet_testkit::memory::MemoryBlobStore;
+use ratchet_testkit::{builders::order, memory::MemoryBlobStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -81,21 +80,9 @@ impl World {
         }
         let path = StepPath::step(StepId::new("build"));
         let execution = ExecutionId::new(place.path().display().to_string());
-        let order = Order {
-            key: StepKey { execution, epoch: Epoch::FIRST, path },
-            attempt: 2,
-            token: Token::new([7; 16]),
-            trace: TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
-            work,
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_directory: String::new(),
-            timeout: Some(Duration::from_secs(100)),
-            outputs: Vec::new(),
-            inputs: Vec::new(),
-            idempotency_key: "the-key".to_owned(),
-            place: Value::Null,
-        };
+        let key = StepKey { execution, epoch: Epoch::FIRST, path };
+        let timeout = Some(Duration::from_secs(100));
+        let order = Order { timeout, idempotency_key: "the-key".to_owned(), ..order(key, 2, work) };
         let path = std::env::var("PATH").unwrap();
         let given = [
             ("PATH", path.as_str()),

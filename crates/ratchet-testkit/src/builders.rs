@@ -12,7 +12,12 @@ use ratchet_core::{
     step::{AttemptRow, StepFailure, StepResult, StepRow, Usage},
     transition::{ExecutionTransition, StepTransition},
 };
-use ratchet_engine::ports::{Envelope, Event, Expectation, Write};
+use ratchet_definition::evaluate::{ExecutionView, Scope};
+use ratchet_engine::{
+    masks::Masks,
+    order::{Order, Token, Work},
+    ports::{Envelope, Event, Expectation, Write},
+};
 use serde_json::Value;
 
 /// So many seconds after the beginning of 2026.
@@ -23,6 +28,33 @@ pub fn time(seconds: i64) -> Timestamp {
 /// The trace that built rows belong to.
 pub fn trace() -> TraceParent {
     TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())
+}
+
+/// An order to do something, with nothing declared and no time limit.
+pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
+    let execution = ExecutionView {
+        id: key.execution.clone(),
+        workflow: "sample".to_owned(),
+        version: "1".to_owned(),
+        started_at: time(0),
+    };
+    Order {
+        attempt,
+        token: Token::new([7; 16]),
+        trace: trace(),
+        work,
+        environment: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        working_directory: String::new(),
+        timeout: None,
+        outputs: Vec::new(),
+        scope: Scope::of_run(execution),
+        inputs: Vec::new(),
+        idempotency_key: key.to_string(),
+        masks: Masks::default(),
+        place: Value::Null,
+        key,
+    }
 }
 
 /// A run that was just created, at revision 1.

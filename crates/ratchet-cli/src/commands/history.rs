@@ -41,7 +41,8 @@ pub(super) async fn run(
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     // The order needs the graph; a history is shown also where the definition is gone.
     let workflow = state.workflow(&row).await.ok();
-    let history = History::load(&*state.store, workflow.as_ref(), &row).await?;
+    let masks = state.masks(&row, workflow.as_ref()).await?;
+    let history = History::load(&*state.store, workflow.as_ref(), &row, &masks).await?;
     if arguments.json {
         console.json(&json!({
             "execution_id": row.id,

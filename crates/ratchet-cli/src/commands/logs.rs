@@ -7,6 +7,7 @@ use std::{
 use clap::Args;
 use ratchet_core::{execution::ExecutionRow, status::ExecutionStatus};
 use ratchet_engine::ports::StateStore;
+use ratchet_runner::agent::Said;
 use serde_json::{Value, json};
 
 use crate::{
@@ -185,43 +186,13 @@ fn written(line: &str) -> Option<String> {
 /// What an event of a session says to a person; none where it says nothing.
 fn said(line: &str) -> Option<String> {
     let event: Value = serde_json::from_str(line).ok()?;
-    let parts = event["message"]["content"].as_array();
-    match event["type"].as_str()? {
-        "assistant" => {
-            let words: Vec<String> = parts?.iter().filter_map(assistant_part).collect();
-            (!words.is_empty()).then(|| words.join("\n"))
-        }
-        "user" => {
-            let results: Vec<String> = parts?.iter().filter_map(tool_result).collect();
-            (!results.is_empty()).then(|| results.join("\n"))
-        }
-        "result" => {
-            let turns = event["num_turns"].as_u64().unwrap_or(0);
-            let cost = event["total_cost_usd"].as_f64().unwrap_or(0.0);
-            Some(format!(
-                "= {} ({turns} turns, {})",
-                event["subtype"].as_str().unwrap_or("ended"),
-                crate::words::dollars(cost)
-            ))
-        }
-        _ => None,
-    }
+    let words: Vec<String> = Said::of(&event).iter().map(shown).collect();
+    (!words.is_empty()).then(|| words.join("\n"))
 }
 
-fn assistant_part(part: &Value) -> Option<String> {
-    match part["type"].as_str()? {
-        "text" => part["text"].as_str().map(harmless),
-        "tool_use" => {
-            let input = &part["input"];
-            let what = ["file_path", "path", "pattern", "command"].iter().find_map(|name| input[*name].as_str());
-            Some(format!("> {} {}", part["name"].as_str().unwrap_or("tool"), one_line(what.unwrap_or_default())))
-        }
-        _ => None,
+fn shown(said: &Said) -> String {
+    match said {
+        Said::Words(words) => harmless(words),
+        Said::Used { .. } | Said::Failed(_) | Said::Ended { .. } => one_line(&said.to_string()),
     }
-}
-
-fn tool_result(part: &Value) -> Option<String> {
-    let failed = part["is_error"].as_bool().unwrap_or(false);
-    let text = part["content"].as_str().unwrap_or("the tool failed");
-    failed.then(|| format!("! {}", one_line(text)))
 }

@@ -15,7 +15,11 @@ use ratchet_definition::{
     files::FileAccess,
     parse,
 };
-use ratchet_engine::view::{ExecutionRows, MASK, output_view};
+use ratchet_engine::{
+    masks::{MASK, Masks},
+    values::load_large,
+    view::{ExecutionRows, output_view},
+};
 use ratchet_local::{directory::StateDirectory, workspace::ConfinedFiles};
 use serde_json::{Map, Value, json};
 
@@ -68,9 +72,11 @@ pub(super) async fn run(
     let state = StateDirectory::new(state_directory::locate(common.state_dir.as_deref())?);
     let files: Arc<dyn FileAccess> = Arc::new(ConfinedFiles::new(&root, state));
     let scope = scope(arguments, common, workflow, &files).await?;
+    let masks = Masks::of(workflow, &scope.inputs);
     let mut page =
         Page { evaluator: Evaluator::new(scope, Arc::clone(&files)), files, shown: Vec::new(), problems: Vec::new() };
     page.step(workflow, step);
+    page.mask(&masks);
     if arguments.json {
         let mut object: Map<String, Value> =
             page.shown.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -132,7 +138,7 @@ async fn scope(
         scope.execution.started_at = row.created_at;
         (scope.now, scope.trigger) = (row.created_at, row.trigger);
         if arguments.inputs.is_empty() {
-            scope.inputs = row.inputs;
+            scope.inputs = load_large(&*state.blobs, &row.inputs).await?;
             scope.env = row.environment;
         }
         for step in &workflow.steps {
@@ -249,6 +255,17 @@ impl Page {
         }
         if let Some(key) = &step.cache.key {
             self.text("cache_key", key);
+        }
+    }
+
+    /// Masks sensitive inputs in all that is shown.
+    fn mask(&mut self, masks: &Masks) {
+        for (_, value) in &mut self.shown {
+            *value = masks.value(value.take());
+        }
+        for (_, error) in &mut self.problems {
+            error.message = masks.text(&error.message).into_owned();
+            error.help = error.help.as_deref().map(|help| masks.text(help).into_owned());
         }
     }
 

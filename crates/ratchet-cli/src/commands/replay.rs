@@ -34,7 +34,8 @@ pub(super) async fn run(
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let workflow = state.workflow(&row).await?;
-    let replay = Replay::of(&*state.store, &*state.blobs, &workflow, &row, arguments.at).await?;
+    let masks = state.masks(&row, Some(&workflow)).await?;
+    let replay = Replay::of(&state, &workflow, &row, &masks, arguments.at).await?;
     let count = replay.entries.len();
     let at = arguments.at.unwrap_or(count);
     if at == 0 || at > count {

@@ -19,6 +19,7 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     ResumeRequest, StartRequest,
+    masks::Masks,
     ports::{BlobStore, Secrets, StateStore},
     values::load_large,
     view::ExecutionRows,
@@ -119,7 +120,9 @@ pub(crate) async fn start(
 ) -> Result<ExitCode, CommandError> {
     let caller = std::env::var("TRACEPARENT").ok();
     let trace = new_trace(entropy(), caller.as_deref());
-    let desk = Desk::open(common, start.workflow.clone(), &start.options, caller.map(TraceParent), shown, console)?;
+    let masks = Masks::of(&start.workflow, &start.inputs);
+    let (workflow, caller) = (start.workflow.clone(), caller.map(TraceParent));
+    let desk = Desk::open(common, workflow, &start.options, masks, caller, shown, console)?;
     desk.local.engine().keep_workflow(start.definition.digest.clone(), start.workflow);
     let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
     let request = StartRequest {
@@ -155,8 +158,11 @@ pub(crate) async fn go_on(
     shown: Shown,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let workflow = Arc::new(State::open(common)?.workflow(row).await?);
-    let desk = Desk::open(common, workflow, &row.options, None, shown, console)?;
+    let state = State::open(common)?;
+    let workflow = Arc::new(state.workflow(row).await?);
+    let masks = state.masks(row, Some(&workflow)).await?;
+    drop(state);
+    let desk = Desk::open(common, workflow, &row.options, masks, None, shown, console)?;
     let interrupts = Interrupts::listen()?;
     match going {
         Going::On => {}
@@ -189,6 +195,7 @@ impl Desk {
         common: &CommonArguments,
         workflow: Arc<Workflow>,
         options: &RunOptions,
+        masks: Masks,
         caller: Option<TraceParent>,
         shown: Shown,
         console: Console,
@@ -196,7 +203,7 @@ impl Desk {
         let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
         let stream = if shown.json { Stream::Err } else { Stream::Out };
         let progress = if shown.quiet { Progress::quiet() } else { Progress::start(&workflow, stream) };
-        let told = Arc::new(Told { progress, spans: Spans::start(caller, console) });
+        let told = Arc::new(Told { masks, progress, spans: Spans::start(caller, console) });
         let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
         let agent = agent::of_place(&options.place)?;
         let files_state = state.clone();

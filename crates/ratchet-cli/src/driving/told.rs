@@ -7,18 +7,26 @@ use ratchet_core::{
     step::StepRow,
     transition::{ExecutionTransition, StepTransition},
 };
-use ratchet_engine::ports::Observer;
+use ratchet_engine::{masks::Masks, ports::Observer};
 
 use crate::{progress::Progress, telemetry::Spans};
 
 /// Everybody who is told what happens: the person, and the tracing system.
 pub(super) struct Told {
+    /// What neither may see.
+    pub(super) masks: Masks,
     pub(super) progress: Progress,
     pub(super) spans: Arc<Spans>,
 }
 
 impl Observer for Told {
     fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
+        if !self.masks.is_empty() {
+            let (row, record) = self.masks.told(row, record);
+            self.progress.step_changed(&row, &record);
+            self.spans.step_changed(&row, &record);
+            return;
+        }
         self.progress.step_changed(row, record);
         self.spans.step_changed(row, record);
     }

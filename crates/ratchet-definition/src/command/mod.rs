@@ -14,8 +14,6 @@ pub(crate) mod variables;
 mod verdict;
 mod words;
 
-use std::collections::BTreeSet;
-
 use brush_parser::{ParseError, Parser, ParserOptions};
 use ratchet_core::workflow::{Program, Quoting, ScriptPart, Target, Template, Uses};
 
@@ -217,10 +215,7 @@ fn script(text: &str, cut: &Cut, verdicts: &[Verdict], interpreter: Interpreter)
 /// What several expressions use together.
 fn merged<'uses>(all: impl Iterator<Item = &'uses Uses>) -> Uses {
     all.fold(Uses::default(), |mut merged, uses| {
-        merged.steps = merged.steps.union(&uses.steps).cloned().collect::<BTreeSet<_>>();
-        merged.files |= uses.files;
-        merged.item |= uses.item;
-        merged.handles_failure |= uses.handles_failure;
+        merged.extend(uses);
         merged
     })
 }

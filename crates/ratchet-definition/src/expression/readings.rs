@@ -6,7 +6,10 @@ use minijinja::machinery::{
     Span,
     ast::{BinOp, BinOpKind, Call, CallArg, CallType, Expr, Stmt},
 };
-use ratchet_core::{ids::StepId, workflow::Uses};
+use ratchet_core::{
+    ids::StepId,
+    workflow::{Names, Uses},
+};
 
 use super::vocabulary::{FILTERS, FUNCTIONS, TESTS, function};
 use crate::{
@@ -64,15 +67,33 @@ pub(crate) struct Findings {
 impl Findings {
     /// What the text uses, as far as the text alone tells.
     pub(crate) fn uses(&self) -> Uses {
-        let roots: BTreeSet<&str> = self.references.iter().map(|reference| reference.names[0].text.as_str()).collect();
-        Uses {
-            steps: roots.iter().filter(|root| !SCOPE_NAMES.contains(root)).map(|root| StepId::new(*root)).collect(),
-            files: self.files,
-            item: roots.contains("item") || roots.contains("index"),
-            handles_failure: self.handles_failure,
-            tainted: false,
+        let mut uses = Uses { files: self.files, handles_failure: self.handles_failure, ..Uses::default() };
+        for path in self.references.iter().map(Reference::path) {
+            match path[..] {
+                ["inputs", ref rest @ ..] => uses.inputs.extend(&first(rest)),
+                ["env", ref rest @ ..] => uses.env.extend(&first(rest)),
+                ["trigger", ref rest @ ..] => uses.trigger.extend(&first(rest)),
+                ["item" | "index", ..] => uses.item = true,
+                [root, ..] if SCOPE_NAMES.contains(&root) => {}
+                [root, ref rest @ ..] => {
+                    let step = StepId::new(root);
+                    uses.steps.insert(step.clone());
+                    match rest {
+                        ["outputs", rest @ ..] => uses.outputs.entry(step).or_default().extend(&first(rest)),
+                        [] => uses.outputs.entry(step).or_default().extend(&Names::All),
+                        _ => {}
+                    }
+                }
+                [] => {}
+            }
         }
+        uses
     }
+}
+
+/// The name that a path goes on with; any, where the text does not say it.
+fn first(rest: &[&str]) -> Names {
+    rest.first().map_or(Names::All, |name| Names::These(BTreeSet::from([(*name).to_owned()])))
 }
 
 /// What an expression reads.

@@ -168,6 +168,7 @@ impl<'tree> Lowering<'_, 'tree> {
                 Meaning::Unknown => {}
             }
         }
+        uses.outputs.retain(|step, _| steps.contains(step));
         uses.steps = steps;
         self.place(node, warnings);
     }
@@ -186,5 +187,6 @@ fn variants(parts: &[ScriptPart]) -> usize {
 /// A part of a command reads no more than what all of it reads.
 fn restrict(part: &mut Uses, whole: &Uses) {
     part.steps.retain(|step| whole.steps.contains(step));
+    part.outputs.retain(|step, _| whole.steps.contains(step));
     part.files |= whole.files;
 }

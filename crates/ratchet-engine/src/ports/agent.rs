@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ratchet_core::{execution::TraceParent, workflow::SecurityProfile};
@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::StopSignal;
+use crate::masks::Masks;
 
 /// An agent that works on the files of a workspace.
 ///
@@ -58,6 +59,43 @@ pub struct AgentRequest {
     pub environment: BTreeMap<String, String>,
     /// The trace that its own spans belong to.
     pub trace: TraceParent,
+    /// What must not stand in the transcript, nor in anything else that is kept of the session.
+    pub masks: Masks,
+    /// Who is told what it does while it works.
+    pub progress: Progress,
+}
+
+/// Whoever is told what an agent does, in a line each, while it works.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(&str) + Send + Sync;
+
+impl Progress {
+    /// Tells this one, which returns at once.
+    pub fn to(listener: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    /// Tells a line.
+    pub fn tell(&self, line: &str) {
+        if let Some(listener) = &self.0 {
+            listener(line);
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Progress(…)" } else { "Progress" })
+    }
+}
+
+/// Who listens is no part of what is asked.
+impl PartialEq for Progress {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
 }
 
 /// What an agent gave.

@@ -11,7 +11,7 @@ mod state_store;
 mod task_launcher;
 mod workspace;
 
-pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest};
+pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, Progress};
 pub use blob_store::{BlobError, BlobStore};
 pub use clock::Clock;
 pub use event_bus::{BusError, Envelope, Event, EventBus};

@@ -5,12 +5,15 @@ mod places;
 mod recorded;
 mod recorder;
 mod recording;
+mod said;
 mod secrets;
 
 #[cfg(test)]
 mod testing;
+mod transcript;
 
 pub use claude_code::{ClaudeCode, Installed};
 pub use recorded::RecordedAgent;
 pub use recorder::Recorder;
 pub use recording::{Edit, RecordedFailure, RecordedFault, RecordedReply, Recording, RecordingError, Session};
+pub use said::Said;

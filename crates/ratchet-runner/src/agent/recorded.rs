@@ -17,6 +17,7 @@ use super::{
     Edit, RecordedFailure, Recording, RecordingError, Session,
     places::Places,
     recording::{RecordedFault, is_protected},
+    transcript::Transcript,
 };
 use crate::paths;
 
@@ -113,9 +114,9 @@ impl Tape {
     }
 
     fn write_transcript(&self, session: &Session, request: &AgentRequest, places: &Places) -> io::Result<()> {
-        let mut transcript = fs::OpenOptions::new().create(true).append(true).open(&request.transcript)?;
+        let mut transcript = Transcript::open(request)?;
         let begin = json!({"type": "ratchet", "subtype": "replay", "step": session.step, "call": session.call});
-        writeln!(transcript, "{begin}")?;
+        transcript.event(&begin, None)?;
         let prompt = sha256_hex(request.prompt.as_bytes());
         if session.prompt_digest.as_ref().is_some_and(|recorded| recorded.as_str() != prompt) {
             let message = "the prompt is not the one that was recorded: the replay may not fit it";
@@ -123,14 +124,14 @@ impl Tape {
                 "type": "ratchet", "subtype": "warning", "message": message,
                 "recorded_prompt_digest": session.prompt_digest, "prompt_digest": prompt,
             });
-            writeln!(transcript, "{warning}")?;
+            transcript.event(&warning, None)?;
         }
         let Some(file) = &session.transcript else { return Ok(()) };
         let recorded = fs::read(self.folder.join(file))?;
         for line in String::from_utf8_lossy(&recorded).lines().filter(|line| !line.trim().is_empty()) {
             match serde_json::from_str::<Value>(line) {
-                Ok(event) => writeln!(transcript, "{}", places.restore_value(event))?,
-                Err(_) => writeln!(transcript, "{}", json!({"type": "ratchet", "subtype": "text", "text": line}))?,
+                Ok(event) => transcript.event(&places.restore_value(event), None)?,
+                Err(_) => transcript.event(&json!({"type": "ratchet", "subtype": "text", "text": line}), None)?,
             }
         }
         Ok(())

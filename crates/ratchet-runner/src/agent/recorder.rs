@@ -112,7 +112,7 @@ impl Tape {
     ) -> Result<(), RecordingError> {
         let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         let places = Places::of(request);
-        let secrets = self.secrets.with_environment(&request.environment);
+        let secrets = self.secrets.with_environment(&request.environment).with_values(request.masks.values());
         let clean = |text: &str| places.leave_out(&secrets.leave_out(text));
         // A new name each time: what is written here is never read before `recording.json` names it, and never overwrites what it names.
         let name = format!("{}-{}", request.step, request.attempt);

@@ -18,11 +18,7 @@ pub(super) struct Secrets(Vec<String>);
 impl Secrets {
     /// These values.
     pub(super) fn new(values: Vec<String>) -> Self {
-        let mut values: Vec<String> = values.into_iter().filter(|value| value.len() >= LENGTH_MIN).collect();
-        // A secret may be part of another: the longer one goes first.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.dedup();
-        Self(values)
+        Self::sorted(values.into_iter().filter(|value| value.len() >= LENGTH_MIN).collect())
     }
 
     /// And those variables that are secrets by their names. The engine's own idempotency key is none.
@@ -30,6 +26,18 @@ impl Secrets {
         let is_secret = |name: &str| !name.starts_with("RATCHET_") && NAMES.iter().any(|part| name.contains(part));
         let named = environment.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.clone());
         Self::new(self.0.iter().cloned().chain(named).collect())
+    }
+
+    /// And these values, however short.
+    pub(super) fn with_values(&self, values: &[String]) -> Self {
+        Self::sorted(self.0.iter().chain(values).cloned().collect())
+    }
+
+    /// A secret may be part of another: the longer one goes first.
+    fn sorted(mut values: Vec<String>) -> Self {
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.dedup();
+        Self(values)
     }
 
     /// The text without them, and without what looks like a key of a well-known service.

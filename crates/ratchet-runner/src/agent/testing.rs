@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use ratchet_core::{execution::TraceParent, workflow::SecurityProfile};
-use ratchet_engine::ports::{AgentRequest, StopSignal};
+use ratchet_engine::{
+    masks::Masks,
+    ports::{AgentRequest, Progress, StopSignal},
+};
 use tokio::sync::watch;
 
 /// A request in `place`: its workspace is `place/workspace`, its own folder `place/attempt`.
@@ -29,6 +32,8 @@ pub(crate) fn request(place: &Path, step: &str) -> AgentRequest {
         directory,
         environment: BTreeMap::new(),
         trace: TraceParent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        masks: Masks::default(),
+        progress: Progress::default(),
     }
 }
 

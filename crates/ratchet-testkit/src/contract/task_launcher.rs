@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::builders::{step_key, trace};
+use crate::builders::{order, step_key, trace};
 
 /// The run that all attempts of [`task_launcher`] belong to.
 pub const LAUNCHER_EXECUTION: &str = "run";
@@ -136,21 +136,9 @@ impl<L: TaskLauncher> Case<L> {
 
     async fn launch(&self, key: &StepKey, attempt: u32, word: &str) {
         let slot = self.launcher.reserve().await.expect("there is room");
-        let order = Order {
-            key: key.clone(),
-            attempt,
-            token: token(attempt),
-            trace: trace(),
-            work: Work::Command { argv: vec![word.to_owned()], values: BTreeMap::new(), allow_exit_codes: vec![] },
-            environment: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            working_directory: String::new(),
-            timeout: None,
-            outputs: vec![],
-            inputs: vec![],
-            idempotency_key: key.to_string(),
-            place: self.place.clone(),
-        };
+        let work = Work::Command { argv: vec![word.to_owned()], values: BTreeMap::new(), allow_exit_codes: vec![] };
+        let order = order(key.clone(), attempt, work);
+        let order = Order { token: token(attempt), place: self.place.clone(), ..order };
         self.launcher.launch(slot, order).await.expect("it can be launched");
     }
 

@@ -4,10 +4,10 @@
 use std::{env, fs, path::Path};
 
 use ratchet_testkit::messages_api::{Answer, MessagesApi};
-use ratchet_tests::world::World;
+use ratchet_tests::{running::Gate, world::World};
 use serde_json::{Value, json};
 
-use super::{call, state};
+use super::{call, state, terminal::Terminal};
 
 const WRITING: &str = "\
 name: writing
@@ -76,7 +76,7 @@ impl Studio {
 }
 
 /// Every file below a folder whose content holds some words.
-fn files_with(folder: &Path, words: &str) -> Vec<String> {
+pub(super) fn files_with(folder: &Path, words: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
         let path = entry.path();
@@ -122,6 +122,43 @@ fn a_session_is_recorded_and_played_again_without_the_agent() {
     let again = elsewhere.outside("again").display().to_string();
     let third = state(&elsewhere, &["run", ".", "--json", "--agent", &agent, "--record", &again]);
     assert_eq!(Studio::given(&third)["response"], "Factum est.");
+}
+
+/// Uses a tool, waits at the gate, says something, waits again, and ends.
+const SLOW: &str = r#"#!/bin/sh
+case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
+cat > /dev/null
+echo '{"type":"system","subtype":"init","session_id":"s-1"}'
+echo '{"type":"assistant","message":{"id":"m1","content":[{"type":"tool_use","name":"Edit","input":{"file_path":"@WORK@/src/deep.rs"}}]}}'
+cat "@GATE@" > /dev/null
+echo '{"type":"assistant","message":{"id":"m2","content":[{"type":"text","text":"First line.\\nIt is nearly done."}]}}'
+cat "@GATE@2" > /dev/null
+touch NOTES.md
+echo '{"type":"result","is_error":false,"result":"","session_id":"s-1"}'
+"#;
+
+#[test]
+fn what_an_agent_does_stands_in_its_steps_line() {
+    let world = World::new();
+    let (gate, second) = (Gate::new(&world, "gate"), Gate::new(&world, "gate2"));
+    world.write("workflow.yaml", WRITING);
+    let work = world.work().display().to_string();
+    world.add_program("claude", &SLOW.replace("@WORK@", &work).replace("@GATE@", &gate.path().display().to_string()));
+    let mut terminal = Terminal::start(&world, &["run", ".", "--in-place"], &[]);
+    terminal.shows("> Edit src/deep.rs");
+    gate.open();
+    terminal.shows("It is nearly done.");
+    second.open();
+    let (shown, code) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains("First line."), "a line shows one line: {shown:?}");
+
+    // Where there is no terminal, it would drown what is told.
+    let run = world.start(["run", ".", "--in-place"]);
+    gate.open();
+    second.open();
+    let told = run.end().expect_code(0).stdout;
+    assert!(!told.contains("deep.rs") && !told.contains("nearly"), "{told}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod language;
 mod logs;
 mod runs;
 mod secrets;
+mod sensitive;
 mod sharing;
 mod terminal;
 mod traces;

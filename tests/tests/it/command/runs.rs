@@ -139,6 +139,54 @@ fn two_runs_with_one_key_are_one() {
     insta::assert_snapshot!("key_taken", shown(&world, &other, &done));
 }
 
+const READING: &str = r#"
+name: reading
+version: "1"
+environment: { STAGE: "{{ inputs.name }} stage" }
+inputs:
+  base: { type: integer, default: 40 }
+  name: { type: string, default: "a 'b'" }
+steps:
+  - id: first
+    type: shell
+    command: |
+      echo '<coverage line-rate="0.5" branch-rate="0"><packages></packages></coverage>' > coverage.xml
+      echo 2
+    outputs:
+      two: { type: integer, from: stdout }
+      report: ./coverage.xml
+  - id: second
+    type: shell
+    command: echo 1; rm coverage.xml
+    outputs:
+      sum: { type: integer, from: inputs.base + first.outputs.two }
+      named: { type: string, from: "'{{ inputs.name }}|' ~ env.STAGE ~ '|' ~ execution.workflow ~ '|' ~ first.status" }
+      own: { type: integer, from: sum + stdout | int }
+      covered: { type: number, from: parse_coverage(first.outputs.report).line_coverage }
+      time: { type: string, from: now() }
+      fine: { type: boolean, from: success() }
+  - id: each
+    type: shell
+    foreach: "['x', 'y']"
+    command: echo {{ item }}{{ item }}
+    outputs:
+      at: { type: string, from: "stdout ~ index ~ item ~ second.outputs.sum" }
+  - id: same_clock
+    type: assert
+    condition: second.outputs.time == now() | string
+"#;
+
+#[test]
+fn an_output_of_a_process_reads_what_a_template_reads() {
+    let world = world(READING);
+    let done = super::state(&world, &["run", ".", "--json"]);
+    let outputs = &done["steps"]["second"]["outputs"];
+    let named = "a 'b'|a 'b' stage|reading|completed";
+    assert_eq!((&outputs["sum"], &outputs["named"], &outputs["own"]), (&42.into(), &named.into(), &43.into()));
+    assert_eq!((&outputs["covered"], &outputs["fine"]), (&50.into(), &true.into()));
+    assert_eq!(done["steps"]["each"]["outputs"]["at"], serde_json::json!(["xx0x42", "yy1y42"]));
+}
+
 #[test]
 fn until_and_only_leave_the_rest_out() {
     let world = world(GREETING);

@@ -10,14 +10,14 @@ use ratchet_tests::{ratchet, world::World};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A terminal with `ratchet` on it, as its shell would start it: the terminal is its own, so that what is typed reaches it.
-struct Terminal {
+pub(super) struct Terminal {
     screen: File,
     child: Child,
     shown: Vec<u8>,
 }
 
 impl Terminal {
-    fn start(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(super) fn start(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&ours).expect("a terminal");
         unlockpt(&ours).expect("a terminal");
@@ -33,7 +33,7 @@ impl Terminal {
 
     /// Reads what is shown until some words are among it.
     #[track_caller]
-    fn shows(&mut self, words: &str) {
+    pub(super) fn shows(&mut self, words: &str) {
         while !String::from_utf8_lossy(&self.shown).contains(words) {
             assert!(self.read(), "'{words}' was not shown: {}", String::from_utf8_lossy(&self.shown));
         }
@@ -44,7 +44,7 @@ impl Terminal {
     }
 
     /// All that reached the terminal, and the exit code.
-    fn end(mut self) -> (String, Option<i32>) {
+    pub(super) fn end(mut self) -> (String, Option<i32>) {
         while self.read() {}
         let code = self.child.wait().expect("an end").code();
         (String::from_utf8_lossy(&self.shown).into_owned(), code)
@@ -60,7 +60,7 @@ impl Terminal {
 }
 
 /// Runs `ratchet` on a terminal of its own to its end.
-fn on_a_terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> (String, Option<i32>) {
+pub(super) fn on_a_terminal(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> (String, Option<i32>) {
     Terminal::start(world, arguments, variables).end()
 }
 

@@ -19,14 +19,14 @@ use ratchet_tests::world::World;
 use super::state;
 
 /// A collector on loopback. It is listened to as long as the test lives.
-struct Collector {
+pub(super) struct Collector {
     address: SocketAddr,
     spans: Arc<Mutex<Vec<Span>>>,
     services: Arc<Mutex<Vec<String>>>,
 }
 
 impl Collector {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let collector = Self { address, spans: Arc::default(), services: Arc::default() };
@@ -45,6 +45,16 @@ impl Collector {
             }
         });
         collector
+    }
+
+    /// What `OTEL_EXPORTER_OTLP_ENDPOINT` has to be.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All that came, in words.
+    pub(super) fn text(&self) -> String {
+        format!("{:?}", self.spans.lock().expect("spans"))
     }
 
     /// The spans by name. Each name must be there once.
@@ -128,7 +138,7 @@ fn a_run_is_one_trace_of_execution_steps_and_attempts() {
     let mut world = World::new();
     world.write("workflow.yaml", TRACED);
     let mut set = |name: &str, value: &str| world.variables.push((name.to_owned(), value.to_owned()));
-    set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address));
+    set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url());
     let (trace, caller) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     set("TRACEPARENT", &format!("00-{trace}-{caller}-01"));
     let done = world.ratchet(["run", ".", "--json"]).expect_code(4);

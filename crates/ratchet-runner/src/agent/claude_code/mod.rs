@@ -26,6 +26,7 @@ use tokio::sync::OnceCell;
 
 pub use self::installed::Installed;
 use self::{session::Session, variables::Variables};
+use super::transcript::mask_files;
 use crate::{
     family::Mark,
     output_log::{Bounds, OutputLog},
@@ -85,7 +86,7 @@ impl ClaudeCode {
                 format!("the attempt's folder {} cannot be used: {error}", request.directory.display()),
             )
         })?;
-        let mut session = Session::open(&request.transcript)
+        let mut session = Session::open(request)
             .map_err(|error| failure(AgentFault::Unavailable, format!("the transcript cannot be written: {error}")))?;
         let (environment, dropped) = self.variables.environment(request);
         if !dropped.is_empty() {
@@ -104,8 +105,11 @@ impl ClaudeCode {
         };
         let limits = Limits { timeout: request.timeout, grace: self.grace };
         let log = OutputLog::new(request.directory.join("output.log"), Instant::now(), Bounds::default(), |_| {});
+        let log = log.masking(&request.masks);
         let mut listener = session.listening(log);
-        let ended = process::run(program, limits, stop, &mut listener).await.map_err(|error| AgentError {
+        let ended = process::run(program, limits, stop, &mut listener).await;
+        mask(request).await;
+        let ended = ended.map_err(|error| AgentError {
             hint: Some("RATCHET_CLAUDE names the command where it is not the one on the PATH".to_owned()),
             ..failure(AgentFault::Unavailable, format!("{} cannot be started: {error}", installed.path.display()))
         })?;
@@ -153,6 +157,20 @@ impl Prepared {
             Some(path)
         };
         Ok(Self { prompt: fs::File::open(prompt)?, system_prompt, readable })
+    }
+}
+
+/// Masks what it needed in full while it worked: its prompts, and what it kept of the session for itself.
+async fn mask(request: &AgentRequest) {
+    if request.masks.is_empty() {
+        return;
+    }
+    let (folder, masks) = (request.directory.clone(), request.masks.clone());
+    let masked = tokio::task::spawn_blocking(move || {
+        ["prompt.txt", "system-prompt.md", "claude"].iter().try_for_each(|name| mask_files(&folder.join(name), &masks))
+    });
+    if let Err(error) = masked.await.map_err(io::Error::other).flatten() {
+        tracing::warn!(%error, step = request.step, "what the agent kept of its session is not masked");
     }
 }
 

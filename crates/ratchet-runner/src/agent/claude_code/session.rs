@@ -1,14 +1,12 @@
 //! What the command says while it works: each line is an event, and the last one the result.
 
-use std::{
-    fs::File,
-    io::{self, Write},
-    path::Path,
-};
+use std::io;
 
-use serde_json::{Value, json};
+use ratchet_engine::ports::AgentRequest;
+use serde_json::Value;
 
 use crate::{
+    agent::transcript::Transcript,
     output_log::{OutputLog, Stream},
     process::Listener,
 };
@@ -18,7 +16,7 @@ const EVENT_BYTES_MAX: usize = 32 << 20;
 
 /// The transcript while it is written.
 pub(super) struct Session {
-    transcript: File,
+    transcript: Transcript,
 }
 
 /// What was understood of the events.
@@ -37,24 +35,20 @@ pub(super) struct Heard {
 }
 
 impl Session {
-    /// Goes on at the end of a transcript.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { transcript: File::options().create(true).append(true).open(path)? })
+    /// Goes on at the end of the transcript of a request.
+    pub(super) fn open(request: &AgentRequest) -> io::Result<Self> {
+        Ok(Self { transcript: Transcript::open(request)? })
     }
 
     /// Notes something that the agent did not say.
     pub(super) fn warn(&mut self, message: &str) {
-        self.write(&json!({"type": "ratchet", "subtype": "warning", "message": message}).to_string());
+        // A transcript that cannot be written takes nothing from the work.
+        let _ = self.transcript.warn(message);
     }
 
     /// Listens to the command; what it prints besides events goes to the log.
     pub(super) fn listening(self, log: OutputLog<'_>) -> Listening<'_> {
         Listening { session: self, log, line: Vec::new(), is_too_long: false, heard: Heard::default() }
-    }
-
-    fn write(&mut self, event: &str) {
-        // A transcript that cannot be written takes nothing from the work.
-        let _ = self.transcript.write_all(format!("{event}\n").as_bytes());
     }
 }
 
@@ -88,7 +82,7 @@ impl Listening<'_> {
         }
         match serde_json::from_str::<Value>(text) {
             Ok(event @ Value::Object(_)) => {
-                self.session.write(text);
+                let _ = self.session.transcript.event(&event, Some(text));
                 self.heard.understand(event);
             }
             _ => self.log.print(Stream::Stdout, format!("{text}\n").as_bytes()),
