@@ -12,8 +12,8 @@ pub(crate) trait Contender {
     /// Its name in the report.
     fn name(&self) -> &'static str;
 
-    /// Writes what it needs into the folder and says what to start. All of it is started at once.
-    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Vec<Program>>;
+    /// Writes what it needs into the folder and says what to start.
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program>;
 }
 
 /// Where everything of a benchmark is written: on the disk that the target folder is on, because a sync to a file system in memory costs nothing.
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-/// The command under measurement. Runs at once are processes of their own that share one state directory, as a user's would.
+/// The command under measurement. Many runs at once are one process of its engine, as every other contender does them in one process.
 pub(crate) struct Ratchet {
     pub(crate) binary: PathBuf,
 }
@@ -61,11 +61,15 @@ impl Contender for Ratchet {
         "ratchet"
     }
 
-    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Vec<Program>> {
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
         fs::write(folder.join("workflow.yaml"), workload.workflow())?;
+        if let Workload::Many { runs, .. } = workload {
+            let own = env::current_exe()?.display().to_string();
+            let words = vec![own, "service".into(), "workflow.yaml".into(), runs.to_string()];
+            return Ok(Program { words, folder: folder.to_path_buf() });
+        }
         let parallel = PARALLEL.to_string();
-        let program = self.run("workflow.yaml", folder, &["--max-parallel", &parallel]);
-        Ok(vec![program; workload.runs() as usize])
+        Ok(self.run("workflow.yaml", folder, &["--max-parallel", &parallel]))
     }
 }
 
@@ -77,10 +81,10 @@ impl Contender for GnuMake {
         "make"
     }
 
-    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Vec<Program>> {
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
         fs::write(folder.join("Makefile"), workload.makefile())?;
         let words = vec!["make".into(), "--silent".into(), format!("--jobs={PARALLEL}")];
-        Ok(vec![Program { words, folder: folder.to_path_buf() }; workload.runs() as usize])
+        Ok(Program { words, folder: folder.to_path_buf() })
     }
 }
 
@@ -92,10 +96,10 @@ impl Contender for ShellLoop {
         "shell loop"
     }
 
-    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Vec<Program>> {
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
         fs::write(folder.join("loop.sh"), workload.script(PARALLEL))?;
         let words = vec!["bash".into(), "loop.sh".into()];
-        Ok(vec![Program { words, folder: folder.to_path_buf() }; workload.runs() as usize])
+        Ok(Program { words, folder: folder.to_path_buf() })
     }
 }
 
@@ -107,9 +111,10 @@ impl Contender for Limit {
         "limit"
     }
 
-    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Vec<Program>> {
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
         let (chains, steps, join) = match *workload {
-            Workload::Chain(steps) | Workload::Many { steps, .. } => (1, steps, "plain"),
+            Workload::Chain(steps) => (1, steps, "plain"),
+            Workload::Many { runs, steps } => (runs, steps, "plain"),
             Workload::Parallel(steps) => (steps, 1, "joined"),
             Workload::FanOut(children) => (children, 1, "plain"),
         };
@@ -121,6 +126,6 @@ impl Contender for Limit {
             steps.to_string(),
             join.into(),
         ];
-        Ok(vec![Program { words, folder: folder.to_path_buf() }; workload.runs() as usize])
+        Ok(Program { words, folder: folder.to_path_buf() })
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn syncs(place: &Place, contenders: &[&dyn Contender]) -> Outcome<Opt
     let mut counts = Vec::new();
     for contender in contenders {
         let folder = place.folder(contender.name(), &workload)?;
-        let program = contender.prepare(&workload, &folder)?.remove(0);
+        let program = contender.prepare(&workload, &folder)?;
         let log = folder.join("syncs.txt");
         let mut words: Vec<String> =
             ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range,syncfs", "-o"]
@@ -35,7 +35,7 @@ pub(crate) fn syncs(place: &Place, contenders: &[&dyn Contender]) -> Outcome<Opt
                 .to_vec();
         words.push(log.display().to_string());
         words.extend(program.words);
-        process::together(&[Program { words, folder: folder.clone() }])?;
+        process::run(&Program { words, folder: folder.clone() })?;
         // Each call is one line, but for one that was cut in two by another thread's: then only its first half names its arguments.
         let text = fs::read_to_string(&log)?;
         let calls = text.lines().filter(|line| line.contains("sync") && !line.contains("resumed>")).count();
@@ -65,12 +65,12 @@ pub(crate) fn first_step(place: &Place, ratchet: &Ratchet, rounds: usize) -> Out
     fs::write(folder.join("workflow.yaml"), text)?;
     let with = ratchet.run("workflow.yaml", &folder, &[]);
     let without = Program { words, folder };
-    process::together(std::slice::from_ref(&with))?;
+    process::run(&with)?;
     let mut times = FirstStep { ratchet: Vec::new(), bare: Vec::new() };
     for _ in 0..rounds.max(1) {
         for (program, times) in [(&with, &mut times.ratchet), (&without, &mut times.bare)] {
             let start = now();
-            process::together(std::slice::from_ref(program))?;
+            process::run(program)?;
             let stamped = Duration::from_nanos(fs::read_to_string(&stamp)?.trim().parse()?);
             times.push(stamped.saturating_sub(start));
         }

@@ -8,6 +8,7 @@ mod cost;
 mod limit;
 mod process;
 mod report;
+mod service;
 mod workload;
 
 use std::{
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["limit", database, chains, steps, joined] => limit::run(database, chains, steps, *joined == "joined"),
+        ["service", file, runs] => service::run(file, runs),
         ["stamp", file] => cost::stamp(file),
         [binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(measure),
         _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
@@ -58,14 +60,14 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
         let mut runs = Vec::new();
         for contender in contenders {
             let folder = place.folder(contender.name(), &workload)?;
-            let commands = contender.prepare(&workload, &folder)?;
+            let program = contender.prepare(&workload, &folder)?;
             // The first run makes the state's files and warms the disk's cache; it is not counted.
-            process::together(&commands)?;
-            runs.push((contender.name(), commands, Vec::new()));
+            process::run(&program)?;
+            runs.push((contender.name(), program, Vec::new()));
         }
         for _ in 0..rounds {
-            for (_, commands, times) in &mut runs {
-                times.push(process::together(commands)?.elapsed);
+            for (_, program, times) in &mut runs {
+                times.push(process::run(program)?);
             }
         }
         let times: Vec<_> = runs.into_iter().map(|(name, _, times)| (name, times)).collect();
@@ -74,8 +76,8 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
 
     for workload in Workload::GROWING {
         let folder = place.folder(ratchet.name(), &workload)?;
-        let commands = ratchet.prepare(&workload, &folder)?;
-        let runs = [process::together(&commands)?, process::together(&commands)?, process::together(&commands)?];
+        let program = ratchet.prepare(&workload, &folder)?;
+        let runs = [process::watched(&program)?, process::watched(&program)?, process::watched(&program)?];
         report.grow(&workload, &runs);
     }
 

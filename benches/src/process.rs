@@ -35,34 +35,32 @@ impl Program {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
-    /// The greatest resident sets of the first program's processes, in bytes.
+    /// The greatest resident sets of its processes, in bytes.
     pub(crate) peak_bytes: u64,
 }
 
-/// Starts all programs at once and waits for all of them. Each must end well.
-pub(crate) fn together(programs: &[Program]) -> Outcome<Measured> {
+/// Runs a program, which must end well.
+pub(crate) fn run(program: &Program) -> Outcome<Duration> {
+    measured(program, |_| ()).map(|(elapsed, ())| elapsed)
+}
+
+/// Runs a program, which must end well, and watches its memory. The watching takes some of the machine's time.
+pub(crate) fn watched(program: &Program) -> Outcome<Measured> {
+    let (elapsed, watch) = measured(program, watch)?;
+    Ok(Measured { elapsed, peak_bytes: watch.join().unwrap_or_default() })
+}
+
+fn measured<T>(program: &Program, meanwhile: impl FnOnce(&Child) -> T) -> Outcome<(Duration, T)> {
     let start = Instant::now();
-    let mut children = Vec::with_capacity(programs.len());
-    for program in programs {
-        children.push(
-            program
-                .command()
-                .stderr(Stdio::piped())
-                .spawn()
-                .map_err(|error| format!("{}: {error}", program.words[0]))?,
-        );
+    let child = program.command().stderr(Stdio::piped()).spawn();
+    let child = child.map_err(|error| format!("{}: {error}", program.words[0]))?;
+    let given = meanwhile(&child);
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{} ended with {}: {said}", program.words.join(" "), output.status).into());
     }
-    let watch = children.first().map(watch);
-    for (child, program) in children.into_iter().zip(programs) {
-        let output = child.wait_with_output()?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(format!("{} ended with {}: {said}", program.words.join(" "), output.status).into());
-        }
-    }
-    let elapsed = start.elapsed();
-    let peak_bytes = watch.map(|watch| watch.join().unwrap_or_default()).unwrap_or_default();
-    Ok(Measured { elapsed, peak_bytes })
+    Ok((start.elapsed(), given))
 }
 
 /// Readings after which a process counts: one that was forked and has not yet become another program shows its parent's memory as its own.

@@ -44,14 +44,6 @@ impl Workload {
         }
     }
 
-    /// How many independent runs it is.
-    pub(crate) fn runs(self) -> u32 {
-        match self {
-            Self::Chain(_) | Self::Parallel(_) | Self::FanOut(_) => 1,
-            Self::Many { runs, .. } => runs,
-        }
-    }
-
     /// A name for files and for JSON.
     pub(crate) fn key(self) -> String {
         match self {
@@ -79,18 +71,27 @@ impl Workload {
         text
     }
 
-    /// One run of it for GNU make.
+    /// All of it for GNU make.
     pub(crate) fn makefile(self) -> String {
         let names = |count: u32| (0..count).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ");
         let mut text = String::new();
         match self {
-            Self::Chain(steps) | Self::Many { steps, .. } => {
+            Self::Chain(steps) => {
                 // The last step comes first in the file: that makes it the goal.
                 for n in (0..steps).rev() {
                     let need = n.checked_sub(1).map(|before| format!("s{before}")).unwrap_or_default();
                     let _ = write!(text, "s{n}: {need}\n\t@true\n");
                 }
                 let _ = writeln!(text, ".PHONY: {}", names(steps));
+            }
+            Self::Many { runs, steps } => {
+                let chains = |n: u32| (0..runs).map(|run| format!("s{run}-{n}")).collect::<Vec<_>>().join(" ");
+                let _ = writeln!(text, "all: {}", chains(steps - 1));
+                for (run, n) in (0..runs).flat_map(|run| (0..steps).map(move |n| (run, n))) {
+                    let need = n.checked_sub(1).map(|before| format!("s{run}-{before}")).unwrap_or_default();
+                    let _ = write!(text, "s{run}-{n}: {need}\n\t@true\n");
+                }
+                let _ = writeln!(text, ".PHONY: all {}", (0..steps).map(chains).collect::<Vec<_>>().join(" "));
             }
             Self::Parallel(steps) | Self::FanOut(steps) => {
                 let _ = write!(text, "join: {0}\n\t@true\n.PHONY: join {0}\n", names(steps));
@@ -102,12 +103,14 @@ impl Workload {
         text
     }
 
-    /// One run of it as a script. `/bin/true` is a process; the shell's own `true` would be none.
+    /// All of it as a script. `/bin/true` is a process; the shell's own `true` would be none.
     pub(crate) fn script(self, parallel: u32) -> String {
         match self {
-            Self::Chain(steps) | Self::Many { steps, .. } => {
-                format!("for ((n = 0; n < {steps}; n++)); do /bin/true; done\n")
-            }
+            Self::Chain(steps) => format!("for ((n = 0; n < {steps}; n++)); do /bin/true; done\n"),
+            Self::Many { runs, steps } => format!(
+                "for ((r = 0; r < {runs}; r++)); do\n  if ((r >= {parallel})); then wait -n; fi\n  \
+                 for ((n = 0; n < {steps}; n++)); do /bin/true; done &\ndone\nwait\n"
+            ),
             Self::Parallel(steps) | Self::FanOut(steps) => format!(
                 "for ((n = 0; n < {steps}; n++)); do\n  if ((n >= {parallel})); then wait -n; fi\n  /bin/true &\ndone\nwait\n/bin/true\n"
             ),
@@ -133,9 +136,13 @@ mod tests {
     #[test]
     fn every_contender_starts_the_same_number_of_processes() {
         for workload in Workload::COMPARED {
-            let one_run = workload.steps() / workload.runs();
-            assert_eq!(workload.workflow().matches("command:").count(), one_run as usize, "{workload}");
-            assert_eq!(workload.makefile().matches("\t@true").count(), one_run as usize, "{workload}");
+            let runs = if let Workload::Many { runs, .. } = workload { runs } else { 1 };
+            assert_eq!(
+                workload.workflow().matches("command:").count(),
+                (workload.steps() / runs) as usize,
+                "{workload}"
+            );
+            assert_eq!(workload.makefile().matches("\t@true").count(), workload.steps() as usize, "{workload}");
         }
     }
 }
