@@ -60,7 +60,7 @@ pub trait StateStore: Send + Sync {
     /// The earlier attempts of a step, oldest first. The current one may be among them, where a handler lost the race for the next: it is the row's own.
     async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError>;
 
-    /// Executions, newest first. `after` is the last identifier of the page before. May lag.
+    /// Executions by the time at which they were asked for, newest first; of one moment, by identifier. `after` is the last identifier of the page before. May lag.
     async fn executions(
         &self,
         filter: &ExecutionFilter,

@@ -22,16 +22,16 @@ pub(super) fn apply(connection: &Connection, writes: &[RowWrite]) -> rusqlite::R
 
 fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Result<WriteOutcome, Obstacle>> {
     match write {
-        RowWrite::Execution { id, revision, workflow, status, wake_at, body, expect } => {
-            let values: [&dyn ToSql; 6] = [&id.as_str(), revision, workflow, status, wake_at, body];
-            let put = EXECUTION.put(connection, *expect, values, params![id.as_str()])?;
+        RowWrite::Execution { id, revision, workflow, status, wake_at, created_at, body, expect } => {
+            let values: [&dyn ToSql; 7] = [&id.as_str(), revision, workflow, status, wake_at, created_at, body];
+            let put = EXECUTION.put(connection, *expect, &values, params![id.as_str()])?;
             Ok(put.outcome(Obstacle::Execution))
         }
         RowWrite::Step { key, revision, body, expect } => {
             let table = if key.path.child.is_some() { &CHILD } else { &STEP };
             let StepColumns(execution, step, epoch, item) = StepColumns::of(key);
             let values: [&dyn ToSql; 6] = [&execution, &step, &epoch, &item, revision, body];
-            let put = table.put(connection, *expect, values, params![execution, step, epoch, item])?;
+            let put = table.put(connection, *expect, &values, params![execution, step, epoch, item])?;
             Ok(put.outcome(Obstacle::Step))
         }
         RowWrite::Attempt { key, attempt, records, body } => {
@@ -71,7 +71,7 @@ impl<'a> StepColumns<'a> {
     }
 }
 
-/// The statements that put a row where its expectation holds. All take the same six columns; a replacing one takes the expected revision as the seventh.
+/// The statements that put a row where its expectation holds. Both take the same columns; the replacing one takes the expected revision after them.
 struct ConditionalPut {
     insert: &'static str,
     replace: &'static str,
@@ -79,10 +79,10 @@ struct ConditionalPut {
 }
 
 const EXECUTION: ConditionalPut = ConditionalPut {
-    insert: "INSERT INTO execution (id, revision, workflow, status, wake_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-        ON CONFLICT DO NOTHING",
-    replace: "UPDATE execution SET revision = ?2, workflow = ?3, status = ?4, wake_at = ?5, body = ?6
-        WHERE id = ?1 AND revision = ?7",
+    insert: "INSERT INTO execution (id, revision, workflow, status, wake_at, created_at, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    replace: "UPDATE execution SET revision = ?2, workflow = ?3, status = ?4, wake_at = ?5, created_at = ?6, body = ?7
+        WHERE id = ?1 AND revision = ?8",
     current: "SELECT body FROM execution WHERE id = ?1",
 };
 
@@ -135,14 +135,14 @@ impl ConditionalPut {
         &self,
         connection: &Connection,
         expect: Expectation,
-        values: [&dyn ToSql; 6],
+        values: &[&dyn ToSql],
         key: impl Params,
     ) -> rusqlite::Result<Put> {
         let changed = match expect {
             Expectation::Absent => connection.prepare_cached(self.insert)?.execute(values)?,
             Expectation::Revision(revision) => {
                 let revision = integer(revision);
-                let values: Vec<&dyn ToSql> = values.into_iter().chain([&revision as &dyn ToSql]).collect();
+                let values: Vec<&dyn ToSql> = values.iter().copied().chain([&revision as &dyn ToSql]).collect();
                 connection.prepare_cached(self.replace)?.execute(&*values)?
             }
         };

@@ -121,6 +121,9 @@ pub(super) fn attempts(connection: &Connection, key: &StepKey) -> Result<Vec<Att
     many(connection, statement, params![key.execution.as_str(), key.path.step.as_str(), key.epoch.0, item(key)])
 }
 
+/// What comes after a row that was given.
+const OLDER: &str = " AND (created_at, id) < (SELECT created_at, id FROM execution WHERE id = ?3)";
+
 pub(super) fn executions(
     connection: &Connection,
     filter: &ExecutionFilter,
@@ -131,10 +134,10 @@ pub(super) fn executions(
     let status = filter.status.map(ExecutionStatus::as_str);
     let after = after.map(ExecutionId::as_str);
     // Each combination is a statement of its own, so that its conditions can use an index.
-    let conditions =
-        [workflow.map(|_| " AND workflow = ?1"), status.map(|_| " AND status = ?2"), after.map(|_| " AND id < ?3")];
+    let conditions = [workflow.map(|_| " AND workflow = ?1"), status.map(|_| " AND status = ?2"), after.map(|_| OLDER)];
     let conditions: String = conditions.into_iter().flatten().collect();
-    let statement = format!("SELECT body FROM execution WHERE TRUE{conditions} ORDER BY id DESC LIMIT ?4");
+    let statement =
+        format!("SELECT body FROM execution WHERE TRUE{conditions} ORDER BY created_at DESC, id DESC LIMIT ?4");
     let rows = many(connection, &statement, params![workflow, status, after, one_more(limit)])?;
     Ok(page(rows, limit))
 }

@@ -15,10 +15,12 @@ const STEPS: &[&str] = &["
         workflow TEXT NOT NULL,
         status TEXT NOT NULL,
         wake_at INTEGER,
+        created_at INTEGER NOT NULL,
         body TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX execution_by_workflow ON execution (workflow, id);
-    CREATE INDEX execution_by_status ON execution (status, id);
+    CREATE INDEX execution_by_age ON execution (created_at, id);
+    CREATE INDEX execution_by_workflow ON execution (workflow, created_at, id);
+    CREATE INDEX execution_by_status ON execution (status, created_at, id);
     CREATE INDEX execution_by_wake ON execution (wake_at, id) WHERE wake_at IS NOT NULL;
 
     CREATE TABLE step (

@@ -166,8 +166,12 @@ impl StateStore for MemoryStateStore {
         limit: usize,
     ) -> Result<Page<ExecutionRow>, StoreError> {
         let tables = lock(&self.0);
-        let rows = tables.executions.values().rev().filter(|row| {
-            after.is_none_or(|after| row.id < *after)
+        let age = |row: &ExecutionRow| (row.created_at, row.id.clone());
+        let after = after.map(|after| tables.executions.get(after).map(age));
+        let mut rows: Vec<&ExecutionRow> = tables.executions.values().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(age(row)));
+        let rows = rows.into_iter().filter(|row| {
+            after.as_ref().is_none_or(|after| after.as_ref().is_some_and(|after| age(row) < *after))
                 && filter.workflow.as_ref().is_none_or(|workflow| row.definition.name == *workflow)
                 && filter.status.is_none_or(|status| row.status == status)
         });

@@ -127,20 +127,22 @@ pub(super) async fn children_come_in_the_order_of_their_items(store: Store) {
 }
 
 pub(super) async fn executions_come_newest_first(store: Store) {
-    let ids = ["01", "02", "03", "04", "05"];
-    commit(&store, ids.iter().rev().map(|id| put_execution(&execution_row(id))).collect()).await;
+    // Two of one moment, and one whose name would come first.
+    let ages = [("key", 1), ("02", 2), ("03", 3), ("04", 3), ("05", 4)];
+    let rows = ages.map(|(id, second)| ExecutionRow { created_at: time(second), ..execution_row(id) });
+    commit(&store, rows.iter().rev().map(put_execution).collect()).await;
     let list = async |after: Option<&'static str>, limit| {
         let after = after.map(ExecutionId::new);
         let page = answer(store.executions(&ExecutionFilter::default(), after.as_ref(), limit).await);
         (page.rows.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>(), page.more)
     };
     for (after, limit, expected, more) in [
-        (None, 10, vec!["05", "04", "03", "02", "01"], false),
-        (None, 5, vec!["05", "04", "03", "02", "01"], false),
+        (None, 10, vec!["05", "04", "03", "02", "key"], false),
+        (None, 5, vec!["05", "04", "03", "02", "key"], false),
         (None, 2, vec!["05", "04"], true),
         (Some("04"), 2, vec!["03", "02"], true),
-        (Some("02"), 2, vec!["01"], false),
-        (Some("01"), 2, vec![], false),
+        (Some("02"), 2, vec!["key"], false),
+        (Some("key"), 2, vec![], false),
     ] {
         let expected = (expected.into_iter().map(str::to_owned).collect(), more);
         eventually(expected, || list(after, limit)).await;
