@@ -1,10 +1,12 @@
 //! The command line: parsed here, carried out in `commands`.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
-use clap::{Args, Parser, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, ValueEnum, error::ErrorKind};
 
-use crate::{commands::Command, console::Console, exit_code::ExitCode, telemetry};
+use crate::{
+    call_error, command_error::CommandError, commands::Command, console::Console, exit_code::ExitCode, telemetry,
+};
 
 /// What `--help` says at its end.
 const EXIT_CODES: &str = "\
@@ -56,19 +58,13 @@ pub(crate) enum LogFormat {
 
 /// What the process was called with, carried out.
 pub(crate) fn parse_and_run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Completed,
-                _ => ExitCode::WrongCall,
-            };
-        }
-    };
     let console = Console::new();
-    let carried_out =
-        telemetry::start_logging(&arguments.common).and_then(|()| arguments.command.run(&arguments.common, console));
+    let carried_out = match Arguments::try_parse() {
+        Ok(Arguments { common, command }) => {
+            telemetry::start_logging(&common).and_then(|()| command.run(&common, console))
+        }
+        Err(error) => not_parsed(&error),
+    };
     match carried_out {
         Ok(code) => code,
         Err(error) => {
@@ -79,4 +75,24 @@ pub(crate) fn parse_and_run() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// What comes of a call that is not carried out: help and the version are printed, and what cannot be understood is an error.
+fn not_parsed(error: &clap::Error) -> Result<ExitCode, CommandError> {
+    let code = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Completed,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::WrongCall,
+        // A variable that stands for an option makes it another kind of the same.
+        ErrorKind::MissingSubcommand => {
+            Console::new().say(Arguments::command().render_help().to_string().trim_end());
+            return Ok(ExitCode::WrongCall);
+        }
+        _ => {
+            let words: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            return Err(call_error::of(error, &words));
+        }
+    };
+    // What cannot be printed has nobody to read it.
+    let _ = error.print();
+    Ok(code)
 }

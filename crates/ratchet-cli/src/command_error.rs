@@ -36,6 +36,12 @@ pub(crate) enum CommandError {
     /// An argument is not what it must be.
     #[error("{argument}: {reason}")]
     Argument { argument: &'static str, reason: String, hint: &'static str },
+    /// An argument of the call is not one of the values that it may have.
+    #[error("{message}")]
+    ArgumentValue { message: String, hint: String },
+    /// The call cannot be understood.
+    #[error("{message}")]
+    Call { message: String, hint: String, usage: String },
     /// No execution has the name.
     #[error("there is no execution {name}")]
     UnknownExecution { name: String },
@@ -164,7 +170,8 @@ impl CommandError {
             Self::File { .. } => "RT-0400",
             Self::FileWrite { .. } => "RT-0415",
             Self::Inputs(_) => "RT-0401",
-            Self::Argument { .. } => "RT-0402",
+            Self::Argument { .. } | Self::ArgumentValue { .. } => "RT-0402",
+            Self::Call { .. } => "RT-0421",
             Self::UnknownExecution { .. } | Self::NoExecutions => "RT-0403",
             Self::AmbiguousExecution { .. } => "RT-0404",
             Self::UnknownStep { .. } => "RT-0405",
@@ -198,6 +205,7 @@ impl CommandError {
             Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),
             Self::Inputs(_) => "give inputs with -i name=value or --inputs FILE".to_owned(),
             Self::Argument { hint, .. } => (*hint).to_owned(),
+            Self::ArgumentValue { hint, .. } | Self::Call { hint, .. } => hint.clone(),
             Self::UnknownExecution { .. } => "`ratchet list` shows the executions of this state directory".to_owned(),
             Self::NoExecutions => "`ratchet run FILE` makes the first".to_owned(),
             Self::AmbiguousExecution { .. } => "give more of its name".to_owned(),
@@ -243,6 +251,8 @@ impl CommandError {
             | Self::Mistakes { .. }
             | Self::Inputs(_)
             | Self::Argument { .. }
+            | Self::ArgumentValue { .. }
+            | Self::Call { .. }
             | Self::UnknownExecution { .. }
             | Self::AmbiguousExecution { .. }
             | Self::NoExecutions
@@ -291,6 +301,9 @@ impl CommandError {
         let mut text = format!("{}: {self}", paint.bad(&head));
         if let Some(hint) = self.hint() {
             let _ = write!(text, "\n{}: {hint}", paint.bold("hint"));
+        }
+        if let Self::Call { usage, .. } = self {
+            let _ = write!(text, "\n{}: {usage}", paint.bold("usage"));
         }
         text
     }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attempt_logs;
+mod call_error;
 mod command_error;
 mod commands;
 mod console;

@@ -62,6 +62,15 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// Alternatives: `a`, `a or b`, `a, b or c`.
+pub(crate) fn one_of(all: &[&str]) -> String {
+    match all {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
 /// Text from a process on one line, with nothing in it that moves a terminal's cursor.
 pub(crate) fn one_line(text: &str) -> String {
     let plain = console::strip_ansi_codes(text);
@@ -84,6 +93,7 @@ mod tests {
         assert_eq!(times, ["0ms", "850ms", "12.3s", "4m05s", "2h10m"]);
         assert_eq!([0, 999, 4_200, 1_300_000_000].map(bytes), ["0 B", "999 B", "4.2 KB", "1.3 GB"]);
         assert_eq!([0.0, 0.0031, 0.42, 12.0].map(dollars), ["$0.00", "$0.0031", "$0.42", "$12.00"]);
+        assert_eq!([one_of(&["a"]), one_of(&["a", "b", "c"])], ["a", "a, b or c"]);
         assert_eq!([counted(1, "step"), counted(0, "step")], ["1 step", "0 steps"]);
     }
 

@@ -38,7 +38,7 @@ impl AgentChoice {
         match text.split_once(':') {
             None if text == "claude" => Ok(Self::Claude),
             Some(("recorded", folder)) if !folder.is_empty() => Ok(Self::Recorded(PathBuf::from(folder))),
-            _ => Err("write `claude`, or `recorded:DIR` with the folder of a recording".to_owned()),
+            _ => Err(format!("'{text}' is no agent: write `claude`, or `recorded:DIR` with the folder of a recording")),
         }
     }
 
