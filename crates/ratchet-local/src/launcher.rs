@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::available_parallelism,
 };
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use ratchet_core::{
     execution::TraceParent,
     ids::{ExecutionId, StepKey},
@@ -171,10 +173,8 @@ impl TaskLauncher for LocalLauncher {
         tokio::spawn(async move {
             let trace = order.trace.clone();
             let lost = report_of_panic(&order);
-            let run = tokio::spawn({
-                let runner = inner.runner.clone();
-                async move { runner.run(order, place, stop_signal).await }
-            });
+            // Caught here and not by a task of its own, which another thread might have to be woken for.
+            let run = AssertUnwindSafe(inner.runner.run(order, place, stop_signal)).catch_unwind();
             let report = run.await.unwrap_or(lost);
             // The room is free before the report is out: what it sets in motion finds it.
             drop(slot);
