@@ -205,7 +205,6 @@ impl CommandError {
             Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),
             Self::Inputs(_) => "give inputs with -i name=value or --inputs FILE".to_owned(),
             Self::Argument { hint, .. } => (*hint).to_owned(),
-            Self::ArgumentValue { hint, .. } | Self::Call { hint, .. } => hint.clone(),
             Self::UnknownExecution { .. } => "`ratchet list` shows the executions of this state directory".to_owned(),
             Self::NoExecutions => "`ratchet run FILE` makes the first".to_owned(),
             Self::AmbiguousExecution { .. } => "give more of its name".to_owned(),
@@ -214,7 +213,9 @@ impl CommandError {
             Self::NoStateDirectory | Self::StateDirectory { .. } => {
                 "name a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
             }
-            Self::NotApplicable { hint, .. } => hint.clone(),
+            Self::ArgumentValue { hint, .. } | Self::Call { hint, .. } | Self::NotApplicable { hint, .. } => {
+                hint.clone()
+            }
             Self::Secrets(_) => "each line of the file that `RATCHET_SECRETS_FILE` names is NAME=value".to_owned(),
             Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
             Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),

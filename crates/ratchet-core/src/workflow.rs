@@ -416,7 +416,7 @@ pub enum ScriptPart {
     /// A value, which reaches the script as data.
     Value {
         /// What gives the value.
-        expression: Expression,
+        expression: Box<Expression>,
         /// How it stands there.
         quoting: Quoting,
         /// Where it is, or is a part of, the target of a redirection.

@@ -1,10 +1,10 @@
 //! Removing runs and what no run needs any more.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -26,6 +26,12 @@ use crate::{
 
 /// Rows that are read at a time.
 const PAGE: usize = 500;
+
+/// Bytes of content that are looked at together.
+const CHUNK: usize = 64 << 10;
+
+/// The digits of a digest.
+const DIGITS: usize = 64;
 
 /// Content that is younger than this may belong to a run that has not written its row yet.
 const YOUNG: Duration = Duration::from_hours(24);
@@ -161,18 +167,42 @@ impl Rows {
 
     /// Every digest in a row, whatever it stands for: what is named is kept.
     fn add(&mut self, row: &impl Serialize) {
-        // Rows are plain data with text keys, which always have a JSON form.
-        self.digests.extend(digests_in(&serde_json::to_vec(row).unwrap_or_default()));
+        // Rows are plain data with text keys, which always have a JSON form; bytes in memory can always be read.
+        let text = serde_json::to_vec(row).unwrap_or_default();
+        let _ = digests_in(&*text, |digest| {
+            self.digests.insert(digest);
+        });
     }
 }
 
-/// The texts in some bytes that look like a digest.
-fn digests_in(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
-    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    bytes
-        .split(move |byte| !is_digit(byte))
-        .filter(|run| run.len() == 64)
-        .map(|run| String::from_utf8_lossy(run).into_owned())
+/// Gives each text that looks like a digest. However much there is to read, little of it is held.
+fn digests_in(mut bytes: impl Read, mut give: impl FnMut(String)) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    // The digits that the last bytes are: one more than a digest has are as good as any more.
+    let mut run: Vec<u8> = Vec::with_capacity(DIGITS + 1);
+    loop {
+        let count = match bytes.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let mut end = |run: &mut Vec<u8>| {
+            if run.len() == DIGITS {
+                give(String::from_utf8_lossy(run).into_owned());
+            }
+            run.clear();
+        };
+        for byte in &chunk[..count] {
+            match byte {
+                b'0'..=b'9' | b'a'..=b'f' if run.len() <= DIGITS => run.push(*byte),
+                b'0'..=b'9' | b'a'..=b'f' => {}
+                _ => end(&mut run),
+            }
+        }
+        if count == 0 {
+            end(&mut run);
+            return Ok(());
+        }
+    }
 }
 
 fn sweep_folders(
@@ -208,12 +238,15 @@ fn sweep_contents(
     let mut named = BTreeSet::new();
     // A list of a fan-out is an index that names its chunks, and a stored output may name files.
     while let Some(digest) = open.pop_first() {
-        if let Some(place) = unnamed.iter().position(|(name, _)| *name == digest) {
-            let (_, path) = unnamed.swap_remove(place);
-            match fs::read(&path) {
-                Ok(bytes) => open.extend(digests_in(&bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(refused(&path, error)),
+        if let Some(path) = unnamed.remove(&digest) {
+            let read = File::open(&path).and_then(|file| {
+                digests_in(file, |digest| {
+                    open.insert(digest);
+                })
+            });
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(&path, error)),
+                _ => {}
             }
         }
         named.insert(digest);
@@ -224,7 +257,7 @@ fn sweep_contents(
         .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| !named.contains(name)));
     // Whoever puts content that is there already relies on it from then on: none is put between the look at its age and its end.
     let _lock = lock_contents(state).map_err(|error| refused(&state.blobs(), error))?;
-    for path in unnamed.into_iter().map(|(_, path)| path).chain(captured) {
+    for path in unnamed.into_values().chain(captured) {
         if !is_old(&path, now) {
             continue;
         }
@@ -249,13 +282,13 @@ fn lock_contents(state: &StateDirectory) -> io::Result<Option<File>> {
 }
 
 /// Every blob with its digest.
-fn contents(state: &StateDirectory) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
+fn contents(state: &StateDirectory) -> io::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
     for folder in entries(&state.blobs().join("sha256"))? {
         for path in entries(&folder)? {
             let parts =
                 [&folder, &path].map(|part| part.file_name().and_then(|name| name.to_str()).unwrap_or_default());
-            found.push((parts.concat(), path));
+            found.insert(parts.concat(), path);
         }
     }
     Ok(found)
@@ -431,10 +464,26 @@ mod tests {
         assert!(taken.database > 0 && taken.contents >= 5 && taken.executions == 1, "{taken:?}");
     }
 
+    /// Gives its bytes by a few.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len());
+            into[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
     #[test]
-    fn only_whole_digests_are_digests() {
+    fn only_whole_digests_are_digests_wherever_they_are_cut() {
         let digest = Digest::new("ab".repeat(32));
-        let found: Vec<String> = digests_in(format!("\"{digest}\" {digest}0 {}", "AB".repeat(32)).as_bytes()).collect();
-        assert_eq!(found, [digest.as_str()]);
+        let text = format!("\"{digest}\" {digest}0 {} x{digest}", "AB".repeat(32));
+        for size in 1..text.len() {
+            let mut found = Vec::new();
+            digests_in(Slow(text.as_bytes(), size), |digest| found.push(digest)).unwrap();
+            assert_eq!(found, [digest.as_str(), digest.as_str()], "by {size}");
+        }
     }
 }

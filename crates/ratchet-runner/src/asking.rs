@@ -54,8 +54,7 @@ impl Runner {
             }
         };
         tidy(attempt.place);
-        let after = snapshot(&workspace).await;
-        let changed: Vec<String> = before.changes(&after).into_keys().collect();
+        let changed = changed(before, &workspace).await;
         let usage = usage(&reply);
         let (always, said) = outputs(reply, changed);
         Ok(Done { said, always, exit_code: None, usage, warning: None, masks: Masks::default() })
@@ -119,8 +118,16 @@ fn tidy(place: &AttemptPlace) {
 /// The workspace as it is; empty where it cannot be read, so that every file counts as changed rather than none.
 async fn snapshot(workspace: &Path) -> Snapshot {
     let root = workspace.to_owned();
-    let walked = tokio::task::spawn_blocking(move || Snapshot::of(&root)).await;
+    let walked = tokio::task::spawn_blocking(move || Snapshot::before(&root)).await;
     walked.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// The files that changed since then.
+async fn changed(before: Snapshot, workspace: &Path) -> Vec<String> {
+    let root = workspace.to_owned();
+    let compared =
+        tokio::task::spawn_blocking(move || before.changes_in(&root).unwrap_or_else(|_| before.all_gone())).await;
+    compared.unwrap_or_default().into_keys().collect()
 }
 
 /// The outputs that an agent always gives, and what its declared ones can read.

@@ -5,13 +5,18 @@ use std::{
 };
 
 use clap::Args;
+use ratchet_engine::ports::ExecutionFilter;
+use ratchet_local::housekeeping::{DiskUse, disk_use};
 use serde::Serialize;
+
+use super::list::newest;
 
 use crate::{
     arguments::CommonArguments,
     command_error::CommandError,
     console::Console,
     exit_code::ExitCode,
+    state::State,
     state_directory,
     words::{bytes, counted},
 };
@@ -67,17 +72,23 @@ struct StateFinding {
     exists: bool,
     writable: bool,
     executions: usize,
+    /// Bytes of all of it, and of each part.
     bytes: u64,
+    disk: DiskUse,
+    /// Why it cannot be used, where it cannot.
+    problem: Option<String>,
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     arguments: &DoctorArguments,
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
     let programs = programs();
-    let state = state(state_directory::locate(common.state_dir.as_deref())?);
-    let ready = state.writable && programs.iter().all(|program| program.path.is_some() || !program.required);
+    let state = state(state_directory::locate(common.state_dir.as_deref())?, common).await;
+    let ready = state.writable
+        && state.problem.is_none()
+        && programs.iter().all(|program| program.path.is_some() || !program.required);
     let findings = Findings { version: env!("CARGO_PKG_VERSION"), ready, programs, isolation: isolation(), state };
     if arguments.json {
         console.json(&findings)?;
@@ -181,23 +192,25 @@ fn tried(program: &str, arguments: &[&str]) -> Option<bool> {
     Some(status.is_ok_and(|status| status.success()))
 }
 
-fn state(directory: PathBuf) -> StateFinding {
+async fn state(directory: PathBuf, common: &CommonArguments) -> StateFinding {
     let exists = directory.is_dir();
     // What is not there yet is made in the nearest folder that is.
     let nearest = directory.ancestors().find(|folder| folder.is_dir());
     let writable = nearest.is_some_and(|folder| rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok());
-    let executions = fs::read_dir(directory.join("executions")).map_or(0, Iterator::count);
-    StateFinding { exists, writable, executions, bytes: size_of(&directory), directory }
+    let (measured, problem) = match measured(common).await {
+        Ok(measured) => (measured, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let (executions, disk) = measured.unwrap_or_default();
+    let bytes = disk.database + disk.contents + disk.executions;
+    StateFinding { directory, exists, writable, executions, bytes, disk, problem }
 }
 
-fn size_of(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
-    });
-    sizes.sum()
+/// How many executions there are and what they take, where there is a state.
+async fn measured(common: &CommonArguments) -> Result<Option<(usize, DiskUse)>, CommandError> {
+    let Some(state) = State::open_existing(common)? else { return Ok(None) };
+    let executions = newest(&*state.store, &ExecutionFilter::default(), usize::MAX).await?.len();
+    Ok(Some((executions, disk_use(&state.directory, &state.store).await?)))
 }
 
 fn report(findings: &Findings, console: Console) -> String {
@@ -221,15 +234,17 @@ fn report(findings: &Findings, console: Console) -> String {
         lines.push(format!("  {} {:<10} {}", sign(means.available, false), means.name, means.detail));
     }
     let state = &findings.state;
-    let what = match (state.exists, state.writable) {
-        (true, true) => format!("{}, {}", counted(state.executions, "execution"), bytes(state.bytes)),
-        (false, true) => "not there yet: the first run makes it".to_owned(),
-        (_, false) => "not writable: name another with --state-dir".to_owned(),
+    let what = match (state.exists, state.writable, &state.problem) {
+        (_, true, Some(problem)) => problem.clone(),
+        (true, true, None) => format!("{}, {}", counted(state.executions, "execution"), bytes(state.bytes)),
+        (false, true, None) => "not there yet: the first run makes it".to_owned(),
+        (_, false, _) => "not writable: name another with --state-dir".to_owned(),
     };
+    let usable = state.writable && state.problem.is_none();
     lines.extend([
         String::new(),
         paint.bold("State"),
-        format!("  {} {}  {}", sign(state.writable, true), state.directory.display(), paint.dim(&what)),
+        format!("  {} {}  {}", sign(usable, true), state.directory.display(), paint.dim(&what)),
         String::new(),
     ]);
     let verdict = if findings.ready { "Ready to run workflows." } else { "Not ready: what is marked ✗ is needed." };

@@ -72,7 +72,7 @@ impl Command {
             Self::Rm(arguments) => wait_for(rm::run(arguments, common, console)),
             Self::Prune(arguments) => wait_for(prune::run(arguments, common, console)),
             Self::Schema(arguments) => schema::run(arguments, console),
-            Self::Doctor(arguments) => doctor::run(arguments, common, console),
+            Self::Doctor(arguments) => wait_for(doctor::run(arguments, common, console)),
             Self::Completions(arguments) => completions::run(arguments, console),
         }
     }

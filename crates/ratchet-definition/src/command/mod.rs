@@ -248,7 +248,7 @@ impl Parts {
             _ => None,
         };
         self.code(open);
-        self.0.push(ScriptPart::Value { expression: placeholder.expression.clone(), quoting, target });
+        self.0.push(ScriptPart::Value { expression: Box::new(placeholder.expression.clone()), quoting, target });
         self.code(close);
     }
 }

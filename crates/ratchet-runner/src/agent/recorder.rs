@@ -66,15 +66,16 @@ impl Agent for Recorder {
             // What says nothing of the agent's work (no program, a refused profile, a stop) is no session.
             return outcome;
         }
-        let after = walk(root).await;
         let tape = Arc::clone(&self.tape);
         let ending = match &outcome {
             Ok(reply) => Ok(reply.clone()),
             Err(error) => Err((error.fault, error.message.clone(), *error.spent.clone())),
         };
         let written = tokio::task::spawn_blocking(move || {
-            let (before, after) = (before?, after?);
-            tape.write(&request, begin, &before.changes(&after), ending)
+            let changes = before?
+                .changes_in(&root)
+                .map_err(|source| RecordingError::Unreadable { path: root.clone(), source })?;
+            tape.write(&request, begin, &changes, ending)
         });
         let trouble = match written.await {
             Ok(Ok(())) => return outcome,
@@ -96,7 +97,7 @@ impl Agent for Recorder {
 
 async fn walk(root: PathBuf) -> Result<Snapshot, RecordingError> {
     let path = root.clone();
-    let walked = tokio::task::spawn_blocking(move || Snapshot::of(&root)).await;
+    let walked = tokio::task::spawn_blocking(move || Snapshot::before(&root)).await;
     walked.map_err(io::Error::other).flatten().map_err(|source| RecordingError::Unreadable { path, source })
 }
 

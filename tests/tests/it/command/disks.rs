@@ -169,6 +169,10 @@ fn is_refused(name: &str, world: &World, file: &std::path::Path, content: &[u8])
         let done = world.ratchet(arguments).expect_code(1);
         assert_eq!(redacted(world, &done.stderr), redacted(world, &first), "{arguments:?}");
     }
+    let found: serde_json::Value =
+        serde_json::from_str(&world.ratchet(["doctor", "--json"]).expect_code(1).stdout).expect("JSON");
+    let problem = found["state"]["problem"].as_str().unwrap_or_default();
+    assert!(!problem.is_empty() && first.contains(problem), "doctor says the same: {problem}");
     assert!(fs::read(file).expect("a file") == content, "not a byte was changed");
 }
 

@@ -23,6 +23,7 @@ fn each_wrong_call_says_what_to_do() {
     let world = World::new();
     world.write("workflow.yaml", MINIMAL);
     world.write("broken.yaml", "name: broken\nversion: \"1\"\nsteps:\n  - id: a\n    typ: shell\n    command: true\n");
+    world.write("torn.yaml", "name: torn\nversion: \"1\"\nsteps:\n  - id: a\n    type: shell\n   command: echo\n");
     world.write("list.json", "[1]");
     let calls: &[(&str, &[&str])] = &[
         ("no_command", &[]),
@@ -36,6 +37,7 @@ fn each_wrong_call_says_what_to_do() {
         ("twice", &["run", "workflow.yaml", "--until", "a", "--until", "b"]),
         ("no_file", &["run", "missing.yaml"]),
         ("mistakes", &["run", "broken.yaml"]),
+        ("no_yaml", &["run", "torn.yaml"]),
         ("validate_mistakes", &["validate", "broken.yaml", "workflow.yaml"]),
         ("input_missing", &["run", "workflow.yaml"]),
         ("input_unknown", &["run", "workflow.yaml", "-i", "count=1", "-i", "cuont=2"]),

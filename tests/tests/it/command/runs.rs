@@ -87,6 +87,10 @@ fn a_run_is_told_listed_and_looked_at() {
     insta::assert_snapshot!("logs", call(&world, &["logs"]));
     insta::assert_snapshot!("logs_step", call(&world, &["logs", "last", "count"]));
     insta::assert_snapshot!("logs_json", call(&world, &["logs", "last", "count", "--json"]));
+    let doctor = super::state(&world, &["doctor", "--json"]);
+    let disk = &doctor["state"]["disk"];
+    assert!(["database", "contents", "executions"].iter().all(|part| disk[part].as_u64() > Some(0)), "{doctor:#}");
+    assert_eq!(doctor["state"]["executions"], 1);
     insta::assert_snapshot!("history", call(&world, &["history"]));
     insta::assert_snapshot!("replay_at", call(&world, &["replay", "last", "--at", "4"]));
     insta::assert_snapshot!("replay_beyond", call(&world, &["replay", "last", "--at", "10"]));
