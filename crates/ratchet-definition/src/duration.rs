@@ -8,7 +8,7 @@ pub(crate) const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
 /// The same pattern for the JSON Schema.
 pub(crate) const DURATION_PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$";
 
-/// Reads `90s`, `15m`, `1h30m`, `500ms`, `1.5h`. `None` where it is none, or longer than [`DURATION_MAX`].
+/// Reads `90s`, `15m`, `1h30m`, `500ms`, `1.5h`. `None` where it is none, or longer than a year.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -39,7 +39,7 @@ pub fn duration_or_seconds(text: &str) -> Option<Duration> {
     parse_duration(text).or_else(|| text.trim().parse().ok().and_then(seconds_of))
 }
 
-/// A number of seconds. `None` where it is negative, or longer than [`DURATION_MAX`].
+/// A number of seconds. `None` where it is negative, or longer than a year.
 pub(crate) fn seconds_of(seconds: f64) -> Option<Duration> {
     (0.0..=DURATION_MAX.as_secs_f64()).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
