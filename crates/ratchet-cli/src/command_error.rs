@@ -73,8 +73,8 @@ pub(crate) enum CommandError {
     #[error("{0}")]
     NotAsking(Rejection),
     /// Nothing was logged.
-    #[error("there is no log of {what}")]
-    NoLog { what: String },
+    #[error("there is no log of {what}: {why}")]
+    NoLog { what: String, why: String },
     /// The step's values cannot be filled in.
     #[error("{step} cannot be rendered: {reason}")]
     Render { step: String, reason: String },
@@ -219,9 +219,7 @@ impl CommandError {
             Self::Secrets(_) => "each line of the file that `RATCHET_SECRETS_FILE` names is NAME=value".to_owned(),
             Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
             Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),
-            Self::NoLog { .. } => {
-                "a step that never started wrote nothing; `ratchet status` shows which did".to_owned()
-            }
+            Self::NoLog { .. } => "`ratchet status` shows which steps ran".to_owned(),
             Self::Render { .. } => {
                 "give the inputs with -i, and an earlier run's outputs with --from EXECUTION".to_owned()
             }

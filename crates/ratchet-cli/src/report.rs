@@ -117,7 +117,7 @@ impl<'a> Report<'a> {
                 states.collect::<Vec<_>>().join(", ")
             ));
         }
-        notes.extend(step.cost_usd.map(dollars));
+        notes.extend(step.cost_usd.filter(|cost| *cost > 0.0).map(dollars));
         notes.extend(step.cached.then(|| "cached".to_owned()));
         notes.extend(step.reason.map(str::to_owned));
         notes.extend(step.warning.as_deref().map(one_line));

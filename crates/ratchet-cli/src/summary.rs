@@ -1,19 +1,11 @@
 //! What a person reads when a run has ended: what happened, what changed, and what to type next.
 
 use jiff::Timestamp;
-use ratchet_core::{
-    ids::StepId,
-    status::{ExecutionStatus, StepStatus},
-};
+use ratchet_core::status::{ExecutionStatus, StepStatus};
 use ratchet_engine::view::ExecutionView;
 use ratchet_local::workspace::Application;
 
-use crate::{
-    paint::Paint,
-    report::{Report, asking},
-    state::Outcome,
-    words::counted,
-};
+use crate::{next::next, paint::Paint, report::Report, state::Outcome, words::counted};
 
 /// Changed files that are listed one by one.
 const FILES_MOST: usize = 20;
@@ -45,7 +37,7 @@ pub(crate) fn summary(outcome: &Outcome, paint: Paint, now: Timestamp) -> String
         lines.extend(files);
     }
     lines.extend([String::new(), paint.bold("Next")]);
-    lines.extend(next(outcome));
+    lines.extend(next(outcome, paint));
     lines.join("\n") + "\n"
 }
 
@@ -83,34 +75,5 @@ fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
         }
         (None, Some(copy)) => vec![format!("{title}  {place} is as it was"), copy],
         (Some(Application::Nothing), _) | (None, None) => Vec::new(),
-    }
-}
-
-/// What to type next.
-pub(crate) fn next(outcome: &Outcome) -> Vec<String> {
-    let view = &outcome.view;
-    let id = &view.execution_id;
-    // What made the run fail goes before what was let pass.
-    let is_let_pass = |id: &&StepId| view.step(id).is_some_and(|step| step.continued);
-    let failed = view.failed_steps.iter().find(|id| !is_let_pass(id)).or(view.failed_steps.first());
-    let logs = failed.map_or_else(|| format!("  ratchet logs {id}"), |step| format!("  ratchet logs {id} {step}"));
-    let status = format!("  ratchet status {id}");
-    let resume = format!("  ratchet resume {id}");
-    let asks = asking(view);
-    match view.status {
-        ExecutionStatus::Paused if !asks.is_empty() => {
-            let answer =
-                |step: &String| [format!("  ratchet approve {id} {step}"), format!("  ratchet reject {id} {step}")];
-            asks.iter().flat_map(answer).collect()
-        }
-        ExecutionStatus::Running if !outcome.left_behind => {
-            vec![format!("  ratchet logs {id} --follow"), format!("  ratchet cancel {id}")]
-        }
-        _ if outcome.left_behind => vec![resume],
-        ExecutionStatus::Completed if failed.is_none() => vec![status],
-        ExecutionStatus::Completed => vec![logs, status],
-        ExecutionStatus::Failed | ExecutionStatus::Cancelled | ExecutionStatus::Paused | ExecutionStatus::Running => {
-            vec![logs, resume]
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 /// Show every change of an execution: who, when, why
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each event is sealed by a hash over itself and the one before it in its row. The chains are checked; a broken one is an error.
+Each event is sealed by a hash over itself and the one before it in its row. The chains are checked; a broken one is an error. \
 Its number, in the first column, is what `ratchet replay --at` takes.
 
 Examples:

@@ -5,7 +5,11 @@ use std::{
 };
 
 use clap::Args;
-use ratchet_core::{execution::ExecutionRow, status::ExecutionStatus};
+use ratchet_core::{
+    execution::ExecutionRow,
+    status::{ExecutionStatus, StepStatus},
+    workflow::Action,
+};
 use ratchet_engine::ports::StateStore;
 use ratchet_runner::agent::Said;
 use serde_json::{Value, json};
@@ -15,10 +19,10 @@ use crate::{
     attempt_logs::{AttemptFolder, LogLine, Tail, attempts},
     command_error::CommandError,
     console::Console,
-    execution_name,
+    definition, execution_name,
     exit_code::ExitCode,
     state::State,
-    words::{harmless, one_line},
+    words::{counted, harmless, one_line},
 };
 
 /// How often a log that is followed is looked at.
@@ -63,7 +67,7 @@ pub(super) async fn run(
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let root = state.directory.execution(&row.id).join("attempts");
-    let mut printer = Printer { arguments, console, tails: HashMap::new(), printed: false };
+    let mut printer = Printer { arguments, console, tails: HashMap::new(), shown: None };
     loop {
         // Whether it goes on is asked before the files are read, so that what a step wrote last is not missed.
         let following = if arguments.follow { following(&state, &row).await? } else { Following::Over };
@@ -81,19 +85,50 @@ pub(super) async fn run(
         }
         tokio::time::sleep(LOOK).await;
     }
-    if printer.printed || arguments.follow {
-        return Ok(ExitCode::Completed);
+    if !arguments.follow {
+        tell_what_is_not_there(&state, &row, &printer).await?;
     }
-    let what = match (&arguments.step, arguments.transcript) {
-        (Some(step), _) => format!("{step} in {}", row.id),
-        (None, true) => format!("an agent in {}", row.id),
-        (None, false) if !printer.tails.is_empty() => return Ok(ExitCode::Completed),
-        (None, false) => row.id.to_string(),
+    Ok(ExitCode::Completed)
+}
+
+/// Says what a person may have expected to see and did not; an error where it could not have been there.
+async fn tell_what_is_not_there(state: &State, row: &ExecutionRow, printer: &Printer<'_>) -> Result<(), CommandError> {
+    let Printer { arguments, console, shown, .. } = printer;
+    let Some(name) = &arguments.step else {
+        if shown.is_none() {
+            console.say(if arguments.transcript { "no agent has said anything" } else { "nothing was written" });
+        }
+        return Ok(());
     };
-    if arguments.step.is_some() && !printer.tails.is_empty() && !arguments.transcript {
-        return Ok(ExitCode::Completed);
-    }
-    Err(CommandError::NoLog { what })
+    let workflow = state.workflow(row).await?;
+    let step = definition::step(&workflow, name.split('[').next().unwrap_or(name))?;
+    let view = state.outcome(row, &workflow).await?.view;
+    let attempts = view.step(&step.id).map_or(0, |step| step.attempts);
+    let has_run = attempts > 0 || view.step(&step.id).is_some_and(|step| step.children.is_some());
+    let asks = matches!(step.action, Action::ClaudeCode(_));
+    let why = match (shown, arguments.attempt) {
+        (Some(attempt), None) if *attempt < attempts && step.foreach.is_none() => {
+            console.say(&format!("attempt {attempts} of {name} wrote nothing; this is attempt {attempt}"));
+            return Ok(());
+        }
+        (Some(_), _) => return Ok(()),
+        (None, _) if !step.action.needs_task() => format!("a step of type {} runs no process", step.action.type_name()),
+        (None, _) if arguments.transcript && !asks => "it asks no agent".to_owned(),
+        (None, _) if !has_run => {
+            let status = view.step(&step.id).map_or(StepStatus::Pending, |step| step.status);
+            format!("it did not run, and is {status}")
+        }
+        (None, Some(asked)) if asked > attempts && step.foreach.is_none() => {
+            format!("it has had {}", counted(attempts as usize, "attempt"))
+        }
+        (None, _) => {
+            let more =
+                if asks && !arguments.transcript { "; --transcript shows what its agent said and did" } else { "" };
+            console.say(&format!("{name} wrote nothing{more}"));
+            return Ok(());
+        }
+    };
+    Err(CommandError::NoLog { what: format!("{name} in {}", row.id), why })
 }
 
 /// Whether more may be written.
@@ -141,7 +176,8 @@ struct Printer<'a> {
     arguments: &'a LogsArguments,
     console: Console,
     tails: HashMap<PathBuf, Tail>,
-    printed: bool,
+    /// The attempt of which something was printed last.
+    shown: Option<u32>,
 }
 
 impl Printer<'_> {
@@ -167,7 +203,9 @@ impl Printer<'_> {
             }
         })
         .map_err(|source| CommandError::File { path, source })?;
-        self.printed |= !text.is_empty();
+        if !text.is_empty() {
+            self.shown = Some(folder.attempt);
+        }
         self.console.text(&text)
     }
 }

@@ -72,7 +72,12 @@ pub(super) async fn run(
     }
     let rest =
         if swept.contents > 0 { format!(", and {} that no run needs", bytes(swept.bytes)) } else { String::new() };
-    console.say(&format!("{executions} removed{rest}"));
+    let said = if old.is_empty() && swept.contents == 0 {
+        "nothing to prune".to_owned()
+    } else {
+        format!("{executions} removed{rest}")
+    };
+    console.say(&said);
     Ok(ExitCode::Completed)
 }
 

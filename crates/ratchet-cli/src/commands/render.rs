@@ -133,6 +133,13 @@ async fn scope(
     if let Some(name) = &arguments.from {
         let state = State::open_for(common, name)?;
         let row = execution_name::find(&*state.store, name).await?;
+        if row.definition.name != workflow.name {
+            return Err(CommandError::Argument {
+                argument: "--from",
+                reason: format!("{} is an execution of {}, not of {}", row.id, row.definition.name, workflow.name),
+                hint: "`ratchet list --workflow NAME` shows those of a workflow",
+            });
+        }
         let rows = ExecutionRows::load(&*state.store, &*state.blobs, workflow, &row.id).await?;
         scope.execution.id = row.id;
         scope.execution.started_at = row.created_at;

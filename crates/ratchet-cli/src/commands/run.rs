@@ -1,11 +1,15 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use ratchet_core::{
     execution::{DefinitionRef, RunOptions, Selection},
     history::sha256_hex,
     ids::Digest,
-    workflow::Workflow,
+    output::{Output, Outputs},
+    workflow::{InputDeclaration, ValueType, Workflow},
 };
 use serde_json::{Value, json};
 
@@ -23,7 +27,7 @@ use crate::{
 /// Run a workflow to its end
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run works on a copy of the directory; what it changed is applied at its end, all or none. It can be stopped at any
+A run works on a copy of the directory; what it changed is applied at its end, all or none. It can be stopped at any \
 moment, also by a power loss: `ratchet resume` goes on from the last finished step.
 
 Examples:
@@ -89,7 +93,8 @@ pub(super) async fn run(
         Some(key) => execution_name::of_key(&workflow.name, key),
         None => driving::fresh_name(),
     };
-    for note in notes(&definition, &environment) {
+    let missing = missing_files(workflow, &inputs, &arguments.workspace);
+    for note in notes(&definition, &environment).into_iter().chain(missing) {
         console.say(&format!("{}: {note}", console.err.bold("note")));
     }
     let start = Start {
@@ -155,6 +160,19 @@ fn notes(definition: &Definition, environment: &std::collections::BTreeMap<Strin
         }
     }
     notes
+}
+
+/// Files that inputs name and that are not there. A step may make one, so this stops nobody.
+fn missing_files(workflow: &Workflow, inputs: &Outputs, workspace: &Path) -> Vec<String> {
+    let is_file = |input: &&InputDeclaration| input.value_type == ValueType::File && !input.sensitive;
+    let named = workflow.inputs.iter().filter(is_file).filter_map(|input| match inputs.get(&input.name) {
+        Some(Output::Json(Value::String(path))) => Some((&input.name, path)),
+        _ => None,
+    });
+    named
+        .filter(|(_, path)| !workspace.join(path).exists())
+        .map(|(name, path)| format!("the input `{name}` names {path}, which is not there"))
+        .collect()
 }
 
 /// The names that follow `env.` anywhere in a file's text, each once.

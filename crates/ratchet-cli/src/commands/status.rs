@@ -4,7 +4,7 @@ use ratchet_core::status::ExecutionStatus;
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
-    report::Report, state::State, summary::next,
+    next::next, report::Report, state::State,
 };
 
 /// Show where an execution stands, step by step
@@ -46,7 +46,7 @@ pub(super) async fn run(
         lines.extend(questions);
     }
     let is_done = outcome.view.status == ExecutionStatus::Completed && !outcome.left_behind;
-    let next = if is_done { Vec::new() } else { next(&outcome) };
+    let next = if is_done { Vec::new() } else { next(&outcome, paint) };
     for (title, part) in [("Outputs", report.outputs()), ("Failures", report.failures()), ("Next", next)] {
         if !part.is_empty() {
             lines.extend([String::new(), paint.bold(title)]);

@@ -273,7 +273,7 @@ impl BoardStep {
             let failed = if tally.failed > 0 { format!(", {} failed", tally.failed) } else { String::new() };
             parts.push(format!("{}/{} done{failed}", tally.settled, tally.count));
         }
-        parts.extend(self.cost_usd.map(dollars));
+        parts.extend(self.cost_usd.filter(|cost| *cost > 0.0).map(dollars));
         if !self.note.is_empty() {
             parts.push(self.note.clone());
         } else if self.status == StepStatus::Running && !self.last_line.is_empty() {

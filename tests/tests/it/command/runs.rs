@@ -86,6 +86,11 @@ fn a_run_is_told_listed_and_looked_at() {
     insta::assert_snapshot!("list", call(&world, &["list", "--status", "completed"]));
     insta::assert_snapshot!("logs", call(&world, &["logs"]));
     insta::assert_snapshot!("logs_step", call(&world, &["logs", "last", "count"]));
+    insta::assert_snapshot!("logs_of_a_check", call(&world, &["logs", "last", "check"]));
+    insta::assert_snapshot!("logs_of_a_skipped", call(&world, &["logs", "last", "never"]));
+    insta::assert_snapshot!("logs_of_a_silent", call(&world, &["logs", "last", "greet"]));
+    insta::assert_snapshot!("logs_of_no_attempt", call(&world, &["logs", "last", "greet", "--attempt", "2"]));
+    insta::assert_snapshot!("logs_of_no_step", call(&world, &["logs", "last", "grete"]));
     insta::assert_snapshot!("logs_json", call(&world, &["logs", "last", "count", "--json"]));
     let doctor = super::state(&world, &["doctor", "--json"]);
     let disk = &doctor["state"]["disk"];

@@ -1,0 +1,93 @@
+//! What a person may want to type next, and what each of these commands does.
+
+use ratchet_core::{
+    ids::{ExecutionId, StepId},
+    status::{ExecutionStatus, StepStatus},
+};
+use ratchet_engine::view::{ExecutionView, StepView};
+use ratchet_local::workspace::Application;
+
+use crate::{paint::Paint, report::asking, state::Outcome};
+
+/// A command, without the program's name, and what it does.
+type Suggestion = (String, &'static str);
+
+/// The commands, a line each.
+pub(crate) fn next(outcome: &Outcome, paint: Paint) -> Vec<String> {
+    let suggestions = suggestions(outcome);
+    let width = suggestions.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    let line = |(command, what): &Suggestion| format!("  ratchet {command:<width$}  {}", paint.dim(what));
+    suggestions.iter().map(line).collect()
+}
+
+fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
+    let view = &outcome.view;
+    let id = &view.execution_id;
+    let resume = |what| (format!("resume {id}"), what);
+    let status = (format!("status {id}"), "each step, and what it gave");
+    if outcome.left_behind {
+        let is_done = view.status == ExecutionStatus::Completed;
+        return vec![resume(if is_done { "applies its changes" } else { "goes on from the last finished step" })];
+    }
+    let failed = failed(view);
+    let logs = failed.and_then(|(step, failed)| logs(id, step, failed));
+    match view.status {
+        ExecutionStatus::Running => vec![
+            (format!("logs {id} --follow"), "what its steps write, until it ends"),
+            (format!("cancel {id}"), "ends it"),
+        ],
+        ExecutionStatus::Paused => paused(view),
+        ExecutionStatus::Failed => {
+            let in_place = outcome.copy.is_none();
+            let resume = resume(if in_place {
+                "tries again what did not end well, on the directory as it is now"
+            } else {
+                "tries again what did not end well, on the run's own files"
+            });
+            let again = (format!("rerun {id}"), "does all of it again, on the directory as it is now");
+            logs.into_iter().chain([resume]).chain((!in_place).then_some(again)).collect()
+        }
+        ExecutionStatus::Cancelled => vec![resume("goes on from the last finished step")],
+        ExecutionStatus::Completed if matches!(outcome.application, Some(Application::NotApplied { .. })) => {
+            vec![(format!("rerun {id}"), "does it again, on the directory as it is now"), status]
+        }
+        ExecutionStatus::Completed => logs.into_iter().chain([status]).collect(),
+    }
+}
+
+/// What waits for a person: a question, or a lost attempt.
+fn paused(view: &ExecutionView) -> Vec<Suggestion> {
+    let id = &view.execution_id;
+    let asks = asking(view);
+    let answer = |step: &String| {
+        [(format!("approve {id} {step}"), "says yes, and goes on"), (format!("reject {id} {step}"), "says no")]
+    };
+    let mut suggestions: Vec<Suggestion> = asks.iter().flat_map(answer).collect();
+    if suggestions.is_empty() {
+        let lost = view.steps.iter().filter(|(_, step)| step.status == StepStatus::Waiting);
+        suggestions.extend(lost.filter_map(|(step, lost)| logs(id, step, lost)));
+        suggestions.push((format!("resume {id}"), "runs it again, where its effect did not happen"));
+        suggestions.push((format!("cancel {id}"), "ends it here"));
+    }
+    suggestions
+}
+
+/// The step that made the run fail; else one that was let pass.
+fn failed(view: &ExecutionView) -> Option<(&StepId, &StepView)> {
+    let failed = || view.failed_steps.iter().filter_map(|id| Some((id, view.step(id)?)));
+    failed().find(|(_, step)| !step.continued).or_else(|| failed().next())
+}
+
+/// What shows what a step wrote; none where it has not written.
+fn logs(id: &ExecutionId, step: &StepId, view: &StepView) -> Option<Suggestion> {
+    let has_started = view.attempts > 0 || view.children.is_some();
+    let could_not = view.error.as_ref().is_some_and(|error| matches!(error.class, "launch" | "definition"));
+    if !has_started || could_not {
+        return None;
+    }
+    match view.step_type {
+        "shell" => Some((format!("logs {id} {step}"), "all that it wrote")),
+        "claude_code" => Some((format!("logs {id} {step} --transcript"), "all that it said and did")),
+        _ => None,
+    }
+}
