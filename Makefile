@@ -19,6 +19,8 @@ RELEASE_BINARY := $(TARGET)/release/ratchet
 AGENT ?= recorded:$(WORKFLOW)/recording
 # How many random runs `make simulate` drives.
 SEEDS ?= 20000
+# How many mutations of each kind `make fuzz` tries.
+MUTATIONS ?= 100000
 # How often `make soak` kills the command.
 KILLS ?= 200
 
@@ -63,6 +65,10 @@ bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell
 .PHONY: simulate
 simulate: ## Drives SEEDS random runs over failing ports
 	cargo run --quiet --locked --package ratchet-testkit --bin simulate -- --seeds $(SEEDS)
+
+.PHONY: fuzz
+fuzz: ## Reads MUTATIONS mutated files, templates, expressions and commands
+	RATCHET_FUZZ=$(MUTATIONS) SHOW=1 tools/test.sh --package ratchet-definition fuzz::
 
 .PHONY: soak
 soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it

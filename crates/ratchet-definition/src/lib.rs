@@ -25,4 +25,6 @@ mod template;
 pub mod yaml;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod work;

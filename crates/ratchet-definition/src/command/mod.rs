@@ -39,7 +39,7 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
     let mut verdicts: Vec<Option<Verdict>> = vec![None; cut.placeholders.len()];
     let mut plain = None;
     for marked in cut.variants(text) {
-        nesting::check(&marked.text)?;
+        nesting::check(&marked.text, !cut.placeholders.is_empty())?;
         let mut first = true;
         for options in readings(interpreter) {
             let parsed = Parser::new(marked.text.as_bytes(), &options).parse_program();

@@ -2,14 +2,22 @@
 
 use crate::mistake::Mistake;
 
-/// The deepest nesting of a script.
+/// The deepest nesting of a script without values.
 const DEPTH_MAX: usize = 60;
+/// The deepest nesting of a script with values: to find them, what stands in a substitution is parsed once more at every level.
+const WITH_VALUES_MAX: usize = 10;
+/// The most commands in commands: where the innermost is wrong, the parser tries each of them in several ways, and so takes twice as long for every
+/// one that stands around it.
+const COMMANDS_MAX: usize = 8;
 
 /// What is open at a place of a script, as far as its words and brackets tell. A bracket in a text counts too: what is counted is never less than half of
 /// what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
+    /// `(`, of a command or of arithmetic.
     Parenthesis,
+    /// `$(` and its like, which the parser reads as a part of a word.
+    Substitution,
     Brace,
     BackQuote,
     If,
@@ -18,23 +26,32 @@ enum Open {
 }
 
 /// Refuses a script that is nested deeper than anybody reads.
-pub(super) fn check(text: &str) -> Result<(), Vec<Mistake>> {
-    if depth(text) <= DEPTH_MAX {
+pub(super) fn check(text: &str, has_values: bool) -> Result<(), Vec<Mistake>> {
+    let (depth, commands) = depth(text);
+    let most = if has_values { WITH_VALUES_MAX } else { DEPTH_MAX };
+    if depth <= most && commands <= COMMANDS_MAX {
         return Ok(());
     }
     let mistake = Mistake::error("RT-0107", "this script is nested too deeply", 0..0);
     Err(vec![mistake.with_help("put it into a file of the workspace")])
 }
 
-fn depth(text: &str) -> usize {
+/// Words after which another command begins.
+const BEFORE_COMMANDS: &[&str] = &["!", "do", "elif", "else", "if", "then", "time", "until", "while"];
+
+/// How deep a script is nested, and how many of these are commands in commands.
+fn depth(text: &str) -> (usize, usize) {
     let mut open: Vec<Open> = Vec::new();
-    let mut deepest = 0;
-    for word in text.split(|c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|')) {
-        for part in word.split_inclusive(['(', ')', '{', '}', '`']) {
-            let (name, bracket) = match part.char_indices().next_back() {
-                Some((at, c @ ('(' | ')' | '{' | '}' | '`'))) => (&part[..at], Some(c)),
-                _ => (part, None),
-            };
+    let (mut deepest, mut commands) = (0, 0);
+    // A keyword is one only where a command begins: elsewhere it is a word of a sentence.
+    let mut begins = true;
+    let ends_word = |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '{' | '}' | '`');
+    for part in text.split_inclusive(ends_word) {
+        let (name, end) = match part.char_indices().next_back() {
+            Some((at, c)) if ends_word(c) => (&part[..at], c),
+            _ => (part, '\n'),
+        };
+        if begins {
             match name {
                 "if" => open.push(Open::If),
                 "while" | "until" | "for" | "select" => open.push(Open::Loop),
@@ -44,22 +61,33 @@ fn depth(text: &str) -> usize {
                 "esac" => close(&mut open, Open::Case),
                 _ => {}
             }
-            match bracket {
-                Some('(') => open.push(Open::Parenthesis),
-                Some('{') => open.push(Open::Brace),
-                Some(')') => close(&mut open, Open::Parenthesis),
-                Some('}') => close(&mut open, Open::Brace),
-                Some('`') if open.last() == Some(&Open::BackQuote) => close(&mut open, Open::BackQuote),
-                Some('`') => open.push(Open::BackQuote),
-                _ => {}
+        }
+        begins = match end {
+            ' ' | '\t' => begins && (name.is_empty() || BEFORE_COMMANDS.contains(&name)),
+            _ => true,
+        };
+        match end {
+            '(' if name.ends_with(['$', '<', '>', '=', '@', '?', '*', '+', '!']) => open.push(Open::Substitution),
+            '(' => open.push(Open::Parenthesis),
+            '{' if name.ends_with('$') => open.push(Open::Substitution),
+            '{' => open.push(Open::Brace),
+            ')' | '}' => {
+                let own = if end == ')' { Open::Parenthesis } else { Open::Brace };
+                let substitution = open.last() == Some(&Open::Substitution);
+                close(&mut open, if substitution { Open::Substitution } else { own });
             }
-            deepest = deepest.max(open.len());
-            if deepest > DEPTH_MAX {
-                return deepest;
-            }
+            '`' if open.last() == Some(&Open::BackQuote) => close(&mut open, Open::BackQuote),
+            '`' => open.push(Open::BackQuote),
+            _ => {}
+        }
+        deepest = deepest.max(open.len());
+        commands =
+            commands.max(open.iter().filter(|open| !matches!(open, Open::Substitution | Open::BackQuote)).count());
+        if deepest > DEPTH_MAX {
+            break;
         }
     }
-    deepest
+    (deepest, commands)
 }
 
 /// Closes what was opened last. What closes nothing is text, or the end of a pattern.
@@ -76,13 +104,16 @@ mod tests {
     #[test]
     fn what_is_open_is_counted() {
         let cases = [
-            ("a b", 0),
-            ("a $(b $(c)) ${d}", 2),
-            ("if a; then b; fi; if c; then d; fi", 1),
-            ("a=$(if b; then case $c in d) e;; f) g;; esac; fi)\n".repeat(50).as_str(), 3),
-            ("for a in b; do while c; do d; done; done", 2),
-            ("`a` `b`", 1),
-            ("a ) } fi done esac", 0),
+            ("a b", (0, 0)),
+            ("a $(b $(c)) ${d}", (2, 0)),
+            ("if a; then b; fi; if c; then d; fi", (1, 1)),
+            ("f() { (a; b=(c) $((1 + (2)))); }", (5, 4)),
+            ("a=$(if b; then case $c in d) e;; f) g;; esac; fi)\n".repeat(50).as_str(), (3, 2)),
+            ("for a in b; do while c; do d; done; done", (2, 2)),
+            ("`a` `b`", (1, 0)),
+            ("echo for if case while\n# about if and for", (0, 0)),
+            ("if if ! while a", (3, 3)),
+            ("a ) } fi done esac", (0, 0)),
         ]
         .map(|(text, expected)| (text.to_owned(), expected));
         for (text, expected) in cases {
@@ -93,7 +124,7 @@ mod tests {
     #[test]
     fn nothing_is_nested_deeper_than_is_counted() {
         for unit in ["case x in a) ", "case x in fi) ", "if \"fi\"\n", "a $(", "{ ", "while b; do "] {
-            assert!(check(&unit.repeat(400)).is_err(), "{unit}");
+            assert!(check(&unit.repeat(400), false).is_err(), "{unit}");
         }
     }
 }

@@ -266,7 +266,7 @@ fn a_script_that_cannot_be_parsed_is_a_warning_without_values() {
         let _ = parse::command(&deep, &Interpreter::Bash);
         let _ = parse::command(&format!("a {{{{ x }}}} {deep}"), &Interpreter::Bash);
     }
-    let nested = format!("{}a {{{{ x }}}}{}", "echo \"$(".repeat(15), ")\"".repeat(15));
+    let nested = format!("{}a {{{{ x }}}}{}", "echo \"$(".repeat(9), ")\"".repeat(9));
     assert!(show(&nested, Interpreter::Bash).starts_with("script"), "{}", show(&nested, Interpreter::Bash));
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Command substitutions in command substitutions.
-const DEPTH_MAX: u32 = 20;
+const DEPTH_MAX: u32 = 12;
 
 /// Paths that bash takes for connections.
 const CONNECTIONS: [&str; 2] = ["/dev/tcp/", "/dev/udp/"];

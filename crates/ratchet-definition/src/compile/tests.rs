@@ -240,6 +240,22 @@ fn large_workflows_compile_soon_and_hostile_ones_end_soon() {
             Some(""),
         ),
         ("many outputs", many_outputs(20_000), None),
+        ("defaults that multiply", multiplied_defaults(), Some("RT-0004")),
+        (
+            "many choices",
+            file(3_000, &|n| {
+                let choices = "{% if env.A %}a{% endif %} ".repeat(4);
+                format!("  - id: s{n}\n    type: shell\n    command: \"{choices} {{{{ env.B }}}}\"\n")
+            }),
+            Some("RT-01"),
+        ),
+        (
+            "commands in commands",
+            file(1_000, &|n| {
+                format!("  - id: s{n}\n    type: shell\n    command: \"{}{{{{ env.B }}}}\"\n", "( ( (".repeat(30))
+            }),
+            Some("RT-0107"),
+        ),
         ("too long", "x".repeat(11 << 20), Some("RT-0002")),
     ];
     for (name, text, code) in cases {
@@ -254,6 +270,14 @@ fn large_workflows_compile_soon_and_hostile_ones_end_soon() {
             (_, Err(wrong)) => panic!("{name}\n{wrong}"),
         }
     }
+}
+
+/// Large defaults that thousands of steps get.
+fn multiplied_defaults() -> String {
+    let variables = (0..5_000).fold(String::new(), |text, n| text + &format!("      A{n}: x\n"));
+    let step = |n: usize| format!("  - {{ id: s{n}, type: shell, command: make }}\n");
+    let steps = (0..5_000).fold(String::new(), |text, n| text + &step(n));
+    format!("name: w\nversion: '1'\ndefaults:\n  shell:\n    environment:\n{variables}steps:\n{steps}")
 }
 
 /// A step with many outputs, each of which reads the one above, and a step that reads them all.
