@@ -27,6 +27,7 @@ use ratchet_core::{
 };
 
 use crate::{
+    claims::HeldClaim,
     engine::{Engine, EngineError},
     order::{AttemptReport, Order},
     ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
@@ -64,6 +65,8 @@ pub(crate) enum Task {
     TimeCome(StepKey),
     /// Rows that no longer count, or siblings of a child that failed for all, are to be stopped.
     Cancel(Vec<StepKey>),
+    /// A claim came too late to be launched.
+    Withdraw { key: StepKey, attempt: u32 },
     /// Rows that no longer count are to be stopped, and a person is to decide about them.
     Suspend(Vec<StepKey>),
     /// All children of a fan-out settled, or one failed for all.
@@ -215,6 +218,7 @@ impl<'a> Advance<'a> {
             Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
             Task::TimeCome(key) => self.time_come(key, after).await,
             Task::Cancel(keys) => self.cancel(keys, after).await,
+            Task::Withdraw { key, attempt } => self.withdraw(key, attempt, after).await,
             Task::Suspend(keys) => self.suspend(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
             Task::StopChildren(key) => self.stop_children(&key).await,
@@ -331,6 +335,7 @@ impl<'a> Advance<'a> {
     /// Commits what was staged, acts on what was applied, and puts back what did not come to its turn.
     async fn commit(&mut self) -> Result<(), EngineError> {
         let staged = std::mem::take(&mut self.staged);
+        let _claims = self.hold_claims(&staged);
         let epoch = self.run.row.epoch;
         self.overlay.clear();
         let writes = staged.iter().map(|entry| entry.write.clone()).collect();
@@ -378,6 +383,13 @@ impl<'a> Advance<'a> {
             self.queue.clear();
         }
         Ok(())
+    }
+
+    /// Notes what is about to be claimed, until it is launched.
+    fn hold_claims(&self, staged: &[Staged]) -> Vec<HeldClaim> {
+        let acts = staged.iter().flat_map(|entry| &entry.acts);
+        let orders = acts.filter_map(|act| if let Act::Launch(_, order) = act { Some(order) } else { None });
+        orders.map(|order| self.engine.claims.hold(order.key.clone(), order.attempt)).collect()
     }
 
     /// A write found another row than it expected: somebody else was first.

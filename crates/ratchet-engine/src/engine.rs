@@ -20,6 +20,7 @@ use thiserror::Error;
 use tracing::Instrument as _;
 
 use crate::{
+    claims::Claims,
     handlers,
     items::ItemCache,
     ports::{
@@ -47,10 +48,11 @@ pub struct Ports {
     pub observer: Arc<dyn Observer>,
 }
 
-/// The engine. It holds no state of a run: only what can be read again.
+/// The engine. It holds no state of a run: only what can be read again, and what its own handlers are about to do.
 pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) items: ItemCache,
+    pub(crate) claims: Claims,
     workflows: Mutex<HashMap<Digest, Arc<Workflow>>>,
 }
 
@@ -163,7 +165,7 @@ impl EngineError {
 impl Engine {
     /// An engine on these ports.
     pub fn new(ports: Ports) -> Self {
-        Self { ports, items: ItemCache::default(), workflows: Mutex::default() }
+        Self { ports, items: ItemCache::default(), claims: Claims::default(), workflows: Mutex::default() }
     }
 
     /// What it stands on.

@@ -53,7 +53,7 @@ impl Advance<'_> {
                         tracing::info!(step = %order.key.path, "claimed too late: the execution does not take claims any more");
                         // A run that is paused for an answer goes on in the same epoch, and finds the claim without a task.
                         if !fresh.as_ref().is_some_and(|row| row.epoch == order.key.epoch && row.is_watched()) {
-                            self.push(Task::Cancel(vec![order.key]));
+                            self.push(Task::Withdraw { key: order.key, attempt: order.attempt });
                         }
                     } else if open.get(&step) == Some(&false) {
                         tracing::info!(step = %order.key.path, "claimed too late: its fan-out has ended");

@@ -15,25 +15,40 @@ use crate::{engine::EngineError, order::Token, ports::LaunchError};
 impl Advance<'_> {
     /// Gives rows up: they are of an older epoch, or their siblings failed.
     pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
-        for row in self.stopped(keys).await? {
-            let change = Change {
-                cause: format!("StepCancelled {}", row.key.path),
-                event: StepEvent::Cancelled,
-                actor: Actor::Engine,
-                needs: row.needs,
-                launch: None,
-                path: row.key.path.clone(),
-                origin: Task::Cancel(vec![row.key.clone()]),
-                row: Some(row),
-            };
-            self.change_or_log(change, after);
+        for row in self.stopped(keys, |_| true).await? {
+            let again = Task::Cancel(vec![row.key.clone()]);
+            self.cancel_row(row, again, after);
         }
         Ok(())
     }
 
+    /// Gives a claim up that came too late to be launched, so that nobody takes it for an attempt that was lost.
+    pub(super) async fn withdraw(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
+        let stands = |row: &StepRow| matches!(row.state, StepState::Running { .. }) && row.attempt == attempt;
+        for row in self.stopped(vec![key], stands).await? {
+            let again = Task::Withdraw { key: row.key.clone(), attempt };
+            self.cancel_row(row, again, after);
+        }
+        Ok(())
+    }
+
+    fn cancel_row(&mut self, row: StepRow, again: Task, after: Option<u64>) {
+        let change = Change {
+            cause: format!("StepCancelled {}", row.key.path),
+            event: StepEvent::Cancelled,
+            actor: Actor::Engine,
+            needs: row.needs,
+            launch: None,
+            path: row.key.path.clone(),
+            origin: again,
+            row: Some(row),
+        };
+        self.change_or_log(change, after);
+    }
+
     /// Has rows of an older epoch wait for a person.
     pub(super) async fn suspend(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
-        for row in self.stopped(keys).await? {
+        for row in self.stopped(keys, |_| true).await? {
             let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
             let change = Change {
                 cause: format!("TaskLost {} attempt {}", row.key.path, row.attempt),
@@ -50,12 +65,17 @@ impl Advance<'_> {
         Ok(())
     }
 
-    /// The rows that are not settled, their tasks ended. They end before their rows say so: a row that was given up is never looked at again, so nobody would
+    /// Of the rows that are not settled those that are meant, their tasks ended. They end before their rows say so: a row that was given up is never looked at again, so nobody would
     /// find that its task still runs.
-    async fn stopped(&self, keys: Vec<StepKey>) -> Result<Vec<StepRow>, EngineError> {
+    async fn stopped(
+        &self,
+        keys: Vec<StepKey>,
+        is_meant: impl Fn(&StepRow) -> bool + Send,
+    ) -> Result<Vec<StepRow>, EngineError> {
         let mut rows = Vec::new();
         for key in keys {
-            rows.extend(self.engine.ports.store.step(&key).await?.filter(|row| !row.status().is_settled()));
+            let row = self.engine.ports.store.step(&key).await?;
+            rows.extend(row.filter(|row| !row.status().is_settled() && is_meant(row)));
         }
         // Each takes as long as its process does to end: they end side by side.
         let launcher = &self.engine.ports.launcher;

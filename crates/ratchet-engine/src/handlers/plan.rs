@@ -201,7 +201,9 @@ fn asks_in_words(asking: &[StepId]) -> String {
 async fn lost_among(engine: &Engine, running: &[(StepKey, u32)]) -> Result<Vec<(StepKey, u32)>, EngineError> {
     let mut lost = Vec::new();
     for (key, attempt) in running {
-        if engine.ports.launcher.state(key, *attempt).await? == TaskState::Gone {
+        if !engine.claims.are_held(key, *attempt)
+            && engine.ports.launcher.state(key, *attempt).await? == TaskState::Gone
+        {
             lost.push((key.clone(), *attempt));
         }
     }

@@ -9,7 +9,7 @@ use ratchet_core::{
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::JoinKind,
     status::{ExecutionStatus, StepStatus},
-    step::{AttemptRow, StepRow, StepState},
+    step::{AttemptRow, StepRow, StepState, Waiting},
     transition::{ExecutionTransition, StepTransition},
 };
 use ratchet_engine::{
@@ -264,6 +264,12 @@ impl Laws {
                 self.hold(is_taken, "a lane is passed on once", who);
             }
             _ => {}
+        }
+        if let Some(StepState::Waiting(Waiting::Lost { found_in })) = old.map(|old| &old.state) {
+            let known = self.runs.get(&new.key.execution).and_then(|known| known.row.as_ref());
+            let went_on = known.is_some_and(|row| row.epoch > *found_in);
+            let is_stopped = self.parent(&new.key).is_some_and(|parent| parent.status().is_settled());
+            self.hold(went_on || is_stopped, "what waits for a person waits for a person", who);
         }
         if let Some(old) = old {
             self.attempt_ended(old, new, tasks);
