@@ -69,7 +69,7 @@ fn an_assertion_that_holds_or_cannot_be_evaluated_concludes_nothing() {
     fine.ratchet(["run", "."]).expect_code(0);
     assert_eq!(statuses(&fine, &["work"]), ["completed"]);
     let broken = NOTHING_TO_DO
-        .replace("look.outputs.found > 0", "look.outputs.found.x.y > 0")
+        .replace("look.outputs.found > 0", "json_parse('no JSON').found > 0")
         .replace("tail -f /dev/null", "true");
     let broken = world(&broken);
     broken.ratchet(["run", "."]).expect_code(1);
