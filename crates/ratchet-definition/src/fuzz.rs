@@ -224,6 +224,11 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+#[expect(clippy::print_stdout, reason = "whoever looks at a run of the tests wants to repeat it")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
 /// Tries mutations of a corpus. What fails is shown with the seed that makes it again.
 #[expect(clippy::print_stdout, reason = "a test that fails shows its seed by what it printed")]
 fn fuzz(name: &str, corpus: &[String], check: impl Fn(&str)) {
@@ -231,7 +236,7 @@ fn fuzz(name: &str, corpus: &[String], check: impl Fn(&str)) {
         number("RATCHET_SEED").unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x2545_F491_4F6C_DD1D));
     let count = number("RATCHET_FUZZ").unwrap_or(COUNT);
     assert!(!corpus.is_empty());
-    println!("{name}: {count} mutations of {} texts, RATCHET_SEED={seed}", corpus.len());
+    show(&format!("{name}: {count} mutations of {} texts, RATCHET_SEED={seed}", corpus.len()));
     let mut dice = Dice(seed);
     for text in corpus {
         check(text);

@@ -8,6 +8,7 @@ mod graph;
 mod history;
 mod list;
 mod logs;
+mod new;
 mod prune;
 mod render;
 mod replay;
@@ -30,6 +31,7 @@ use crate::{
 /// The commands, in the order of a workflow's life.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(new::NewArguments),
     Run(run::RunArguments),
     Rerun(rerun::RerunArguments),
     Resume(resume::ResumeArguments),
@@ -55,6 +57,7 @@ impl Command {
     /// Does what was asked.
     pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
         match self {
+            Self::New(arguments) => new::run(arguments, console),
             Self::Run(arguments) => drive(common, || run::run(arguments, common, console)),
             Self::Rerun(arguments) => drive(common, || rerun::run(arguments, common, console)),
             Self::Resume(arguments) => drive(common, || resume::run(arguments, common, console)),

@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "run",
     "rerun",
     "resume",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 19] = [
     "status",
     "list",
     "logs",
+    "new",
     "history",
     "rm",
     "prune",

@@ -130,3 +130,22 @@ fn warnings_are_told_apart_and_can_be_denied_or_ignored() {
     }
     insta::assert_snapshot!("validate_warnings", report);
 }
+
+#[test]
+fn a_new_workflow_is_valid_and_runs() {
+    let world = World::new();
+    let mut report = String::new();
+    for arguments in [
+        &["new", "flows/my_first.yaml"][..],
+        &["validate", "flows/my_first.yaml", "--deny", "warnings"],
+        &["new", "flows/my_first.yaml"],
+    ] {
+        report.push_str(&call(&world, arguments));
+        report.push('\n');
+    }
+    insta::assert_snapshot!("new", report);
+    let done = world.ratchet(["run", "flows/my_first.yaml", "--json", "-i", "who=$(touch pwned)"]);
+    let state: serde_json::Value = serde_json::from_str(&done.stdout).expect("a state");
+    assert!(done.code == 0 && state["outputs"]["greeting"] == "Hello, $(touch pwned)", "{done:?}");
+    assert!(!world.work().join("pwned").exists());
+}
