@@ -11,6 +11,7 @@ use ratchet_core::{
     workflow::Action,
 };
 use ratchet_engine::ports::StateStore;
+use ratchet_local::place::LocalPlace;
 use ratchet_runner::agent::Said;
 use serde_json::{Value, json};
 
@@ -67,7 +68,9 @@ pub(super) async fn run(
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let root = state.directory.execution(&row.id).join("attempts");
-    let mut printer = Printer { arguments, console, tails: HashMap::new(), shown: None };
+    let files = LocalPlace::of(&row)?.root(&state.directory, &row.id);
+    let mut printer =
+        Printer { arguments, console, files: format!("{}/", files.display()), tails: HashMap::new(), shown: None };
     loop {
         // Whether it goes on is asked before the files are read, so that what a step wrote last is not missed.
         let following = if arguments.follow { following(&state, &row).await? } else { Following::Over };
@@ -175,6 +178,8 @@ fn wanted(found: Vec<AttemptFolder>, arguments: &LogsArguments) -> Vec<AttemptFo
 struct Printer<'a> {
     arguments: &'a LogsArguments,
     console: Console,
+    /// What paths of the run's own files begin with: they are shown without it.
+    files: String,
     tails: HashMap<PathBuf, Tail>,
     /// The attempt of which something was printed last.
     shown: Option<u32>,
@@ -193,7 +198,7 @@ impl Printer<'_> {
         tail.read(|line| {
             let shown = match (self.arguments.json, self.arguments.transcript) {
                 (true, _) => as_json(folder, line),
-                (false, true) => said(line),
+                (false, true) => said(line).map(|said| said.replace(&self.files, "")),
                 (false, false) => written(line),
             };
             for line in shown.iter().flat_map(|shown| shown.lines()) {
