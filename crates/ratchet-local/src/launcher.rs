@@ -19,7 +19,7 @@ use ratchet_engine::{
     order::{AttemptOutcome, AttemptReport, Order},
     ports::{AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, TaskLauncher, TaskState},
 };
-use tokio::sync::{AcquireError, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     directory::StateDirectory,
@@ -43,8 +43,6 @@ struct Inner {
     state: StateDirectory,
     table: ProcessTable,
     slots: Arc<Semaphore>,
-    /// One permit less for each slot whose attempt may be claimed and was not launched yet.
-    claims: Arc<Semaphore>,
     tasks: Mutex<HashMap<(StepKey, u32), Task>>,
     adopted: Mutex<HashSet<ExecutionId>>,
 }
@@ -81,7 +79,6 @@ impl LocalLauncher {
                 state,
                 table,
                 slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-                claims: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
                 tasks: Mutex::default(),
                 adopted: Mutex::default(),
             }),
@@ -150,13 +147,11 @@ impl LocalLauncher {
 #[async_trait]
 impl TaskLauncher for LocalLauncher {
     async fn reserve(&self) -> Result<Slot, LaunchError> {
-        let closed = |closed: AcquireError| LaunchError::Refused(closed.to_string());
-        let room = self.inner.slots.clone().acquire_owned().await.map_err(closed)?;
-        let claim = self.inner.claims.clone().acquire_owned().await.map_err(closed)?;
-        Ok(Slot::claiming(room, claim))
+        let permit = self.inner.slots.clone().acquire_owned().await;
+        permit.map(Slot::counted).map_err(|closed| LaunchError::Refused(closed.to_string()))
     }
 
-    async fn launch(&self, mut slot: Slot, order: Order) -> Result<(), LaunchError> {
+    async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError> {
         let name = (order.key.clone(), order.attempt);
         let place = LocalPlace::parse(&order.key.execution, &order.place)
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
@@ -173,7 +168,6 @@ impl TaskLauncher for LocalLauncher {
                 return Ok(());
             }
             tasks.insert(name.clone(), Task::Running { stop, ended });
-            slot.launched();
         }
         let inner = self.inner.clone();
         tokio::spawn(async move {
@@ -193,9 +187,6 @@ impl TaskLauncher for LocalLauncher {
     }
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
-        if self.inner.may_be_on_its_way(key, attempt) {
-            return Ok(TaskState::Alive);
-        }
         self.inner.fence(key, attempt);
         let unhandled = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
             Some(Task::Running { .. }) => return Ok(TaskState::Alive),
@@ -241,20 +232,9 @@ impl Inner {
         }
     }
 
-    /// Whether an attempt may be one that a handler of this process has claimed just now and not launched yet: whoever asks then finds out later.
-    fn may_be_on_its_way(&self, key: &StepKey, attempt: u32) -> bool {
-        // The tasks are looked at first: an attempt is among them before its claim is given back.
-        let is_known = lock(&self.tasks).contains_key(&(key.clone(), attempt));
-        !is_known && self.claims.available_permits() < Semaphore::MAX_PERMITS && self.is_adopted(key)
-    }
-
-    fn is_adopted(&self, key: &StepKey) -> bool {
-        lock(&self.adopted).contains(&key.execution)
-    }
-
     /// Keeps an attempt of a run that this process drives from starting, where it has not: a handler that claimed it may still be on its way here.
     fn fence(&self, key: &StepKey, attempt: u32) {
-        if self.is_adopted(key) {
+        if lock(&self.adopted).contains(&key.execution) {
             lock(&self.tasks).entry((key.clone(), attempt)).or_insert(Task::Fenced);
         }
     }
@@ -437,26 +417,6 @@ mod tests {
         bench.launcher.stop(&key("waits"), 1).await.unwrap();
         assert_eq!((bench.report().await.outcome, bench.launcher.running(&run_id())), (AttemptOutcome::Stopped, 0));
         bench.launcher.reserve().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_claim_that_is_on_its_way_is_not_taken_for_lost() {
-        let bench = Bench::new(2);
-        bench.launcher.adopt(&run_id());
-        let slot = bench.launcher.reserve().await.unwrap();
-        assert_eq!(bench.state("waits").await, TaskState::Alive, "its handler may be between the claim and the launch");
-        drop(slot);
-        bench.launch("waits").await;
-        assert_eq!((bench.state("waits").await, bench.state("never").await), (TaskState::Alive, TaskState::Gone));
-        bench.launcher.stop(&key("waits"), 1).await.unwrap();
-        bench.report().await;
-
-        // What is to be stopped never starts, wherever its claim is.
-        let slot = bench.launcher.reserve().await.unwrap();
-        bench.launcher.stop(&key("stopped"), 1).await.unwrap();
-        drop(slot);
-        bench.launch("stopped").await;
-        assert_eq!(bench.runner.started.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

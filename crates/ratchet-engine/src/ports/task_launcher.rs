@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use ratchet_core::ids::StepKey;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use crate::order::{AttemptReport, Order};
 
@@ -29,31 +29,17 @@ pub trait TaskLauncher: Send + Sync {
 
 /// Room for one task. Dropping it gives the room back.
 #[derive(Debug, Default)]
-pub struct Slot {
-    #[expect(dead_code, reason = "held for its drop")]
-    room: Option<OwnedSemaphorePermit>,
-    claim: Option<OwnedSemaphorePermit>,
-}
+pub struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<tokio::sync::OwnedSemaphorePermit>);
 
 impl Slot {
     /// Room that is not counted.
     pub fn unlimited() -> Self {
-        Self::default()
+        Self(None)
     }
 
     /// Room that is counted by a semaphore.
-    pub fn counted(room: OwnedSemaphorePermit) -> Self {
-        Self { room: Some(room), claim: None }
-    }
-
-    /// Room that is counted by a semaphore, and that another one counts until the attempt that it is for [was launched](Self::launched).
-    pub fn claiming(room: OwnedSemaphorePermit, claim: OwnedSemaphorePermit) -> Self {
-        Self { room: Some(room), claim: Some(claim) }
-    }
-
-    /// The attempt that it is for is there: no claim is on its way to it any more.
-    pub fn launched(&mut self) {
-        self.claim = None;
+    pub fn counted(permit: tokio::sync::OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
     }
 }
 
