@@ -21,11 +21,28 @@ impl Clock for SystemClock {
     }
 }
 
+/// When this machine was started; `None` where the system does not say.
+pub fn machine_started() -> Option<Timestamp> {
+    started(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
+fn started(statistics: &str) -> Option<Timestamp> {
+    let seconds = statistics.lines().find_map(|line| line.strip_prefix("btime "))?;
+    Timestamp::from_second(seconds.trim().parse().ok()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use ratchet_testkit::contract;
 
     use super::*;
+
+    #[test]
+    fn the_machine_was_started_before_now() {
+        assert!(machine_started().is_some_and(|started| started <= Timestamp::now()));
+        assert_eq!(started("cpu 1 2\nbtime 1700000000\nprocesses 3\n"), Timestamp::from_second(1_700_000_000).ok());
+        assert_eq!(started("cpu 1 2\n"), None);
+    }
 
     #[test]
     fn keeps_the_contract() {

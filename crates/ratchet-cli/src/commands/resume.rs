@@ -1,7 +1,7 @@
 use clap::Args;
 use ratchet_core::{execution::ExecutionRow, ids::StepId, status::ExecutionStatus};
 use ratchet_engine::ResumeRequest;
-use ratchet_local::workspace::Application;
+use ratchet_local::{clock::machine_started, workspace::Application};
 
 use crate::{
     arguments::CommonArguments,
@@ -43,6 +43,13 @@ pub(super) async fn run(
     let from = steps(&state, &row, &arguments.from).await?;
     let going = going(&state, &row, from).await?;
     drop(state);
+    if row.status == ExecutionStatus::Running && machine_started().is_some_and(|started| started > row.updated_at) {
+        console.say(&format!(
+            "note: the machine was started again since. Results are kept, but what steps wrote to files in their last half minute may\n      be \
+             missing: look at them, or `ratchet rerun {}` does everything again",
+            row.id
+        ));
+    }
     driving::go_on(common, &row, going, arguments.shown, console).await
 }
 

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A run works on a copy of the directory; what it changed is applied at its end, all or none. It can be stopped at any \
-moment, also by a power loss: `ratchet resume` goes on from the last finished step.
+moment: `ratchet resume` goes on from the last finished step.
 
 Examples:
   ratchet run workflow.yaml
