@@ -1,0 +1,96 @@
+//! The authoring guide: every example in it is valid, those that say so run, and together they show every field.
+
+use std::{collections::BTreeSet, fs};
+
+use ratchet_tests::{repository, world::World};
+use serde_json::Value;
+
+/// A block of YAML of the guide.
+struct Example {
+    /// The line that it begins in.
+    line: usize,
+    text: String,
+    /// How it is run, where it is: what stands after `run` in the block's first line.
+    run: Option<String>,
+}
+
+fn examples() -> Vec<Example> {
+    let page = fs::read_to_string(repository().join("docs/authoring.md")).expect("the guide");
+    let mut found: Vec<Example> = Vec::new();
+    let mut open = false;
+    for (number, line) in page.lines().enumerate() {
+        match (open, line.strip_prefix("```")) {
+            (false, Some(kind)) => {
+                let run = kind.strip_prefix("yaml run").map(|arguments| arguments.trim().to_owned());
+                assert!(run.is_some() || kind == "yaml", "line {}: a block of `{kind}`", number + 1);
+                found.push(Example { line: number + 1, text: String::new(), run });
+                open = true;
+            }
+            (true, Some(_)) => open = false,
+            (true, None) => {
+                if let Some(example) = found.last_mut() {
+                    example.text.push_str(line);
+                    example.text.push('\n');
+                }
+            }
+            (false, None) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_example_is_valid_and_runs() {
+    let examples = examples();
+    assert!(examples.len() >= 12 && examples.iter().filter(|example| example.run.is_some()).count() >= 8);
+    for Example { line, text, run } in examples {
+        let world = World::new();
+        world.write("workflow.yaml", &text);
+        let done = world.ratchet(["validate", "workflow.yaml", "--deny", "warnings"]);
+        assert_eq!(done.code, 0, "docs/authoring.md:{line}\n{done:?}");
+        if let Some(arguments) = run {
+            let mut call = vec!["run", "workflow.yaml", "--quiet"];
+            if let Some((flag, value)) = arguments.split_once(' ') {
+                call.extend([flag, value]);
+            }
+            let done = world.ratchet(call);
+            assert_eq!(done.code, 0, "docs/authoring.md:{line}\n{done:?}");
+            assert!(!world.work().join("pwned").exists(), "docs/authoring.md:{line}");
+        }
+    }
+}
+
+#[test]
+fn every_field_is_in_an_example() {
+    let schema: Value = serde_json::from_str(&World::new().ratchet(["schema"]).stdout).expect("a schema");
+    let mut fields = BTreeSet::new();
+    collect(&schema, &mut fields);
+    assert!(fields.len() > 50, "{fields:?}");
+    let text: String = examples().into_iter().map(|example| example.text).collect();
+    let missing: Vec<String> = fields
+        .into_iter()
+        .filter(|field| {
+            !text.match_indices(&format!("{field}:")).any(|(at, _)| {
+                text[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric() && before != '_')
+            })
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/authoring.md shows no example of: {}", missing.join(", "));
+}
+
+/// The names of fields, but for those that are other names of one.
+fn collect(schema: &Value, fields: &mut BTreeSet<String>) {
+    if schema["additionalProperties"] == Value::Bool(false) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let is_alias = property["description"].as_str().is_some_and(|text| text.starts_with("Another name"));
+            if !is_alias && property.get("$ref").is_none_or(|target| !target.to_string().contains("_defaults")) {
+                fields.insert(name.clone());
+            }
+        }
+    }
+    match schema {
+        Value::Object(map) => map.values().for_each(|inner| collect(inner, fields)),
+        Value::Array(list) => list.iter().for_each(|inner| collect(inner, fields)),
+        _ => {}
+    }
+}
