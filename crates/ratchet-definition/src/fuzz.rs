@@ -230,7 +230,6 @@ fn show(line: &str) {
 }
 
 /// Tries mutations of a corpus. What fails is shown with the seed that makes it again.
-#[expect(clippy::print_stdout, reason = "a test that fails shows its seed by what it printed")]
 fn fuzz(name: &str, corpus: &[String], check: impl Fn(&str)) {
     let seed =
         number("RATCHET_SEED").unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x2545_F491_4F6C_DD1D));
