@@ -26,7 +26,6 @@ fn each_wrong_call_says_what_to_do() {
     world.write("torn.yaml", "name: torn\nversion: \"1\"\nsteps:\n  - id: a\n    type: shell\n   command: echo\n");
     world.write("list.json", "[1]");
     let calls: &[(&str, &[&str])] = &[
-        ("no_command", &[]),
         ("unknown_command", &["rnu", "workflow.yaml"]),
         ("unknown_option", &["run", "workflow.yaml", "--max-paralel", "2"]),
         ("too_many", &["run", "workflow.yaml", "more"]),
@@ -58,6 +57,17 @@ fn each_wrong_call_says_what_to_do() {
         insta::assert_snapshot!(format!("error_{name}"), call(&world, arguments));
     }
     assert!(is_untouched(&world), "a wrong call leaves no state behind");
+}
+
+#[test]
+fn a_call_of_nothing_shows_the_help() {
+    let mut world = World::new();
+    let help = world.ratchet(["--help"]).expect_code(0).stdout;
+    let nothing: [&str; 0] = [];
+    assert_eq!(world.ratchet(nothing).expect_code(2).stderr, help);
+    // A variable that stands for an option changes nothing.
+    world.variables.push(("RATCHET_LOG".to_owned(), "warn".to_owned()));
+    assert_eq!(world.ratchet(nothing).expect_code(2).stderr, help);
 }
 
 #[test]
