@@ -26,4 +26,5 @@ pub mod status;
 pub mod step;
 pub mod transition;
 mod uses;
+mod webhook;
 pub mod workflow;

@@ -22,11 +22,11 @@ pub enum Backoff {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
-    /// This exit code.
+    /// This exit code of a process, or this status code of a reply.
     ExitCode(i32),
     /// The attempt ran out of time.
     Timeout,
-    /// The agent's API was busy.
+    /// An API was busy: the agent's, or the one that answered a request with 429 or 503.
     RateLimited,
     /// The agent failed otherwise.
     AgentError,
@@ -84,6 +84,12 @@ impl RetryPolicy {
         let listed = |wanted: RetryOn| self.on.contains(&wanted);
         match class {
             FailureClass::Exit(code) => self.on.is_empty() || listed(RetryOn::ExitCode(code)),
+            FailureClass::Status(code) => {
+                let is_busy = matches!(code, 429 | 503);
+                self.on.is_empty()
+                    || listed(RetryOn::ExitCode(i32::from(code)))
+                    || (is_busy && listed(RetryOn::RateLimited))
+            }
             FailureClass::Timeout => self.on.is_empty() || listed(RetryOn::Timeout),
             FailureClass::RateLimited => self.on.is_empty() || listed(RetryOn::RateLimited),
             FailureClass::AgentError => self.on.is_empty() || listed(RetryOn::AgentError),
@@ -133,10 +139,15 @@ mod tests {
 
     #[test]
     fn only_the_listed_failures_are_tried_again() {
-        let policy =
-            RetryPolicy { on: vec![RetryOn::ExitCode(75), RetryOn::Timeout], ..policy(Backoff::Constant, false) };
+        let policy = RetryPolicy {
+            on: vec![RetryOn::ExitCode(75), RetryOn::Timeout, RetryOn::RateLimited],
+            ..policy(Backoff::Constant, false)
+        };
         assert!(policy.next_delay(1, &failure(FailureClass::Exit(75)), 0).is_some());
         assert!(policy.next_delay(1, &failure(FailureClass::Timeout), 0).is_some());
+        assert!(policy.next_delay(1, &failure(FailureClass::Status(75)), 0).is_some());
+        assert!(policy.next_delay(1, &failure(FailureClass::Status(503)), 0).is_some());
+        assert!(policy.next_delay(1, &failure(FailureClass::Status(500)), 0).is_none());
         assert!(policy.next_delay(1, &failure(FailureClass::Exit(1)), 0).is_none());
     }
 

@@ -27,6 +27,8 @@ pub enum FailureClass {
     RateLimited,
     /// The agent failed otherwise.
     AgentError,
+    /// A request was answered with this status code.
+    Status(u16),
     /// A condition was false.
     Assertion,
     /// A declared output was not there, or not of its type.

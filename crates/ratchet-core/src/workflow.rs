@@ -9,8 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use crate::uses::{Names, Uses};
 use crate::{graph::Graph, ids::StepId, retry::RetryPolicy};
+pub use crate::{
+    uses::{Names, Uses},
+    webhook::{Body, Data, Url, UrlPart, Webhook},
+};
 
 /// A definition: what runs, in which order, with what.
 #[derive(Debug, Clone)]
@@ -288,6 +291,8 @@ pub enum Action {
     Assert(Assert),
     /// Fills in a text.
     Template(TextTemplate),
+    /// Sends an HTTP request.
+    Webhook(Box<Webhook>),
     /// Waits for a time.
     Wait(Wait),
     /// Waits for a person's word.
@@ -344,6 +349,7 @@ impl Step {
                 templates.push(template);
                 templates.extend(&text.output);
             }
+            Action::Webhook(webhook) => webhook.for_each_template(&mut |template| templates.push(template)),
             Action::Wait(Wait::For(time) | Wait::Until(time)) => templates.push(time),
             Action::Approval(approval) => {
                 templates.push(&approval.message);
@@ -367,15 +373,16 @@ impl Action {
             Self::ClaudeCode(_) => "claude_code",
             Self::Assert(_) => "assert",
             Self::Template(_) => "template",
+            Self::Webhook(_) => "webhook",
             Self::Wait(_) => "wait",
             Self::Approval(_) => "approval",
         }
     }
 
-    /// Whether it needs a process of its own: the rest is done by the engine at once.
+    /// Whether it needs a task of its own: the rest is done by the engine at once.
     pub fn needs_task(&self) -> bool {
         match self {
-            Self::Shell(_) | Self::ClaudeCode(_) => true,
+            Self::Shell(_) | Self::ClaudeCode(_) | Self::Webhook(_) => true,
             Self::Assert(_) | Self::Template(_) | Self::Wait(_) | Self::Approval(_) => false,
         }
     }

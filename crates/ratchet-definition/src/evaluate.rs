@@ -5,6 +5,7 @@ mod engine;
 mod error;
 mod names;
 mod record;
+mod request;
 mod script;
 pub(crate) mod value;
 
@@ -16,7 +17,7 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{Output, Outputs},
     status::StepStatus,
-    workflow::{Expression, Shell, Template},
+    workflow::{Data, Expression, Shell, Template, Url},
 };
 use serde_json::Value as Json;
 
@@ -170,6 +171,21 @@ impl Evaluator {
     /// A command with its values filled in. No value becomes code.
     pub fn command(&self, shell: &Shell) -> Result<RenderedCommand, EvaluationError> {
         script::render(self, shell)
+    }
+
+    /// The address of a request. No value changes its host, or where its parts begin and end.
+    pub fn url(&self, url: &Url) -> Result<String, EvaluationError> {
+        request::url(self, url)
+    }
+
+    /// A text that is a part of a header: a value does not begin another one.
+    pub fn header(&self, template: &Template) -> Result<String, EvaluationError> {
+        request::header(self, template)
+    }
+
+    /// Data with its values filled in.
+    pub fn data(&self, data: &Data) -> Result<Json, EvaluationError> {
+        request::data(self, data)
     }
 
     fn compiled(&self, template: &Template) -> Result<Arc<CompiledTemplate>, EvaluationError> {

@@ -60,6 +60,8 @@ pub enum Trust {
     Code,
     /// It is a part of a path of which the rest is not known either.
     Path,
+    /// It says which host is asked.
+    Host,
 }
 
 /// A path that a text reads: `inputs.target_file`, `baseline.outputs.coverage_xml`, `item`.

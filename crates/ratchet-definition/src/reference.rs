@@ -163,6 +163,7 @@ fn named(kind: NameKind) -> &'static str {
         NameKind::Step => "step's id",
         NameKind::Identifier => "name",
         NameKind::Variable => "variable's name",
+        NameKind::Header => "header's name",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a runner is told to do, and what it reports.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
 
 use ratchet_core::{
     execution::TraceParent,
@@ -73,7 +73,7 @@ pub struct Order {
     pub place: Value,
 }
 
-/// A part of a variable that holds a secret.
+/// A part of a variable or header that may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretText {
     /// What stands beside it.
@@ -96,6 +96,32 @@ pub enum Work {
     },
     /// Asks an agent.
     Agent(Box<AgentOrder>),
+    /// Sends a request.
+    Request(Box<RequestOrder>),
+}
+
+/// A request to send.
+#[derive(Debug, Clone)]
+pub struct RequestOrder {
+    /// Where to: `http` or `https`, a host, no user.
+    pub url: String,
+    /// The method.
+    pub method: String,
+    /// By their names in small letters. Secrets are put in by the runner.
+    pub headers: BTreeMap<String, Vec<SecretText>>,
+    /// What is sent.
+    pub body: Option<RequestBody>,
+    /// The status codes that are a success, in ranges.
+    pub expect_status: Vec<RangeInclusive<u16>>,
+}
+
+/// What a request sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RequestBody {
+    /// Text.
+    Text(String),
+    /// Data, as JSON.
+    Json(Value),
 }
 
 /// What an agent is asked.

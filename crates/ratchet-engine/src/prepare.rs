@@ -13,7 +13,7 @@ use ratchet_core::{
     status::StepStatus,
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
     transition::{Ending, SkipReason},
-    workflow::{Action, ForEach, OutputSource, SecretPart, Step, StepInputs, Template},
+    workflow::{Action, Body, ForEach, OutputSource, SecretPart, Step, StepInputs, Template, Webhook},
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, Scope},
@@ -25,7 +25,7 @@ use crate::{
     engine::{Engine, EngineError},
     inline, items,
     masks::Masks,
-    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, SecretText, Token, Work},
+    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
     values::load,
@@ -282,6 +282,7 @@ fn order(
             output_schema: agent.output_schema.clone(),
             append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
         })),
+        Action::Webhook(webhook) => Work::Request(Box::new(request(webhook, evaluator)?)),
         Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Approval(_) => {
             unreachable!("the engine does these at once: Action::needs_task says so")
         }
@@ -305,6 +306,35 @@ fn order(
         inputs: inputs(step, evaluator, files)?,
         masks: Masks::of(&run.workflow, &scope.inputs),
         place: run.row.options.place.clone(),
+    })
+}
+
+/// A request with its values filled in.
+fn request(webhook: &Webhook, evaluator: &Evaluator) -> Result<RequestOrder, EvaluationError> {
+    let part = |part: &SecretPart| {
+        Ok(match part {
+            SecretPart::Text(text) => SecretText::Plain(evaluator.header(text)?),
+            SecretPart::Secret(name) => SecretText::Secret(name.clone()),
+        })
+    };
+    let headers = webhook.headers.iter().map(|(name, parts)| {
+        let parts = parts.iter().map(part).collect::<Result<_, EvaluationError>>()?;
+        Ok((name.clone(), parts))
+    });
+    let body = match &webhook.body {
+        Some(Body::Text(text)) => Some(match evaluator.value(text)? {
+            Output::Json(value) if !value.is_string() => RequestBody::Json(value),
+            _ => RequestBody::Text(evaluator.text(text)?),
+        }),
+        Some(Body::Json(data)) => Some(RequestBody::Json(evaluator.data(data)?)),
+        None => None,
+    };
+    Ok(RequestOrder {
+        url: evaluator.url(&webhook.url)?,
+        method: webhook.method.clone(),
+        headers: headers.collect::<Result<_, EvaluationError>>()?,
+        body,
+        expect_status: webhook.expect_status.clone(),
     })
 }
 

@@ -288,6 +288,7 @@ pub fn output_view(output: &Output) -> Value {
 pub fn class_word(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Exit(_) => "exit",
+        FailureClass::Status(_) => "status",
         FailureClass::Timeout => "timeout",
         FailureClass::RateLimited => "rate_limited",
         FailureClass::AgentError => "agent_error",

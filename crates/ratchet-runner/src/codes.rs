@@ -56,9 +56,19 @@ pub const NOT_RECORDED: &str = "RT-0338";
 pub const RECORDING_INVALID: &str = "RT-0340";
 /// A recording has no session for the step.
 pub const SESSION_MISSING: &str = "RT-0341";
+/// A request may not go to the address of its host.
+pub const ADDRESS_REFUSED: &str = "RT-0350";
+/// A host is not known, not reached, or does not speak as it should.
+pub const NOT_REACHED: &str = "RT-0351";
+/// A request was answered with a status that is not expected.
+pub const STATUS_UNEXPECTED: &str = "RT-0352";
+/// A reply is longer than is kept.
+pub const REPLY_TOO_LONG: &str = "RT-0353";
+/// A redirect is not followed.
+pub const REDIRECT_REFUSED: &str = "RT-0354";
 
 /// All of them.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 33] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -87,6 +97,11 @@ pub const ALL: [&str; 28] = [
     NOT_RECORDED,
     RECORDING_INVALID,
     SESSION_MISSING,
+    ADDRESS_REFUSED,
+    NOT_REACHED,
+    STATUS_UNEXPECTED,
+    REPLY_TOO_LONG,
+    REDIRECT_REFUSED,
 ];
 
 #[cfg(test)]

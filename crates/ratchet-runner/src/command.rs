@@ -100,8 +100,20 @@ impl Runner {
 impl Runner {
     /// Puts the secrets that the step asks for into its variables. Says what may not be kept of what it prints.
     async fn add_secrets(&self, order: &Order, environment: &mut BTreeMap<String, String>) -> Result<Masks, Undone> {
+        let known = self.secrets_in(order.secrets.values()).await?;
+        for (name, parts) in &order.secrets {
+            environment.insert(name.clone(), filled_in(parts, &known));
+        }
+        Ok(Masks::new(known.into_values()))
+    }
+
+    /// The secrets that stand in some texts, by name.
+    pub(crate) async fn secrets_in<'a>(
+        &self,
+        texts: impl IntoIterator<Item = &'a Vec<SecretText>>,
+    ) -> Result<BTreeMap<&'a str, String>, Undone> {
         let mut known: BTreeMap<&str, String> = BTreeMap::new();
-        let names = order.secrets.values().flatten().filter_map(|part| match part {
+        let names = texts.into_iter().flatten().filter_map(|part| match part {
             SecretText::Secret(name) => Some(name.as_str()),
             SecretText::Plain(_) => None,
         });
@@ -119,15 +131,17 @@ impl Runner {
             }
             known.insert(name, value);
         }
-        for (name, parts) in &order.secrets {
-            let part = |part: &SecretText| match part {
-                SecretText::Plain(text) => text.clone(),
-                SecretText::Secret(name) => known.get(name.as_str()).cloned().unwrap_or_default(),
-            };
-            environment.insert(name.clone(), parts.iter().map(part).collect());
-        }
-        Ok(Masks::new(known.into_values()))
+        Ok(known)
     }
+}
+
+/// A text with the secrets in their places.
+pub(crate) fn filled_in(parts: &[SecretText], known: &BTreeMap<&str, String>) -> String {
+    let part = |part: &SecretText| match part {
+        SecretText::Plain(text) => text.clone(),
+        SecretText::Secret(name) => known.get(name.as_str()).cloned().unwrap_or_default(),
+    };
+    parts.iter().map(part).collect()
 }
 
 /// Shorter secrets stand in any text.

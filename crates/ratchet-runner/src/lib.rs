@@ -13,12 +13,14 @@ mod family;
 mod output_log;
 mod paths;
 mod process;
+mod request;
 mod runner;
 mod scratch;
 mod snapshot;
 
 pub use environment::BaseEnvironment;
 pub use output_log::{LogLine, Stream};
+pub use request::{AllowedHosts, Web};
 pub use runner::{FilesOf, Runner};
 
 #[cfg(test)]

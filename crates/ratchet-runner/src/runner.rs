@@ -23,13 +23,14 @@ use crate::{
     codes,
     environment::BaseEnvironment,
     family,
+    request::Web,
     scratch::ScratchPool,
 };
 
 /// Gives the files of a workspace to expressions.
 pub type FilesOf = Arc<dyn Fn(&Path) -> Arc<dyn FileAccess> + Send + Sync>;
 
-/// Runs attempts: commands as processes, and agents by the one that it was given.
+/// Runs attempts: commands as processes, agents by the one that it was given, and requests by itself.
 pub struct Runner {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) agent: Arc<dyn Agent>,
@@ -37,6 +38,7 @@ pub struct Runner {
     pub(crate) files: FilesOf,
     pub(crate) environment: BaseEnvironment,
     pub(crate) secrets: Option<Arc<dyn Secrets>>,
+    pub(crate) web: Web,
     pub(crate) scratch: ScratchPool,
     pub(crate) grace: Duration,
 }
@@ -86,6 +88,7 @@ impl Runner {
             files,
             environment,
             secrets: None,
+            web: Web::default(),
             scratch: ScratchPool::default(),
             grace: Duration::from_secs(2),
         }
@@ -102,6 +105,13 @@ impl Runner {
     #[must_use]
     pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
         self.secrets = Some(secrets);
+        self
+    }
+
+    /// With what it is allowed of the network.
+    #[must_use]
+    pub fn with_web(mut self, web: Web) -> Self {
+        self.web = web;
         self
     }
 
@@ -124,6 +134,7 @@ impl Runner {
                 self.command(&attempt, argv, values, allow_exit_codes).await
             }
             Work::Agent(asked) => self.ask(&attempt, asked).await,
+            Work::Request(asked) => self.send(&attempt, asked).await,
         };
         let done = match worked {
             Ok(done) => done,

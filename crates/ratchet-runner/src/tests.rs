@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use super::{BaseEnvironment, Runner, codes};
 
 /// The files of a folder, as far as these tests read any.
-struct Folder(std::path::PathBuf);
+pub(crate) struct Folder(pub(crate) std::path::PathBuf);
 
 impl FileAccess for Folder {
     fn read_captured(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
@@ -50,7 +50,7 @@ impl FileAccess for Folder {
 }
 
 /// An agent that does what a function says.
-struct Doing(fn(&AgentRequest) -> Result<AgentReply, AgentError>);
+pub(crate) struct Doing(pub(crate) fn(&AgentRequest) -> Result<AgentReply, AgentError>);
 
 #[async_trait]
 impl Agent for Doing {

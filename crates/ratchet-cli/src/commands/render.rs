@@ -8,7 +8,10 @@ use ratchet_core::{
     join::NeedOutcome,
     output::{Output, Outputs},
     status::StepStatus,
-    workflow::{Action, Expression, OutputSource, Shell, Step, StepInputs, Template, TextSource, Wait, Workflow},
+    workflow::{
+        Action, Body, Expression, OutputSource, SecretPart, Shell, Step, StepInputs, Template, TextSource, Wait,
+        Webhook, Workflow,
+    },
 };
 use ratchet_definition::{
     evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
@@ -177,6 +180,7 @@ fn unknown(step: &Step) -> StepView {
         Action::Shell(_) => &shell,
         Action::Template(_) => &["text"],
         Action::Approval(_) => &["approved", "comment", "by"],
+        Action::Webhook(_) => &["status", "body", "json", "headers"],
         Action::Assert(_) | Action::Wait(_) => &[],
     };
     let declared = step.outputs.iter().map(|output| output.name.as_str());
@@ -311,6 +315,7 @@ impl Page {
                     self.text("message", message);
                 }
             }
+            Action::Webhook(webhook) => self.webhook(webhook),
             Action::Wait(Wait::For(time)) => self.text("for", time),
             Action::Wait(Wait::Until(time)) => self.text("until", time),
             Action::Approval(approval) => {
@@ -329,6 +334,33 @@ impl Page {
                 }
             }
         }
+    }
+
+    fn webhook(&mut self, webhook: &Webhook) {
+        self.plain("method", json!(webhook.method));
+        let url = self.evaluator.url(&webhook.url).map(Value::String);
+        self.add("url", url);
+        for (name, parts) in &webhook.headers {
+            let part = |part: &SecretPart| match part {
+                SecretPart::Text(text) => self.evaluator.header(text),
+                SecretPart::Secret(_) => Ok(MASK.to_owned()),
+            };
+            let value = parts.iter().map(part).collect::<Result<String, _>>();
+            self.add(&format!("headers.{name}"), value.map(Value::String));
+        }
+        match &webhook.body {
+            Some(Body::Text(text)) => self.value("body", text),
+            Some(Body::Json(data)) => {
+                let body = self.evaluator.data(data);
+                self.add("body", body);
+            }
+            None => {}
+        }
+        let statuses = webhook.expect_status.iter().map(|range| match (range.start(), range.end()) {
+            (start, end) if start == end => start.to_string(),
+            (start, end) => format!("{start}-{end}"),
+        });
+        self.plain("expect_status", json!(statuses.collect::<Vec<_>>()));
     }
 
     /// The path of a template's file and, where the file is there, its text.

@@ -34,7 +34,7 @@ use ratchet_local::{
     supervise,
     workspace::{Application, ConfinedFiles},
 };
-use ratchet_runner::Runner;
+use ratchet_runner::{AllowedHosts, Runner, Web};
 use serde_json::Value;
 
 pub(crate) use self::agent::AgentChoice;
@@ -52,6 +52,9 @@ use crate::{
     summary::summary,
     telemetry::{Spans, new_trace},
 };
+
+/// The variable that lists hosts that requests may go to though their addresses are not public.
+const ALLOW_HOSTS: &str = "RATCHET_ALLOW_HOSTS";
 
 /// The variable that names a file of secrets.
 const SECRETS_FILE: &str = "RATCHET_SECRETS_FILE";
@@ -210,7 +213,7 @@ impl Desk {
         let files = Arc::new(move |root: &std::path::Path| -> Arc<dyn ratchet_definition::files::FileAccess> {
             Arc::new(ConfinedFiles::new(root, files_state.clone()))
         });
-        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets()?));
+        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets()?).with_web(web()?));
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
             let runner = runner.clone();
             tokio::spawn(async move { runner.get_ready(&workspace).await });
@@ -355,6 +358,17 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// What requests may reach.
+fn web() -> Result<Web, CommandError> {
+    let text = std::env::var_os(ALLOW_HOSTS).unwrap_or_default();
+    let allowed = AllowedHosts::parse(&text.to_string_lossy()).map_err(|part| CommandError::Argument {
+        argument: ALLOW_HOSTS,
+        reason: format!("'{part}' is no host"),
+        hint: "list hosts with commas between them, each with a port or without: localhost:8080,build.example.org",
+    })?;
+    Ok(Web::default().allowing(allowed))
 }
 
 /// The secrets that the caller gave: in the environment, and in the file that a variable names.

@@ -82,8 +82,11 @@ const TEMPLATE_OUTPUTS: &[&str] = &["text", "file"];
 /// What a step of type `approval` gives: what the person said.
 const APPROVAL_OUTPUTS: &[&str] = &["approved", "comment", "by"];
 
+/// What a step of type `webhook` gives: the reply.
+const WEBHOOK_OUTPUTS: &[&str] = &["status", "body", "json", "headers"];
+
 /// All outputs that need no declaration.
-const ALWAYS_GIVEN: [&[&str]; 3] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS, APPROVAL_OUTPUTS];
+const ALWAYS_GIVEN: [&[&str]; 4] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS, APPROVAL_OUTPUTS, WEBHOOK_OUTPUTS];
 
 impl<'tree> Symbols<'tree> {
     /// Reads the names of a tree whose structure was checked.
@@ -170,6 +173,7 @@ impl<'tree> StepSymbol<'tree> {
             Some("template") if self.node.get("output").is_some() => TEMPLATE_OUTPUTS,
             Some("template") => &["text"],
             Some("approval") => APPROVAL_OUTPUTS,
+            Some("webhook") => WEBHOOK_OUTPUTS,
             _ => &[],
         }
     }
@@ -185,8 +189,9 @@ impl<'tree> StepSymbol<'tree> {
             return self.outputs.kind(output);
         }
         match (self.step_type?, output) {
-            ("claude_code", "response" | "session_id") | ("template", "text") => Some(Kind::TEXT),
-            ("claude_code", "cost_usd" | "turns") => Some(Kind::Number),
+            ("claude_code", "response" | "session_id") | ("template", "text") | ("webhook", "body") => Some(Kind::TEXT),
+            ("webhook", "headers") => Some(Kind::Map),
+            ("webhook", "status") | ("claude_code", "cost_usd" | "turns") => Some(Kind::Number),
             ("claude_code", "files_changed" | "permission_denials") => Some(Kind::List),
             ("template", "file") => Some(Kind::File),
             _ => None,

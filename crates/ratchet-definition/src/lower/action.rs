@@ -20,6 +20,7 @@ impl<'tree> Lowering<'_, 'tree> {
             "claude_code" => self.claude_code(node, context).map(|agent| Action::ClaudeCode(Box::new(agent))),
             "assert" => self.assert(node, context).map(Action::Assert),
             "template" => self.text_template(node, context).map(Action::Template),
+            "webhook" => self.webhook(node, context).map(|webhook| Action::Webhook(Box::new(webhook))),
             "wait" => self.wait(node, context).map(Action::Wait),
             "approval" => self.approval(node, context).map(Action::Approval),
             _ => None,
@@ -207,7 +208,7 @@ impl<'tree> Lowering<'_, 'tree> {
     }
 
     /// Fields of every step that mean nothing for a type.
-    fn refuse_fields(&mut self, node: &Node, fields: &[&str], step_type: &str) {
+    pub(super) fn refuse_fields(&mut self, node: &Node, fields: &[&str], step_type: &str) {
         for entry in fields.iter().filter_map(|field| node.entry(field)) {
             let message = format!("`{}` means nothing for a step of type `{step_type}`", entry.key.text);
             self.report().error("RT-0021", entry.key.span.clone(), message, "remove it".to_owned());

@@ -10,7 +10,10 @@ mod step;
 mod taint;
 mod texts;
 mod types;
+mod webhook;
 mod workflow;
+
+pub(crate) use webhook::check as check_url;
 
 use std::ops::Range;
 

@@ -42,7 +42,7 @@ impl<'tree> Lowering<'_, 'tree> {
             variables.insert(entry.key.text.clone(), parts);
         }
         if let (Some(name), Some(kind)) = (variables.keys().next(), node.get("type").and_then(Node::text))
-            && kind != "shell"
+            && !matches!(kind, "shell" | "webhook")
         {
             let message = format!("a step of type `{kind}` cannot be given a secret, and this one asks for `{name}`");
             let help = "use it in a step of type `shell`".to_owned();
@@ -53,7 +53,8 @@ impl<'tree> Lowering<'_, 'tree> {
         variables
     }
 
-    fn secret_parts(&mut self, node: &'tree Node, context: Context<'tree>) -> Vec<SecretPart> {
+    /// A text that may hold secrets.
+    pub(super) fn secret_parts(&mut self, node: &'tree Node, context: Context<'tree>) -> Vec<SecretPart> {
         let (Some(text), Some(secret)) = (node.text(), SECRET.as_ref()) else { return Vec::new() };
         let found: Vec<(Range<usize>, String)> = secret
             .captures_iter(text)

@@ -44,6 +44,10 @@ impl<'tree> Lowering<'_, 'tree> {
         };
         let on_failure = self.on_failure(node, place);
         let action = self.action(node, context);
+        self.check_retry(node);
+        if node.get("type").and_then(Node::text) == Some("webhook") {
+            self.check_webhook_outputs(node, &outputs);
+        }
         Some(Step {
             id: StepId::new(id),
             name: fields::text(node, "name"),
@@ -99,6 +103,20 @@ impl<'tree> Lowering<'_, 'tree> {
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or(0),
         })
+    }
+
+    /// The numbers of `retry.on` are what the step's type ends with.
+    fn check_retry(&mut self, node: &Node) {
+        let Some(on) = node.get("retry").and_then(|retry| retry.get("on")) else { return };
+        let (range, what) = match node.get("type").and_then(Node::text) {
+            Some("webhook") => (100..=599, "a status code of a reply is"),
+            _ => (1..=255, "an exit code of a process is"),
+        };
+        for item in on.items().iter().filter(|item| item.to_json().as_i64().is_some_and(|code| !range.contains(&code)))
+        {
+            let message = format!("{what} from {} to {}", range.start(), range.end());
+            self.report().error("RT-0016", item.head(), message, None);
+        }
     }
 
     fn on_failure(&mut self, node: &Node, place: Place) -> OnFailure {

@@ -54,6 +54,11 @@ impl Lowering<'_, '_> {
                     let help = "leave `| raw` out; the value arrives as data, whatever it holds".to_owned();
                     self.report().error("RT-0108", span, message, help);
                 }
+                Trust::Host => {
+                    let message = "what an agent wrote cannot be a url: it would choose who is asked";
+                    let help = "write scheme and host, and put the value into the path or the query".to_owned();
+                    self.report().error("RT-0109", span, message, help);
+                }
                 Trust::Path => {
                     let message =
                         "what an agent wrote cannot be a part of this path: not all around it is literal text";

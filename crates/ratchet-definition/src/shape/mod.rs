@@ -143,6 +143,8 @@ pub enum NameKind {
     Identifier,
     /// The name of an environment variable.
     Variable,
+    /// The name of a header.
+    Header,
 }
 
 /// The most characters of a name.
@@ -168,6 +170,9 @@ impl NameKind {
             Self::Identifier | Self::Variable => {
                 (first.is_ascii_alphabetic() || first == '_') && characters.all(underscored)
             }
+            Self::Header => {
+                first.is_ascii_alphanumeric() && characters.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            }
         }
     }
 
@@ -177,6 +182,7 @@ impl NameKind {
             Self::Kebab => "^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
             Self::Step => "^[a-z][a-z0-9_]*$",
             Self::Identifier | Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
+            Self::Header => "^[A-Za-z0-9][A-Za-z0-9_-]*$",
         }
     }
 
@@ -186,6 +192,7 @@ impl NameKind {
             Self::Kebab => "small letters, digits and single hyphens, beginning with a letter",
             Self::Step => "small letters, digits and underscores, beginning with a letter",
             Self::Identifier | Self::Variable => "letters, digits and underscores, not beginning with a digit",
+            Self::Header => "letters, digits, hyphens and underscores, beginning with a letter or digit",
         }
     }
 }
@@ -244,6 +251,9 @@ mod tests {
             (NameKind::Variable, "CREATE_PR", true),
             (NameKind::Variable, "2X", false),
             (NameKind::Identifier, "_x", true),
+            (NameKind::Header, "X-Request-Id", true),
+            (NameKind::Header, "a b", false),
+            (NameKind::Header, "{{ x }}", false),
         ];
         for (kind, name, expected) in cases {
             assert_eq!(kind.accepts(name), expected, "{kind:?} {name}");

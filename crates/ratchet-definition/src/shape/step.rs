@@ -194,7 +194,38 @@ pub static STEP_TYPES: &[StepType] = &[
             ),
         ],
     },
-    StepType { name: "webhook", description: "Sends an HTTP request.", support: Support::Later, fields: &[] },
+    StepType {
+        name: "webhook",
+        description: "Sends an HTTP request. A reply whose status is not expected fails the step.",
+        support: Support::Now,
+        fields: &[
+            Field::required(
+                "url",
+                &Shape::Template,
+                "Where to. Values may stand in the path and the query, where they are percent-encoded, or one value is all of it.",
+            ),
+            Field::optional("method", &METHOD, "The method. `POST` where nothing is said."),
+            Field::optional(
+                "headers",
+                &Shape::Map(NameKind::Header, &Shape::ScalarTemplate),
+                "Headers of the request. `{{ secrets.NAME }}` works in them.",
+            ),
+            Field::optional(
+                "body",
+                &Shape::Any,
+                "What is sent: a text, or a map or list, which is sent as JSON. Values in it are always data.",
+            ),
+            Field::optional(
+                "expect_status",
+                &Shape::OneOf(&[
+                    Shape::Integer(100, 599),
+                    STATUS_CLASS,
+                    Shape::List(&Shape::OneOf(&[Shape::Integer(100, 599), STATUS_CLASS]), ListLength::NotEmpty),
+                ]),
+                "The status codes that are a success: `2xx` where nothing is said. A redirect that is expected is not followed.",
+            ),
+        ],
+    },
     StepType {
         name: "approval",
         description: "Waits for a person's word. Its `timeout` is how long: then it fails, as it does after a no.",
@@ -262,19 +293,39 @@ pub(super) static RETRY: Record = Record {
             "on",
             &Shape::List(
                 &Shape::OneOf(&[
-                    Shape::Integer(1, 255),
+                    Shape::Integer(1, 599),
                     Shape::Word(&[
                         Word::now("timeout", "The attempt took longer than its `timeout`."),
-                        Word::now("rate_limited", "The agent's API was busy."),
+                        Word::now(
+                            "rate_limited",
+                            "The agent's API was busy, or a request was answered with 429 or 503.",
+                        ),
                         Word::now("agent_error", "The agent failed otherwise."),
                     ]),
                 ]),
                 ListLength::Any,
             ),
-            "The failures that are worth another attempt: exit codes, or words. All of them where nothing is said.",
+            "The failures that are worth another attempt: exit codes of a command, status codes of a reply, or words. All of them where nothing is said.",
         ),
     ],
 };
+
+static METHOD: Shape = Shape::Word(&[
+    Word::now("GET", "Asks."),
+    Word::now("HEAD", "Asks for the headers alone."),
+    Word::now("POST", "Sends."),
+    Word::now("PUT", "Puts in place."),
+    Word::now("PATCH", "Changes."),
+    Word::now("DELETE", "Removes."),
+]);
+
+/// Status codes by their first digit.
+const STATUS_CLASS: Shape = Shape::Word(&[
+    Word::now("2xx", "200 to 299."),
+    Word::now("3xx", "300 to 399."),
+    Word::now("4xx", "400 to 499."),
+    Word::now("5xx", "500 to 599."),
+]);
 
 static ON_LOST: Shape = Shape::Word(&[
     Word::now("rerun", "Another attempt follows."),

@@ -16,6 +16,7 @@ mod sharing;
 mod terminal;
 mod traces;
 mod waiting;
+mod webhooks;
 
 use std::fmt::Write as _;
 
