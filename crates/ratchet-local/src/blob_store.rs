@@ -190,7 +190,7 @@ fn same_content(one: &mut File, other: &mut File) -> io::Result<bool> {
         return Ok(false);
     }
     io::Seek::rewind(other)?;
-    let (mut same, mut expected) = (true, vec![0; CHUNK]);
+    let (mut same, mut expected) = (true, buffer_for(other)?);
     for_each_chunk(one, |chunk| {
         let expected = &mut expected[..chunk.len()];
         other.read_exact(expected)?;
@@ -200,8 +200,14 @@ fn same_content(one: &mut File, other: &mut File) -> io::Result<bool> {
     Ok(same)
 }
 
+/// Room for a chunk of a file; less where the whole file is less.
+fn buffer_for(file: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);
+    Ok(vec![0; length.clamp(4096, CHUNK)])
+}
+
 fn for_each_chunk(file: &mut File, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = buffer_for(file)?;
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(()),

@@ -1,7 +1,7 @@
 //! Attempts as tasks of this process.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,6 +26,7 @@ use crate::{
     lock::EngineLock,
     place::LocalPlace,
     processes::{ProcessTable, end_leftovers},
+    tasks::{Task, Tasks},
 };
 
 /// A launcher whose tasks run in this process, and end with it.
@@ -43,23 +44,8 @@ struct Inner {
     state: StateDirectory,
     table: ProcessTable,
     slots: Arc<Semaphore>,
-    tasks: Mutex<HashMap<(StepKey, u32), Task>>,
+    tasks: Mutex<Tasks>,
     adopted: Mutex<HashSet<ExecutionId>>,
-}
-
-/// Where an attempt that was launched here stands.
-enum Task {
-    Running {
-        stop: watch::Sender<Option<Stop>>,
-        ended: watch::Receiver<bool>,
-    },
-    Reported {
-        trace: TraceParent,
-        report: Box<AttemptReport>,
-    },
-    Acknowledged,
-    /// It was said to be gone before it was launched, so it never is.
-    Fenced,
 }
 
 impl LocalLauncher {
@@ -93,37 +79,29 @@ impl LocalLauncher {
     /// Says that this process no longer drives the run.
     pub fn release(&self, execution: &ExecutionId) {
         lock(&self.inner.adopted).remove(execution);
-        lock(&self.inner.tasks).retain(|(key, _), _| key.execution != *execution);
+        lock(&self.inner.tasks).forget(execution);
     }
 
     /// Says that the report of an attempt was handled.
     pub fn acknowledge(&self, key: &StepKey, attempt: u32) {
-        if let Some(task @ Task::Reported { .. }) = lock(&self.inner.tasks).get_mut(&(key.clone(), attempt)) {
-            *task = Task::Acknowledged;
-        }
+        lock(&self.inner.tasks).acknowledge(key, attempt);
     }
 
     /// How many attempts of a run are running here.
     pub fn running(&self, execution: &ExecutionId) -> usize {
-        let tasks = lock(&self.inner.tasks);
-        tasks
-            .iter()
-            .filter(|((key, _), task)| key.execution == *execution && matches!(task, Task::Running { .. }))
-            .count()
+        lock(&self.inner.tasks).of(execution).filter(|task| matches!(task, Task::Running { .. })).count()
     }
 
     /// How many attempts of a run are running here, or have reported an end that was not handled yet.
     pub fn unsettled(&self, execution: &ExecutionId) -> usize {
-        let tasks = lock(&self.inner.tasks);
-        let is_unsettled = |task: &Task| !matches!(task, Task::Acknowledged | Task::Fenced);
-        tasks.iter().filter(|((key, _), task)| key.execution == *execution && is_unsettled(task)).count()
+        lock(&self.inner.tasks).unsettled(execution)
     }
 
     /// Waits until no attempt of a run is running here.
     pub async fn idle(&self, execution: &ExecutionId) {
         loop {
-            let ended = lock(&self.inner.tasks).iter().find_map(|((key, _), task)| match task {
-                Task::Running { ended, .. } if key.execution == *execution => Some(ended.clone()),
+            let ended = lock(&self.inner.tasks).of(execution).find_map(|task| match task {
+                Task::Running { ended, .. } => Some(ended.clone()),
                 _ => None,
             });
             let Some(mut ended) = ended else { return };
@@ -134,10 +112,8 @@ impl LocalLauncher {
 
     /// Tells every running attempt of a run to end, and does not wait for it.
     pub fn stop_all(&self, execution: &ExecutionId, stop: Stop) {
-        for ((key, _), task) in lock(&self.inner.tasks).iter() {
-            if let Task::Running { stop: sender, .. } = task
-                && key.execution == *execution
-            {
+        for task in lock(&self.inner.tasks).of(execution) {
+            if let Task::Running { stop: sender, .. } = task {
                 sender.send_replace(Some(stop));
             }
         }
@@ -152,7 +128,7 @@ impl TaskLauncher for LocalLauncher {
     }
 
     async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError> {
-        let name = (order.key.clone(), order.attempt);
+        let (key, attempt) = (order.key.clone(), order.attempt);
         let place = LocalPlace::parse(&order.key.execution, &order.place)
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
         let place = AttemptPlace {
@@ -162,12 +138,8 @@ impl TaskLauncher for LocalLauncher {
         };
         let (stop, stop_signal) = watch::channel(None);
         let (end, ended) = watch::channel(false);
-        {
-            let mut tasks = lock(&self.inner.tasks);
-            if tasks.contains_key(&name) {
-                return Ok(());
-            }
-            tasks.insert(name.clone(), Task::Running { stop, ended });
+        if !lock(&self.inner.tasks).insert(&key, attempt, Task::Running { stop, ended }) {
+            return Ok(());
         }
         let inner = self.inner.clone();
         tokio::spawn(async move {
@@ -179,16 +151,16 @@ impl TaskLauncher for LocalLauncher {
             // The room is free before the report is out: what it sets in motion finds it.
             drop(slot);
             let task = Task::Reported { trace: trace.clone(), report: Box::new(report.clone()) };
-            lock(&inner.tasks).insert(name.clone(), task);
+            lock(&inner.tasks).replace(&key, attempt, task);
             end.send_replace(true);
-            inner.publish(name.0.execution, trace, report).await;
+            inner.publish(key.execution, trace, report).await;
         });
         Ok(())
     }
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
         self.inner.fence(key, attempt);
-        let unhandled = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
+        let unhandled = match lock(&self.inner.tasks).get(key, attempt) {
             Some(Task::Running { .. }) => return Ok(TaskState::Alive),
             Some(Task::Acknowledged | Task::Fenced) => return Ok(TaskState::Gone),
             Some(Task::Reported { trace, report }) => Some((trace.clone(), (**report).clone())),
@@ -203,7 +175,7 @@ impl TaskLauncher for LocalLauncher {
 
     async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError> {
         self.inner.fence(key, attempt);
-        let ended = match lock(&self.inner.tasks).get(&(key.clone(), attempt)) {
+        let ended = match lock(&self.inner.tasks).get(key, attempt) {
             Some(Task::Running { stop, ended }) => {
                 stop.send_if_modified(|signal| signal.is_none() && signal.replace(Stop::Gracefully).is_none());
                 Some(ended.clone())
@@ -235,7 +207,7 @@ impl Inner {
     /// Keeps an attempt of a run that this process drives from starting, where it has not: a handler that claimed it may still be on its way here.
     fn fence(&self, key: &StepKey, attempt: u32) {
         if lock(&self.adopted).contains(&key.execution) {
-            lock(&self.tasks).entry((key.clone(), attempt)).or_insert(Task::Fenced);
+            lock(&self.tasks).insert(key, attempt, Task::Fenced);
         }
     }
 

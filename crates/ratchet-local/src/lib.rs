@@ -14,6 +14,7 @@ pub mod processes;
 pub mod secrets;
 pub mod state_store;
 pub mod supervise;
+mod tasks;
 
 #[cfg(test)]
 mod contracts;

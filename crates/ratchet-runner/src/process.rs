@@ -313,9 +313,10 @@ impl Pipes {
 
 impl Pipe {
     async fn read(&mut self) -> io::Result<usize> {
-        self.buffer.resize(BUFFER_BYTES, 0);
+        self.buffer.clear();
+        self.buffer.reserve(BUFFER_BYTES);
         match &mut self.end {
-            Some(end) => end.read(&mut self.buffer).await,
+            Some(end) => end.read_buf(&mut self.buffer).await,
             None => Ok(0),
         }
     }

@@ -2,7 +2,7 @@ use ratchet_core::{ids::StepKey, join::JoinRow};
 use ratchet_engine::ports::{Expectation, WriteOutcome};
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, params};
 
-use super::row::{Obstacle, RowWrite, Written, integer, item, kind};
+use super::row::{Obstacle, RowWrite, Written, integer, item, kind, nanoseconds};
 
 /// Applies a commit's writes in order inside the open transaction, up to the first whose expectation does not hold. Such a write has changed nothing,
 /// so the transaction goes on: with what stood before it, and with other commits.
@@ -22,15 +22,18 @@ pub(super) fn apply(connection: &Connection, writes: &[RowWrite]) -> rusqlite::R
 
 fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Result<WriteOutcome, Obstacle>> {
     match write {
-        RowWrite::Execution { id, revision, workflow, status, wake_at, created_at, body, expect } => {
-            let values: [&dyn ToSql; 7] = [&id.as_str(), revision, workflow, status, wake_at, created_at, body];
-            let put = EXECUTION.put(connection, *expect, &values, params![id.as_str()])?;
+        RowWrite::Execution { row, body, expect } => {
+            let (id, revision, status) = (row.id.as_str(), integer(row.revision), row.status.as_str());
+            let (wake_at, created_at) = (row.wake_at.map(nanoseconds), nanoseconds(row.created_at));
+            let values: [&dyn ToSql; 7] = [&id, &revision, &row.definition.name, &status, &wake_at, &created_at, body];
+            let put = EXECUTION.put(connection, *expect, &values, params![id])?;
             Ok(put.outcome(Obstacle::Execution))
         }
-        RowWrite::Step { key, revision, body, expect } => {
+        RowWrite::Step { row, body, expect } => {
+            let (key, revision) = (&row.key, integer(row.revision()));
             let table = if key.path.child.is_some() { &CHILD } else { &STEP };
             let StepColumns(execution, step, epoch, item) = StepColumns::of(key);
-            let values: [&dyn ToSql; 6] = [&execution, &step, &epoch, &item, revision, body];
+            let values: [&dyn ToSql; 6] = [&execution, &step, &epoch, &item, &revision, body];
             let put = table.put(connection, *expect, &values, params![execution, step, epoch, item])?;
             Ok(put.outcome(Obstacle::Step))
         }

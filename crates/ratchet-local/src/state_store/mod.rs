@@ -7,18 +7,22 @@
 mod apply;
 mod connection;
 mod error;
+mod kept;
 mod maintenance;
 mod readers;
 mod reads;
-mod recent;
 mod row;
 mod schema;
+mod shared_header;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -31,9 +35,9 @@ use ratchet_core::{
 use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write};
 
 use connection::Patience;
+use kept::KeptRow;
 pub use maintenance::StoreSize;
 use readers::Readers;
-use recent::Recent;
 use writer::Writer;
 pub use writer::WriterCounts;
 
@@ -42,7 +46,6 @@ pub use writer::WriterCounts;
 pub struct LocalStateStore {
     path: PathBuf,
     readers: Readers,
-    recent: Recent,
     writer: Writer,
 }
 
@@ -55,7 +58,7 @@ impl LocalStateStore {
         let patience = Patience::default();
         let connection = connection::open(path, &patience)?;
         let writer = Writer::start(connection, patience, path)?;
-        Ok(Self { path: path.to_owned(), readers: Readers::new(path), recent: Recent::default(), writer })
+        Ok(Self { path: path.to_owned(), readers: Readers::new(path), writer })
     }
 
     /// Where the state is.
@@ -78,11 +81,23 @@ impl StateStore for LocalStateStore {
     }
 
     async fn execution(&self, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreError> {
-        self.readers.read(|connection| reads::execution(connection, id, &self.recent))
+        let kept = self.writer.kept();
+        if let Some(row) = kept.execution(id) {
+            return Ok(Some((*row).clone()));
+        }
+        let mark = kept.mark();
+        let row = self.readers.read(|connection| reads::execution(connection, id))?.map(Arc::new);
+        if let Some(row) = &row {
+            kept.read(mark, KeptRow::Execution(row.clone()));
+        }
+        Ok(row.map(Arc::unwrap_or_clone))
     }
 
     async fn step(&self, key: &StepKey) -> Result<Option<StepRow>, StoreError> {
-        self.readers.read(|connection| reads::step(connection, key))
+        match self.writer.kept().step(key) {
+            Some(row) => Ok(Some((*row).clone())),
+            None => self.readers.read(|connection| reads::step(connection, key)),
+        }
     }
 
     async fn newest_steps(
@@ -91,7 +106,11 @@ impl StateStore for LocalStateStore {
         epoch: Epoch,
         steps: &[StepId],
     ) -> Result<Vec<Option<StepRow>>, StoreError> {
-        self.readers.read(|connection| reads::newest_steps(connection, id, epoch, steps))
+        // A row of this very epoch is the newest.
+        match self.writer.kept().steps(id, epoch, steps) {
+            Some(rows) => Ok(rows.into_iter().map(|row| Some(Arc::unwrap_or_clone(row))).collect()),
+            None => self.readers.read(|connection| reads::newest_steps(connection, id, epoch, steps)),
+        }
     }
 
     async fn steps(

@@ -11,21 +11,11 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::{
     error::StoreFailure,
-    recent::Recent,
     row::{Row, decode, item, kind, nanoseconds},
 };
 
-pub(super) fn execution(
-    connection: &Connection,
-    id: &ExecutionId,
-    recent: &Recent,
-) -> Result<Option<ExecutionRow>, StoreFailure> {
-    let mut statement = connection.prepare_cached("SELECT body FROM execution WHERE id = ?1")?;
-    let mut rows = statement.query(params![id.as_str()])?;
-    match rows.next()? {
-        Some(row) => recent.decode(id, row.get_ref(0)?.as_str()?).map(Some),
-        None => Ok(None),
-    }
+pub(super) fn execution(connection: &Connection, id: &ExecutionId) -> Result<Option<ExecutionRow>, StoreFailure> {
+    one(connection, "SELECT body FROM execution WHERE id = ?1", params![id.as_str()])
 }
 
 pub(super) fn step(connection: &Connection, key: &StepKey) -> Result<Option<StepRow>, StoreFailure> {

@@ -1,69 +1,45 @@
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use ratchet_core::{
     execution::ExecutionRow,
-    ids::{ExecutionId, StepKey},
+    ids::StepKey,
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     step::{AttemptRow, StepRow},
 };
 use ratchet_engine::ports::{Committed, Conflict, Current, Expectation, StoreError, Write, WriteOutcome};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::StoreFailure;
+use super::{error::StoreFailure, kept::KeptRow};
 
 /// A write as columns and text: made by the caller, so that the writer's thread only talks to the database.
 #[derive(Debug)]
 pub(super) enum RowWrite {
-    Execution {
-        id: ExecutionId,
-        revision: i64,
-        workflow: String,
-        status: &'static str,
-        wake_at: Option<i64>,
-        created_at: i64,
-        body: String,
-        expect: Expectation,
-    },
-    Step {
-        key: StepKey,
-        revision: i64,
-        body: String,
-        expect: Expectation,
-    },
-    Attempt {
-        key: StepKey,
-        attempt: u32,
-        records: usize,
-        body: String,
-    },
-    Unite {
-        key: JoinKey,
-        arrival: JoinRow,
-    },
+    Execution { row: Arc<ExecutionRow>, body: String, expect: Expectation },
+    Step { row: Arc<StepRow>, body: String, expect: Expectation },
+    Attempt { key: StepKey, attempt: u32, records: usize, body: String },
+    Unite { key: JoinKey, arrival: JoinRow },
 }
 
 impl RowWrite {
     pub(super) fn from_write(write: Write) -> Result<Self, StoreError> {
         Ok(match write {
-            Write::Execution { row, expect } => Self::Execution {
-                revision: integer(row.revision),
-                status: row.status.as_str(),
-                wake_at: row.wake_at.map(nanoseconds),
-                created_at: nanoseconds(row.created_at),
-                body: encode(&*row)?,
-                workflow: row.definition.name,
-                id: row.id,
-                expect,
-            },
-            Write::Step { row, expect } => {
-                Self::Step { revision: integer(row.revision()), body: encode(&*row)?, key: row.key, expect }
-            }
+            Write::Execution { row, expect } => Self::Execution { body: encode(&*row)?, row: row.into(), expect },
+            Write::Step { row, expect } => Self::Step { body: encode(&*row)?, row: row.into(), expect },
             Write::Attempt(row) => {
                 Self::Attempt { body: encode(&*row)?, attempt: row.attempt, records: row.records.len(), key: row.key }
             }
             Write::Unite { key, place, outcome } => Self::Unite { arrival: arrival(&key, place, outcome), key },
         })
+    }
+
+    /// The row that it writes, where that can be kept.
+    pub(super) fn kept(&self) -> Option<KeptRow> {
+        match self {
+            Self::Execution { row, .. } => Some(KeptRow::Execution(row.clone())),
+            Self::Step { row, .. } => Some(KeptRow::Step(row.clone())),
+            Self::Attempt { .. } | Self::Unite { .. } => None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     apply::apply,
     connection::Patience,
     error,
+    kept::{Kept, Mark},
     row::{RowWrite, Written},
 };
 
@@ -43,6 +44,8 @@ pub struct WriterCounts {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    /// Beside the connection, without which it must not be asked.
+    kept: Kept,
     connection: Mutex<Connection>,
     patience: Patience,
     /// Jobs that were sent to the thread and that it has not begun.
@@ -67,6 +70,7 @@ impl Writer {
     pub(super) fn start(connection: Connection, patience: Patience, path: &Path) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
+            kept: Kept::new(&connection),
             connection: Mutex::new(connection),
             patience,
             waiting: AtomicUsize::new(0),
@@ -108,6 +112,11 @@ impl Writer {
         result.map_err(|error| error::of_database(action, &error, &self.shared.path))
     }
 
+    /// Rows as they were written or read last.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.shared.kept
+    }
+
     pub(super) fn counts(&self) -> WriterCounts {
         WriterCounts {
             commits: self.shared.commits.load(Ordering::Relaxed),
@@ -146,7 +155,7 @@ impl Shared {
             Err(TryLockError::WouldBlock) => return None,
         };
         self.patience.set(false);
-        match begin(&connection).and_then(|()| self.finish(&connection, &[writes])) {
+        match self.begin(&connection).and_then(|mark| self.finish(&connection, mark, &[writes])) {
             Ok(mut written) => {
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 Some(Ok(written.pop().unwrap_or_default()))
@@ -183,7 +192,7 @@ impl Shared {
 
     /// Writes a commit and all that wait behind it in one transaction, and answers them. Returns the job that ended the queue, where one did.
     fn write_batch(&self, connection: &Connection, first: Commit, jobs: &Receiver<Job>) -> Option<Job> {
-        let begun = begin(connection);
+        let begun = self.begin(connection);
         // What came while other processes had their turn comes along.
         let (mut batch, mut after) = (vec![first], None);
         while batch.len() < BATCH_MAX && after.is_none() {
@@ -196,7 +205,7 @@ impl Shared {
         let writes: Vec<&[RowWrite]> = batch.iter().map(|commit| &*commit.writes).collect();
         let results: Vec<_> = match begun {
             Err(error) => writes.iter().map(|_| Err(self.failure(&error))).collect(),
-            Ok(()) => match self.finish(connection, &writes) {
+            Ok(mark) => match self.finish(connection, mark, &writes) {
                 Ok(written) => written.into_iter().map(Ok).collect(),
                 Err(error) if batch.len() == 1 => vec![Err(self.failure(&error))],
                 // What one commit cannot do is not the others' fault: each tries for itself.
@@ -212,16 +221,24 @@ impl Shared {
     }
 
     fn write_alone(&self, connection: &Connection, writes: &[RowWrite]) -> Result<Written, StoreError> {
-        let written = begin(connection).and_then(|()| self.finish(connection, &[writes]));
+        let written = self.begin(connection).and_then(|mark| self.finish(connection, mark, &[writes]));
         written.map(|mut written| written.pop().unwrap_or_default()).map_err(|error| self.failure(&error))
     }
 
+    /// Begins with the write lock in hand, so that nothing that is read in between can change.
+    fn begin(&self, connection: &Connection) -> rusqlite::Result<Mark> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(self.kept.mark())
+    }
+
     /// Applies commits in the transaction that has begun, and ends it: all of them are on the disk then, or none.
-    fn finish(&self, connection: &Connection, commits: &[&[RowWrite]]) -> rusqlite::Result<Vec<Written>> {
+    fn finish(&self, connection: &Connection, mark: Mark, commits: &[&[RowWrite]]) -> rusqlite::Result<Vec<Written>> {
         let written = commits.iter().map(|writes| apply(connection, writes)).collect::<rusqlite::Result<Vec<_>>>();
         let written = written.and_then(|written| connection.prepare_cached("COMMIT")?.execute([]).map(|_| written));
-        if written.is_ok() {
+        if let Ok(written) = &written {
             self.transactions.fetch_add(1, Ordering::Relaxed);
+            let applied = commits.iter().zip(written).flat_map(|(writes, written)| &writes[..written.applied.len()]);
+            self.kept.committed(mark, applied.filter_map(RowWrite::kept));
         } else if !connection.is_autocommit() {
             // Some errors have ended the transaction already. One that cannot be rolled back ends with its connection.
             let _ = connection.execute_batch("ROLLBACK");
@@ -236,9 +253,4 @@ impl Shared {
     fn stopped(&self) -> StoreError {
         StoreError::Unavailable(format!("the writer of {} has stopped", self.path.display()))
     }
-}
-
-/// Begins with the write lock in hand, so that nothing that is read in between can change.
-fn begin(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_| ())
 }

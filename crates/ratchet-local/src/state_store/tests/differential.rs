@@ -13,6 +13,7 @@ use ratchet_testkit::{
     builders::{attempt_row, child_key, claimed_step, execution_row, join_key, step_key, succeeded_step, time},
     memory::MemoryStateStore,
 };
+use rusqlite::Connection;
 use serde_json::json;
 
 use super::{Files, LocalStateStore};
@@ -152,4 +153,52 @@ proptest! {
             Ok(())
         })?;
     }
+
+    /// Two stores on one file, as two processes have it: what one of them committed, the other tells at once, whatever it keeps in memory.
+    #[test]
+    fn stores_that_share_a_file_tell_the_same(
+        commits in proptest::collection::vec(
+            (proptest::collection::vec(write(), 0..4), any::<bool>(), proptest::bool::weighted(0.2)),
+            1..24,
+        ),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let files = Files::new();
+            let path = files.next();
+            let stores = [(); 2].map(|()| LocalStateStore::open(&path).unwrap());
+            let memory = MemoryStateStore::default();
+            let other_program = Connection::open(&path).unwrap();
+            for (writes, by_second, log_begins_anew) in commits {
+                let expected = memory.commit(writes.clone()).await.unwrap();
+                prop_assert_eq!(stores[usize::from(by_second)].commit(writes).await.unwrap(), expected);
+                if log_begins_anew {
+                    other_program.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+                }
+                let expected = rows(&memory).await;
+                for store in &stores {
+                    prop_assert_eq!(&rows(store).await, &expected);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// The rows that a store may keep in memory.
+async fn rows(store: &dyn StateStore) -> (Vec<Option<ExecutionRow>>, Vec<Option<StepRow>>) {
+    let (mut executions, mut steps) = (vec![], vec![]);
+    for run in RUNS {
+        executions.push(store.execution(&ExecutionId::new(run)).await.unwrap());
+        for epoch in 1..=EPOCHS {
+            steps.extend(
+                store.newest_steps(&ExecutionId::new(run), Epoch(epoch), &STEPS.map(StepId::new)).await.unwrap(),
+            );
+            for step in STEPS {
+                steps.push(store.step(&step_key(run, epoch, step)).await.unwrap());
+                steps.push(store.step(&child_key(run, epoch, step, 1)).await.unwrap());
+            }
+        }
+    }
+    (executions, steps)
 }
