@@ -14,10 +14,9 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::{
-    git_index,
-    tree::{self, TreePath},
-};
+use ratchet_workspace::git_index;
+
+use super::tree::{self, TreePath};
 
 /// Says of each path of a run's files whether a change of it stays in the copy.
 pub(super) struct Exemptions {

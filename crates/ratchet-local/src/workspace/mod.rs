@@ -5,7 +5,6 @@ mod changes;
 mod copy;
 mod exempt;
 mod files;
-mod git_index;
 mod journal;
 mod manifest;
 mod plan;

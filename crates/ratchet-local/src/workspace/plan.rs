@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ratchet_workspace::git_index;
 use serde::{Deserialize, Serialize};
 
 use super::{
     changes::Change,
     exempt::{Exemptions, GitPart, git_part},
-    git_index,
     manifest::{Entry, Manifest, Side},
     tree::{self, Item, Kind, TreePath},
 };

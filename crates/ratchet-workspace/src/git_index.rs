@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The paths of an index, each stage of it, with mode and object.
-pub(super) type IndexEntries = BTreeMap<(Vec<u8>, u16), (u32, Vec<u8>)>;
+pub type IndexEntries = BTreeMap<(Vec<u8>, u16), (u32, Vec<u8>)>;
 
 const SHA1_BYTES: usize = 20;
 /// Times, device, inode, mode, owner and size stand before the object.
@@ -12,7 +12,7 @@ const EXTENDED: u16 = 0x4000;
 const STAGE_AND_VALID: u16 = 0xb000;
 
 /// Reads an index of version 2, 3 or 4 with SHA-1 objects; `None` for anything else.
-pub(super) fn parse(bytes: &[u8]) -> Option<IndexEntries> {
+pub fn parse(bytes: &[u8]) -> Option<IndexEntries> {
     let mut reader = Reader { bytes: bytes.get(..bytes.len().checked_sub(SHA1_BYTES)?)?, at: 0 };
     if reader.take(4)? != b"DIRC" {
         return None;
@@ -47,7 +47,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<IndexEntries> {
 }
 
 /// Whether two indexes say the same. Indexes that cannot be read say the same only where they are the same.
-pub(super) fn is_same(left: &[u8], right: &[u8]) -> bool {
+pub fn is_same(left: &[u8], right: &[u8]) -> bool {
     left == right || parse(left).is_some_and(|left| Some(left) == parse(right))
 }
 

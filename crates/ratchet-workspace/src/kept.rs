@@ -1,0 +1,306 @@
+//! The content of the user's directory, kept apart from it: what a view lies over never changes, whatever the user does meanwhile.
+//!
+//! A directory is copied once. Later only what changed since is copied, into a tree that lies over the ones before, so that a run on a directory
+//! that is known begins after one look at each file.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
+};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    contents::{Copied, Copier},
+    error::WorkspaceError,
+    layer::Layer,
+    lower::{self, Holes},
+    manifest::{Entry, Manifest},
+    path::TreePath,
+    scan::{Item, Skip, in_parallel_each, list, look_up},
+    stamp::StatCache,
+    tree::remove_tree,
+};
+
+/// A directory as it was at one moment.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What was there.
+    pub manifest: Manifest,
+    /// The folders that hold it, the topmost first. They are never written to again.
+    pub trees: Vec<PathBuf>,
+    /// How many files had to be copied.
+    pub files_copied: usize,
+}
+
+impl Kept {
+    /// Where the content of a path lies that the manifest says is a file.
+    pub(crate) fn locate(&self, path: &TreePath) -> Option<PathBuf> {
+        let mut candidates = self.trees.iter().map(|tree| tree.join(path.as_path()));
+        candidates.find(|candidate| candidate.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
+    }
+}
+
+/// Keeps the content of one directory, run after run.
+#[derive(Debug)]
+pub struct Keeper {
+    folder: PathBuf,
+    holes: Holes,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// The number of the newest state; its manifest and cache are named after it.
+    number: u64,
+    /// The names of the trees, the topmost first.
+    trees: Vec<String>,
+    /// Whether the trees say what is gone.
+    holes: Holes,
+    /// The start of the machine in which it was written.
+    boot: String,
+    /// Whether it is on the disk, so that it outlives that start.
+    is_synced: bool,
+}
+
+/// So many trees are laid over each other before they are made into one again.
+const TREES_MAX: usize = 24;
+
+impl Keeper {
+    /// What keeps a directory's content in a folder of the engine's, which no step ever sees.
+    pub fn new(folder: impl Into<PathBuf>, holes: Holes) -> Self {
+        Self { folder: folder.into(), holes }
+    }
+
+    /// Takes the directory as it is now. `skip` says what is no part of it.
+    pub fn keep(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
+        let _lock = self.lock()?;
+        let (mut state, before, known) = self.load();
+        let begun = SystemTime::now();
+        let mut found = list(source, skip)?;
+        look_up(&mut found, &known);
+        let name = format!("{}", state.number + 1);
+        let staging = self.folder.join(format!("{name}.staging"));
+        for leaving in [&staging, &self.tree(&name)] {
+            remove_tree(leaving).map_err(|error| WorkspaceError::writing(leaving, error))?;
+        }
+        make(&staging).map_err(|error| WorkspaceError::writing(&staging, error))?;
+        let outcome = self.keep_found(source, &mut state, &before, &known, (found, begun), &staging);
+        let cleared = remove_tree(&staging).map_err(|error| WorkspaceError::writing(&staging, error));
+        outcome.and_then(|kept| cleared.map(|()| kept))
+    }
+
+    fn keep_found(
+        &self,
+        source: &Path,
+        state: &mut State,
+        before: &Manifest,
+        known: &StatCache,
+        (mut found, begun): (Vec<(TreePath, Item)>, SystemTime),
+        staging: &Path,
+    ) -> Result<Kept, WorkspaceError> {
+        let staged = copy_unknown(source, &mut found, staging)?;
+        let mut cache = Vec::with_capacity(found.len());
+        let mut entries = Vec::with_capacity(found.len());
+        for (path, item) in found {
+            let entry = match item {
+                Item::Folder { mode } => Entry::Folder { mode },
+                Item::Link(target) => Entry::Link { target },
+                Item::File { mode, stamp, digest: Some(digest) } => {
+                    if !stamp.is_doubtful_at(begun) {
+                        cache.push((path.clone(), stamp, digest));
+                    }
+                    Entry::File { mode, size: stamp.size, digest }
+                }
+                Item::File { digest: None, .. } | Item::Whiteout | Item::Other => continue,
+            };
+            entries.push((path, entry));
+        }
+        let (manifest, cache): (Manifest, _) = (entries.into_iter().collect(), StatCache::new(cache));
+        let layer = Layer::between(before, &manifest);
+        let kept = |state: &State, manifest| Kept {
+            manifest,
+            trees: state.trees.iter().map(|name| self.tree(name)).collect(),
+            files_copied: staged.len(),
+        };
+        if layer.is_empty() && !state.trees.is_empty() {
+            if cache != *known {
+                self.save(state, &manifest, &cache)?;
+            }
+            return Ok(kept(state, manifest));
+        }
+        let name = format!("{}", state.number + 1);
+        lower::write(&self.tree(&name), self.holes, &layer, &manifest, &mut |path, _, to| {
+            // Whatever differs has another stamp, so it was copied.
+            let from = staged.get(path).ok_or_else(|| damaged(&self.folder, &format!("{path} is missing")))?;
+            fs::rename(from, to).map_err(|error| WorkspaceError::writing(to, error))
+        })?;
+        state.trees.insert(0, name);
+        self.save(state, &manifest, &cache)?;
+        Ok(kept(state, manifest))
+    }
+
+    /// Makes one tree of many, where there are many, so that views stay quick. What runs use is left alone.
+    pub fn fold(&self) -> Result<(), WorkspaceError> {
+        let _lock = self.lock()?;
+        let (mut state, manifest, cache) = self.load();
+        if state.trees.len() <= TREES_MAX {
+            return Ok(());
+        }
+        let trees = state.trees.iter().map(|name| self.tree(name)).collect();
+        let kept = Kept { manifest: manifest.clone(), trees, files_copied: 0 };
+        let name = format!("{}", state.number + 1);
+        let folder = self.tree(&name);
+        remove_tree(&folder).map_err(|error| WorkspaceError::writing(&folder, error))?;
+        let whole = Layer::between(&Manifest::default(), &manifest);
+        lower::write(&folder, self.holes, &whole, &manifest, &mut |path, _, to| {
+            let from = kept.locate(path).ok_or_else(|| damaged(&self.folder, &format!("{path} is missing")))?;
+            // Both are the engine's own, and nobody writes to either.
+            fs::hard_link(from, to).map_err(|error| WorkspaceError::writing(to, error))
+        })?;
+        state.trees = vec![name];
+        self.save(&mut state, &manifest, &cache)
+    }
+
+    /// Writes what is kept through to the disk. Before that, a power loss makes the next run begin with a whole copy.
+    pub fn sync(&self) -> Result<(), WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(&self.folder, error);
+        let number = self.load().0.number;
+        File::open(&self.folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
+        let _lock = self.lock()?;
+        let (mut state, ..) = self.load();
+        if state.number == number {
+            state.is_synced = true;
+            self.save_state(&state)?;
+        }
+        Ok(())
+    }
+
+    /// Removes trees that the newest state does not need and no run uses.
+    pub fn remove_unused(&self, used: &BTreeSet<PathBuf>) -> Result<(), WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(&self.folder, error);
+        let _lock = self.lock()?;
+        let (state, ..) = self.load();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let is_needed = used.contains(&path) || state.trees.iter().any(|name| self.tree(name) == path);
+            if path.extension().is_some_and(|extension| extension == "tree") && !is_needed {
+                remove_tree(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.tree"))
+    }
+
+    fn lock(&self) -> Result<File, WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(&self.folder, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(failed)?;
+        let lock = File::create(self.folder.join("lock")).map_err(failed)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        Ok(lock)
+    }
+
+    /// What was kept last. What cannot be read, or what a power loss may have taken, is nothing: the directory is copied again.
+    fn load(&self) -> (State, Manifest, StatCache) {
+        let state: State = fs::read(self.folder.join("state"))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        let nothing = || {
+            // Runs may still use trees that no state names.
+            let state = State { number: self.newest().max(state.number), holes: self.holes, ..State::default() };
+            (state, Manifest::default(), StatCache::default())
+        };
+        if (!state.is_synced && state.boot != boot()) || state.holes != self.holes {
+            return nothing();
+        }
+        let open = |kind: &str| File::open(self.folder.join(format!("{}.{kind}", state.number)));
+        let manifest = open("manifest").and_then(Manifest::read);
+        let cache = open("cache").and_then(StatCache::read);
+        match (manifest, cache) {
+            (Ok(manifest), Ok(cache)) if state.trees.iter().all(|name| self.tree(name).is_dir()) => {
+                (state, manifest, cache)
+            }
+            _ => nothing(),
+        }
+    }
+
+    /// The highest number of a tree.
+    fn newest(&self) -> u64 {
+        let names = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let trees = names.filter(|path| path.extension().is_some_and(|extension| extension == "tree"));
+        trees.filter_map(|path| path.file_stem()?.to_str()?.parse().ok()).max().unwrap_or_default()
+    }
+
+    fn save(&self, state: &mut State, manifest: &Manifest, cache: &StatCache) -> Result<(), WorkspaceError> {
+        let old = state.number;
+        state.number += 1;
+        (state.boot, state.is_synced) = (boot(), false);
+        let named = |number: u64, kind: &str| self.folder.join(format!("{number}.{kind}"));
+        let failed = |error| WorkspaceError::writing(&self.folder, error);
+        File::create(named(state.number, "manifest")).and_then(|file| manifest.write(file)).map_err(failed)?;
+        File::create(named(state.number, "cache")).and_then(|file| cache.write(file)).map_err(failed)?;
+        self.save_state(state)?;
+        for kind in ["manifest", "cache"] {
+            // The state names the new ones: what is left of the old ones is only room.
+            let _ = fs::remove_file(named(old, kind));
+        }
+        Ok(())
+    }
+
+    fn save_state(&self, state: &State) -> Result<(), WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(&self.folder, error);
+        let text = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
+        let written = self.folder.join("state.new");
+        fs::write(&written, text).and_then(|()| fs::rename(&written, self.folder.join("state"))).map_err(failed)
+    }
+}
+
+/// Copies every file whose digest is not known into the staging folder, and notes what was copied.
+fn copy_unknown(
+    source: &Path,
+    found: &mut [(TreePath, Item)],
+    staging: &Path,
+) -> Result<BTreeMap<TreePath, PathBuf>, WorkspaceError> {
+    let is_unknown = |item: &Item| matches!(item, Item::File { digest: None, .. });
+    let unknown: Vec<_> =
+        found.iter().enumerate().filter(|(_, (_, item))| is_unknown(item)).map(|(at, _)| at).collect();
+    let (copier, next) = (Copier::default(), AtomicU64::new(0));
+    let copies = in_parallel_each(&unknown, |at| {
+        let to = staging.join(next.fetch_add(1, Ordering::Relaxed).to_string());
+        Ok(copier.copy(&source.join(found[*at].0.as_path()), &to)?.map(|copied| (copied, to)))
+    })?;
+    let mut staged = BTreeMap::new();
+    for (at, copied) in unknown.into_iter().zip(copies) {
+        let (path, item) = &mut found[at];
+        *item = match copied {
+            Some((Copied { mode, stamp, digest }, to)) => {
+                staged.insert(path.clone(), to);
+                Item::File { mode, stamp, digest: Some(digest) }
+            }
+            None => Item::Other,
+        };
+    }
+    Ok(staged)
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn damaged(folder: &Path, reason: &str) -> WorkspaceError {
+    WorkspaceError::Damaged { what: folder.display().to_string(), reason: reason.to_owned() }
+}
+
+/// Names this start of the machine.
+pub(crate) fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

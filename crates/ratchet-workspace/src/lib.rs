@@ -1,0 +1,40 @@
+//! The files of a run.
+//!
+//! A tree of files is described by a [`Manifest`]; what a step changed in it is a [`Layer`]. Both are plain data with one canonical form and a digest
+//! each; contents stand in them by their SHA-256 and live wherever the caller keeps them.
+
+mod codec;
+mod contents;
+mod digest;
+mod error;
+pub mod git_index;
+mod kept;
+mod layer;
+mod lower;
+mod manifest;
+mod marks;
+mod merge;
+mod path;
+mod scan;
+mod stamp;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod upper;
+mod view;
+
+pub use self::{
+    contents::Contents,
+    digest::ContentDigest,
+    error::WorkspaceError,
+    kept::{Keeper, Kept},
+    layer::{Change, Layer, Mark, Mismatch},
+    lower::Holes,
+    manifest::{ENTRIES_MAX, Entry, Manifest},
+    marks::Marks,
+    merge::{Branch, MergeConflict, merge},
+    path::{LinkTarget, PATH_BYTES_MAX, PathError, TreePath},
+    scan::{Exclude, Scan, Skip, scan},
+    stamp::{Stamp, StatCache},
+    view::{Bounds, Probe, Stack, Strategy, View, probe},
+};

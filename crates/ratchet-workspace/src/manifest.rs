@@ -1,0 +1,309 @@
+//! What a tree of files is: path by path, kind, permissions and content, and nothing that depends on when or where it lies.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    io::{self, BufReader, Read, Write},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{self, invalid},
+    digest::{ContentDigest, Hashing},
+    path::{LinkTarget, TreePath},
+};
+
+/// The bits of a mode that count.
+pub(crate) const MODE_BITS: u32 = 0o7777;
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Entry {
+    /// A folder.
+    Folder {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A file.
+    File {
+        /// Its permissions.
+        mode: u32,
+        /// Bytes.
+        size: u64,
+        /// The SHA-256 of its content.
+        digest: ContentDigest,
+    },
+    /// A symbolic link. It has no permissions.
+    Link {
+        /// Where it points.
+        target: LinkTarget,
+    },
+}
+
+impl Entry {
+    /// Whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Self::Folder { .. })
+    }
+
+    /// The content of a file.
+    pub fn content(&self) -> Option<(ContentDigest, u64)> {
+        match self {
+            Self::File { digest, size, .. } => Some((*digest, *size)),
+            Self::Folder { .. } | Self::Link { .. } => None,
+        }
+    }
+
+    /// The same as another user's machine would have it: of the permissions only whether a file can be executed.
+    pub fn portable(&self) -> Self {
+        match self {
+            Self::Folder { .. } => Self::Folder { mode: 0o755 },
+            Self::File { mode, size, digest } => {
+                Self::File { mode: if mode & 0o100 == 0 { 0o644 } else { 0o755 }, size: *size, digest: *digest }
+            }
+            Self::Link { .. } => self.clone(),
+        }
+    }
+}
+
+/// A tree of files by path, without its root. A folder stands directly before what is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    entries: BTreeMap<TreePath, Entry>,
+}
+
+impl Manifest {
+    /// What lies at a path.
+    pub fn get(&self, path: &TreePath) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// All of it in order.
+    pub fn iter(&self) -> btree_map::Iter<'_, TreePath, Entry> {
+        self.entries.iter()
+    }
+
+    /// How many files, folders and links.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().filter_map(Entry::content).map(|(_, size)| size).sum()
+    }
+
+    /// What lies below a folder, itself left out.
+    pub fn below<'a>(&'a self, folder: &'a TreePath) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
+        self.entries
+            .range(folder..)
+            .skip_while(move |(path, _)| *path == folder)
+            .take_while(|(path, _)| path.is_within(folder))
+    }
+
+    /// Sets or removes what lies at a path.
+    pub fn set(&mut self, path: TreePath, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => drop(self.entries.insert(path, entry)),
+            None => drop(self.entries.remove(&path)),
+        }
+    }
+
+    /// The first path that lies in something that is no folder.
+    pub fn misplaced(&self) -> Option<&TreePath> {
+        self.entries
+            .keys()
+            .find(|path| path.parent().is_some_and(|parent| !self.entries.get(&parent).is_some_and(Entry::is_folder)))
+    }
+
+    /// The digest of the whole tree: of two trees the same where, and only where, they are the same.
+    pub fn digest(&self) -> ContentDigest {
+        digest_of(&self.entries, Entry::clone)
+    }
+
+    /// The digest of the tree as a machine with another user and another umask would have it.
+    pub fn portable_digest(&self) -> ContentDigest {
+        digest_of(&self.entries, Entry::portable)
+    }
+
+    /// Writes it, compressed.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut out = zstd::Encoder::new(out, COMPRESSION)?;
+        write_entries(&mut out, &self.entries, Entry::clone)?;
+        out.finish().map(drop)
+    }
+
+    /// Reads what [`Self::write`] writes; anything else is an error, also where it is hostile.
+    pub fn read(from: impl Read) -> io::Result<Self> {
+        let mut from = BufReader::new(zstd::Decoder::new(from)?.take(BYTES_MAX));
+        let mut magic = [0; MAGIC.len()];
+        from.read_exact(&mut magic)?;
+        if magic != *MAGIC {
+            return Err(invalid("it is no manifest of a version that is known here"));
+        }
+        let count = codec::read_number(&mut from)?;
+        let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
+        for _ in 0..count {
+            if entries.len() >= ENTRIES_MAX {
+                return Err(invalid("a manifest has too many entries"));
+            }
+            let path = codec::read_path(&mut from)?;
+            let entry = codec::read_entry(&mut from)?;
+            if entries.last_key_value().is_some_and(|(last, _)| *last >= path) {
+                return Err(invalid("the paths of a manifest are not in order"));
+            }
+            entries.insert(path, entry);
+        }
+        end(&mut from)?;
+        let manifest = Self { entries };
+        match manifest.misplaced() {
+            None => Ok(manifest),
+            Some(path) => Err(invalid(&format!("{path} does not lie in a folder"))),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Manifest {
+    type Item = (&'a TreePath, &'a Entry);
+    type IntoIter = btree_map::Iter<'a, TreePath, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<(TreePath, Entry)> for Manifest {
+    fn from_iter<T: IntoIterator<Item = (TreePath, Entry)>>(entries: T) -> Self {
+        Self { entries: entries.into_iter().collect() }
+    }
+}
+
+/// The most paths that a tree or a layer may have.
+pub const ENTRIES_MAX: usize = 10_000_000;
+
+/// The most bytes that a manifest or a layer may have once it is decompressed.
+pub(crate) const BYTES_MAX: u64 = 2 << 30;
+
+/// The fastest levels compress paths well enough: digests do not compress at all.
+pub(crate) const COMPRESSION: i32 = 1;
+
+const MAGIC: &[u8; 8] = b"rt-tree1";
+
+fn digest_of(entries: &BTreeMap<TreePath, Entry>, shape: impl Fn(&Entry) -> Entry) -> ContentDigest {
+    let mut out = Hashing::new(io::sink());
+    // A sink takes everything.
+    let _ = write_entries(&mut out, entries, shape);
+    out.finish().0
+}
+
+fn write_entries(
+    out: &mut impl Write,
+    entries: &BTreeMap<TreePath, Entry>,
+    shape: impl Fn(&Entry) -> Entry,
+) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    out.write_all(MAGIC)?;
+    codec::write_number(&mut out, entries.len() as u64)?;
+    for (path, entry) in entries {
+        codec::write_bytes(&mut out, path.as_bytes())?;
+        codec::write_entry(&mut out, &shape(entry))?;
+    }
+    out.flush()
+}
+
+/// Nothing may follow.
+pub(crate) fn end(from: &mut impl Read) -> io::Result<()> {
+    match from.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(invalid("something follows after the end")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    proptest! {
+        #[test]
+        fn it_is_read_as_it_was_written(manifest in testing::manifests()) {
+            let mut written = Vec::new();
+            manifest.write(&mut written).unwrap();
+            prop_assert_eq!(Manifest::read(written.as_slice()).unwrap(), manifest);
+        }
+
+        #[test]
+        fn the_digest_tells_trees_apart(left in testing::manifests(), right in testing::manifests()) {
+            prop_assert_eq!(left.digest() == right.digest(), left == right);
+        }
+
+        #[test]
+        fn damage_is_an_error_or_another_tree(manifest in testing::manifests(), at: prop::sample::Index, bit in 0..8_u8) {
+            let mut plain = Vec::new();
+            write_entries(&mut plain, &manifest.entries, Entry::clone).unwrap();
+            *at.get_mut(&mut plain) ^= 1 << bit;
+            let damaged = zstd::encode_all(plain.as_slice(), 1).unwrap();
+            if let Ok(read) = Manifest::read(damaged.as_slice()) {
+                prop_assert_ne!(read, manifest);
+            }
+        }
+    }
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn hostile_manifests_are_refused() {
+        let file = |bytes: &mut Vec<u8>, path: &[u8]| {
+            codec::write_bytes(bytes, path).unwrap();
+            codec::write_entry(bytes, &Entry::File { mode: 0o644, size: 0, digest: ContentDigest::of(b"") }).unwrap();
+        };
+        let refused = |paths: &[&[u8]], rest: &[u8]| {
+            let mut bytes = MAGIC.to_vec();
+            codec::write_number(&mut bytes, paths.len() as u64).unwrap();
+            for path in paths {
+                file(&mut bytes, path);
+            }
+            bytes.extend_from_slice(rest);
+            Manifest::read(zstd::encode_all(bytes.as_slice(), 1).unwrap().as_slice())
+                .err()
+                .map(|error| error.to_string())
+        };
+        assert_eq!(refused(&[b"a", b"b"], b""), None);
+        for (paths, reason) in [
+            (&[&b"../a"[..]][..], "\"../a\" is no path inside a workspace"),
+            (&[b"/etc/passwd"], "\"/etc/passwd\" is no path inside a workspace"),
+            (&[b"a/../../b"], "\"a/../../b\" is no path inside a workspace"),
+            (&[b"b", b"a"], "the paths of a manifest are not in order"),
+            (&[b"a", b"a"], "the paths of a manifest are not in order"),
+            (&[b"a", b"a/b"], "a/b does not lie in a folder"),
+            (&[b"a/b"], "a/b does not lie in a folder"),
+        ] {
+            assert_eq!(refused(paths, b"").as_deref(), Some(reason), "{paths:?}");
+        }
+        assert_eq!(refused(&[b"a"], b"x").as_deref(), Some("something follows after the end"));
+        assert!(Manifest::read(&b"no zstd"[..]).is_err());
+    }
+
+    #[test]
+    fn on_another_machine_only_execution_counts() {
+        let tree = |modes: [u32; 2]| -> Manifest {
+            let file = Entry::File { mode: modes[1], size: 1, digest: ContentDigest::of(b"x") };
+            [(path("d"), Entry::Folder { mode: modes[0] }), (path("d/f"), file)].into_iter().collect()
+        };
+        let (here, there, runs) = (tree([0o755, 0o644]), tree([0o775, 0o664]), tree([0o755, 0o744]));
+        assert_ne!(here.digest(), there.digest());
+        assert_eq!(here.portable_digest(), there.portable_digest());
+        assert_ne!(here.portable_digest(), runs.portable_digest());
+        assert_eq!(here.below(&path("d")).count(), 1);
+    }
+}

@@ -1,0 +1,238 @@
+//! What a step works in: the directory as the steps before left it, in which it may do what it likes.
+
+mod namespace;
+mod probe;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::namespace::{Mount, Namespace, Rights};
+pub use self::{
+    probe::{Probe, probe},
+    stack::Stack,
+};
+use crate::{
+    contents::Contents,
+    error::WorkspaceError,
+    layer::Layer,
+    manifest::{Entry, Manifest},
+    path::TreePath,
+    scan::{Skip, in_parallel_each, scan},
+    stamp::StatCache,
+    tree::remove_tree,
+    upper,
+};
+
+/// How a view is made. All three give a step the same files, and the same changes are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// The kernel lays an empty folder over the kept content, at the directory's own path. It costs nothing to make, and its changes lie in that folder.
+    Overlay,
+    /// A copy, seen at the directory's own path.
+    BoundCopy,
+    /// A copy at a path of its own. What names the directory by its absolute path does not work in it.
+    Copy,
+}
+
+impl Strategy {
+    /// Whether a step sees its files at the directory's own absolute path.
+    pub fn is_at_own_path(self) -> bool {
+        self != Self::Copy
+    }
+
+    /// Whether what it lies over must say what is gone.
+    pub fn holes(self) -> crate::lower::Holes {
+        if self == Self::Overlay { crate::lower::Holes::Told } else { crate::lower::Holes::Untold }
+    }
+}
+
+/// How much a step may leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The bytes of the files that it changed.
+    pub bytes: u64,
+    /// The paths that it changed.
+    pub paths: u64,
+}
+
+impl Bounds {
+    /// No bound but the format's own.
+    pub const NONE: Self = Self { bytes: u64::MAX, paths: crate::manifest::ENTRIES_MAX as u64 };
+
+    fn check(self, layer: &Layer) -> Result<(), WorkspaceError> {
+        let size = |entry: &Option<Entry>| entry.as_ref().and_then(Entry::content).map_or(0, |(_, size)| size);
+        let largest = || layer.iter().max_by_key(|(_, change)| size(&change.after)).map(|(path, _)| path.clone());
+        let over = [(layer.bytes(), "bytes", self.bytes), (layer.len() as u64, "paths", self.paths)];
+        let over = over.into_iter().find(|(amount, _, bound)| amount > bound);
+        match over.and_then(|over| Some((over, largest()?))) {
+            Some(((amount, unit, bound), largest)) => Err(WorkspaceError::TooLarge { amount, unit, bound, largest }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The files of one step, or of several that follow each other. Dropped, its mounts go; its folder stays until [`View::remove`].
+#[derive(Debug)]
+pub struct View {
+    strategy: Strategy,
+    /// The directory's own path.
+    at: PathBuf,
+    /// The folder of the engine's that all of it lies in.
+    room: PathBuf,
+    /// Where this process finds the files.
+    root: PathBuf,
+    namespace: Option<Namespace>,
+    /// What was there when it was opened.
+    start: Manifest,
+    /// Of a copy: what is known of its files.
+    known: StatCache,
+}
+
+impl View {
+    /// Opens a view of what lies on a stack, for the directory `at`. `room` is a folder of the engine's for this view alone; what lies in it goes. Contents that lie
+    /// nowhere on this machine come from `contents`.
+    pub fn open(
+        strategy: Strategy,
+        at: &Path,
+        stack: &Stack,
+        room: &Path,
+        contents: &dyn Contents,
+    ) -> Result<Self, WorkspaceError> {
+        Self::open_with(strategy, at, stack, room, contents, Rights::Best)
+    }
+
+    fn open_with(
+        strategy: Strategy,
+        at: &Path,
+        stack: &Stack,
+        room: &Path,
+        contents: &dyn Contents,
+        rights: Rights,
+    ) -> Result<Self, WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(room, error);
+        remove_tree(room).map_err(failed)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(room).map_err(failed)?;
+        let mode = fs::metadata(at).map_or(0o755, |metadata| metadata.permissions().mode() & 0o7777);
+        let make = |name: &str, mode: u32| {
+            let folder = room.join(name);
+            fs::create_dir(&folder).and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(mode)))
+        };
+        let mut known = StatCache::default();
+        let (root, namespace) = match strategy {
+            Strategy::Overlay => {
+                make(UPPER, mode).and_then(|()| make(WORK, 0o700)).map_err(failed)?;
+                let lowers = stack.lowers(&room.join(LAYERS), contents)?;
+                let namespace = Namespace::make(at, &Mount::overlay(room, &lowers)?, rights)?;
+                (namespace.root(), Some(namespace))
+            }
+            Strategy::BoundCopy | Strategy::Copy => {
+                let files = room.join(FILES);
+                known = stack.copy(&files, contents)?;
+                fs::set_permissions(&files, Permissions::from_mode(mode)).map_err(failed)?;
+                let bound = strategy == Strategy::BoundCopy;
+                let namespace = bound.then(|| Namespace::make(at, &Mount::bind(&files)?, rights)).transpose()?;
+                (namespace.as_ref().map_or(files, Namespace::root), namespace)
+            }
+        };
+        let (at, room, start) = (at.to_owned(), room.to_owned(), stack.manifest().clone());
+        Ok(Self { strategy, at, room, root, namespace, start, known })
+    }
+
+    /// How it is made.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// Where a step finds its files.
+    pub fn path(&self) -> &Path {
+        if self.strategy.is_at_own_path() { &self.at } else { &self.root }
+    }
+
+    /// Where this process finds them.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes a command start in a folder of the view, seeing it. The command's own working directory does not count any more.
+    pub fn place(&self, command: &mut Command, folder: Option<&TreePath>) -> io::Result<()> {
+        let directory = folder.map_or_else(|| self.path().to_owned(), |folder| self.path().join(folder.as_path()));
+        if let Some(namespace) = &self.namespace {
+            return namespace.place(command, &directory);
+        }
+        command.current_dir(directory);
+        Ok(())
+    }
+
+    /// Finds what changed since the view was opened. No process may be at work in it any more.
+    pub fn capture(&mut self, skip: Skip<'_>, bounds: Bounds) -> Result<Layer, WorkspaceError> {
+        let layer = match self.strategy {
+            Strategy::Overlay => upper::read(&self.room.join(UPPER), &self.start, skip)?,
+            Strategy::BoundCopy | Strategy::Copy => {
+                let now = scan(&self.room.join(FILES), skip, &self.known)?;
+                self.known = now.cache;
+                Layer::between(&self.start, &now.manifest)
+            }
+        };
+        bounds.check(&layer)?;
+        Ok(layer)
+    }
+
+    /// Keeps the contents of the files that a layer of this view changed.
+    pub fn keep(&self, layer: &Layer, contents: &dyn Contents) -> Result<(), WorkspaceError> {
+        let mut seen = BTreeSet::new();
+        let changed = layer.iter().filter_map(|(path, change)| Some((path, change.after.as_ref()?.content()?)));
+        let changed: Vec<_> = changed.filter(|(_, (digest, _))| seen.insert(*digest)).collect();
+        in_parallel_each(&changed, |(path, content)| {
+            let file = self.root.join(path.as_path());
+            match contents.keep(&file) {
+                Ok(kept) if kept == *content => Ok(()),
+                Ok(_) => Err(WorkspaceError::Changing { path: file }),
+                Err(error) => Err(WorkspaceError::writing(&file, error)),
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Ends the view and gives the folder that holds its changes in the form that another view can lie over, where there is one. The folder must not be
+    /// changed any more and stays until the caller removes it.
+    pub fn into_tree(self) -> Option<PathBuf> {
+        (self.strategy == Strategy::Overlay).then(|| self.room.join(UPPER))
+    }
+
+    /// A view of what lies on a stack now, where this one is over. A copy whose files are already as they should be is used again.
+    pub fn next(mut self, stack: &Stack, room: &Path, contents: &dyn Contents) -> Result<Self, WorkspaceError> {
+        if self.strategy != Strategy::Overlay {
+            let now = scan(&self.room.join(FILES), &|_| false, &self.known)?;
+            self.known = now.cache;
+            if now.manifest == *stack.manifest() {
+                self.start = now.manifest;
+                return Ok(self);
+            }
+        }
+        Self::open(self.strategy, &self.at, stack, room, contents)
+    }
+
+    /// Ends the view and removes all that lies in its room.
+    pub fn remove(self) -> Result<(), WorkspaceError> {
+        let Self { namespace, room, .. } = self;
+        drop(namespace);
+        remove_tree(&room).map_err(|error| WorkspaceError::writing(&room, error))
+    }
+}
+
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+const LAYERS: &str = "layers";
+const FILES: &str = "files";
