@@ -189,6 +189,8 @@ pub struct Step {
     pub environment: BTreeMap<String, Template>,
     /// Variables of its process that hold secrets. Their values never come to the engine: who runs the process puts them in.
     pub secrets: BTreeMap<String, Vec<SecretPart>>,
+    /// Secrets that its process gets as files: the secret, whose variable names the path, and the file's name.
+    pub secret_files: BTreeMap<String, String>,
     /// Where its process starts, relative to the workspace.
     pub working_directory: Option<Template>,
     /// How long one attempt may take.

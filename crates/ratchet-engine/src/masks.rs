@@ -55,6 +55,19 @@ impl Masks {
         }
         let in_json: Vec<String> = values.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
         values.extend(in_json.iter().map(|quoted| quoted[1..quoted.len() - 1].to_owned()));
+        Self::sorted(values)
+    }
+
+    /// And those.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        if others.is_empty() {
+            return self.clone();
+        }
+        Self::sorted(self.values.iter().chain(others.values.iter()).cloned().collect())
+    }
+
+    fn sorted(mut values: Vec<String>) -> Self {
         values.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         values.dedup();
         Self { values: values.into() }

@@ -55,6 +55,8 @@ pub struct Order {
     pub environment: BTreeMap<String, String>,
     /// Variables that hold secrets, which the runner puts in.
     pub secrets: BTreeMap<String, Vec<SecretText>>,
+    /// Secrets that the runner puts into files, each with the file's name: the variable of the secret's name holds the path.
+    pub secret_files: BTreeMap<String, String>,
     /// Where the process starts, relative to the workspace; empty for its root.
     pub working_directory: String,
     /// How long the attempt may take.

@@ -266,6 +266,7 @@ fn order(
         environment.remove(name);
         secrets.insert(name.clone(), filled_in.collect::<Result<_, EvaluationError>>()?);
     }
+    step.secret_files.keys().for_each(|name| drop(environment.remove(name)));
     let work = match &step.action {
         Action::Shell(shell) => {
             let command = evaluator.command(shell)?;
@@ -299,6 +300,7 @@ fn order(
         work,
         environment,
         secrets,
+        secret_files: step.secret_files.clone(),
         working_directory: step.working_directory.as_ref().map_or(Ok(String::new()), |path| evaluator.text(path))?,
         timeout: step.timeout,
         outputs: outputs(step, evaluator)?,

@@ -30,7 +30,9 @@ impl Runner {
     pub(crate) async fn ask(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> Result<Done, Undone> {
         let directory = &attempt.place.directory;
         fs::create_dir_all(directory).map_err(|error| place_refused(directory, &error))?;
-        let request = self.request(attempt, asked).await;
+        // An engine that was killed may have left files of this attempt here.
+        tidy(attempt.place);
+        let (request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
         let workspace = attempt.place.workspace.clone();
         let before = snapshot(&workspace).await;
         let began = Instant::now();
@@ -45,23 +47,29 @@ impl Runner {
             tokens: Some(spent.tokens),
             turns: Some(spent.turns),
         };
+        // What a step with secrets left in its home is not kept, whatever came of it.
+        if answer.is_ok() || !secrets.is_empty() {
+            tidy(attempt.place);
+        }
         let reply = match answer {
             Ok(reply) => reply,
             Err(error) if error.fault == AgentFault::Stopped => return Err(Undone::Stopped),
             Err(error) => {
                 let usage = usage(&error.spent);
-                return Err(Undone::Failed(Box::new(failure(error)), usage));
+                return Err(Undone::Failed(Box::new(secrets.failure(&failure(error))), usage));
             }
         };
-        tidy(attempt.place);
         let changed = changed(before, &workspace).await;
         let usage = usage(&reply);
-        let (always, said) = outputs(reply, changed);
-        Ok(Done { said, always, exit_code: None, usage, warning: None, masks: Masks::default() })
+        let (always, said) = outputs(reply, changed, &secrets);
+        Ok(Done { said, always, exit_code: None, usage, warning: None, masks: secrets })
     }
 
-    async fn request(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> AgentRequest {
+    /// What the agent is asked, and the secrets that it was given.
+    async fn request(&self, attempt: &Attempt<'_>, asked: &AgentOrder) -> Result<(AgentRequest, Masks), Undone> {
         let (order, place) = (attempt.order, attempt.place);
+        let mut environment = self.environment.of_attempt(order, place, &home(place), &temporary(place)).await;
+        let secrets = self.add_secrets(order, &temporary(place), &mut environment).await?;
         let AgentOrder {
             prompt,
             profile,
@@ -72,7 +80,7 @@ impl Runner {
             output_schema,
             append_system_prompt,
         } = asked.clone();
-        AgentRequest {
+        let request = AgentRequest {
             step: order.key.path.to_string(),
             attempt: order.attempt,
             prompt,
@@ -88,14 +96,15 @@ impl Runner {
             readable: order.inputs.iter().filter_map(|path| outside(path)).collect(),
             directory: place.directory.clone(),
             transcript: place.directory.join("transcript.jsonl"),
-            environment: self.environment.of_attempt(order, place, &home(place), &temporary(place)).await,
+            environment,
             trace: order.trace.clone(),
-            masks: order.masks.clone(),
+            masks: order.masks.and(&secrets),
             progress: {
                 let (observer, key) = (Arc::clone(&self.observer), order.key.clone());
                 Progress::to(move |line| observer.line_written(&key, line))
             },
-        }
+        };
+        Ok((request, secrets))
     }
 }
 
@@ -107,7 +116,7 @@ fn temporary(place: &AttemptPlace) -> PathBuf {
     place.directory.join("tmp")
 }
 
-/// Removes what nobody looks for after a success. After a failure a person may.
+/// Removes what nobody looks for after a success, and nobody may after a step with secrets.
 fn tidy(place: &AttemptPlace) {
     for folder in [home(place), temporary(place)] {
         // Where there is none the agent made none.
@@ -131,7 +140,7 @@ async fn changed(before: Snapshot, workspace: &Path) -> Vec<String> {
 }
 
 /// The outputs that an agent always gives, and what its declared ones can read.
-fn outputs(reply: AgentReply, changed: Vec<String>) -> (Outputs, Said) {
+fn outputs(reply: AgentReply, changed: Vec<String>, secrets: &Masks) -> (Outputs, Said) {
     let mut said = Said::default();
     let parsed = reply.json.map_or_else(|| serde_json::from_str::<Value>(&reply.response), Ok);
     let json = parsed.unwrap_or_else(|error| {
@@ -148,7 +157,8 @@ fn outputs(reply: AgentReply, changed: Vec<String>) -> (Outputs, Said) {
         ("files_changed", changed.into()),
         ("permission_denials", reply.permission_denials.into()),
     ];
-    let always: Outputs = values.into_iter().map(|(name, value)| (name.to_owned(), Output::Json(value))).collect();
+    let always: Outputs =
+        values.into_iter().map(|(name, value)| (name.to_owned(), Output::Json(secrets.value(value)))).collect();
     said.locals.clone_from(&always);
     if said.withheld.contains_key("json") {
         said.locals.remove("json");

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -43,7 +45,7 @@ impl Runner {
         let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
         let mark = Mark::of(&environment);
         environment.extend(values.clone());
-        let masks = self.add_secrets(order, &mut environment).await?;
+        let masks = self.add_secrets(order, &scratch.temporary(), &mut environment).await?;
         let directory = working_directory(attempt)?;
         let search = environment.get("PATH").map_or("", String::as_str);
         let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
@@ -98,25 +100,31 @@ impl Runner {
 }
 
 impl Runner {
-    /// Puts the secrets that the step asks for into its variables. Says what may not be kept of what it prints.
-    async fn add_secrets(&self, order: &Order, environment: &mut BTreeMap<String, String>) -> Result<Masks, Undone> {
-        let known = self.secrets_in(order.secrets.values()).await?;
+    /// Puts the secrets that the step asks for into its variables, and into files of its temporary folder. Says what may not be kept of what it prints.
+    pub(crate) async fn add_secrets(
+        &self,
+        order: &Order,
+        temporary: &Path,
+        environment: &mut BTreeMap<String, String>,
+    ) -> Result<Masks, Undone> {
+        let mut names = secrets_in(order.secrets.values());
+        names.extend(order.secret_files.keys().map(String::as_str));
+        let known = self.secrets_of(names).await?;
         for (name, parts) in &order.secrets {
             environment.insert(name.clone(), filled_in(parts, &known));
+        }
+        for (name, file) in &order.secret_files {
+            let path = temporary.join(SECRETS_FOLDER).join(file);
+            write_secret(&path, known.get(name.as_str()).map_or("", String::as_str))
+                .map_err(|error| place_refused(temporary, &error))?;
+            environment.insert(name.clone(), path.display().to_string());
         }
         Ok(Masks::new(known.into_values()))
     }
 
-    /// The secrets that stand in some texts, by name.
-    pub(crate) async fn secrets_in<'a>(
-        &self,
-        texts: impl IntoIterator<Item = &'a Vec<SecretText>>,
-    ) -> Result<BTreeMap<&'a str, String>, Undone> {
+    /// The secrets of these names.
+    pub(crate) async fn secrets_of<'a>(&self, names: Vec<&'a str>) -> Result<BTreeMap<&'a str, String>, Undone> {
         let mut known: BTreeMap<&str, String> = BTreeMap::new();
-        let names = texts.into_iter().flatten().filter_map(|part| match part {
-            SecretText::Secret(name) => Some(name.as_str()),
-            SecretText::Plain(_) => None,
-        });
         for name in names {
             let given = match &self.secrets {
                 Some(secrets) => secrets.get(name).await,
@@ -133,6 +141,27 @@ impl Runner {
         }
         Ok(known)
     }
+}
+
+/// Where in the temporary folder of an attempt its secrets' files lie.
+const SECRETS_FOLDER: &str = "secrets";
+
+/// Writes a file that only its owner can read, in a folder of which that is true too.
+fn write_secret(path: &Path, value: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(value.as_bytes())
+}
+
+/// The names of the secrets that stand in some texts.
+pub(crate) fn secrets_in<'a>(texts: impl Iterator<Item = &'a Vec<SecretText>>) -> Vec<&'a str> {
+    let name = |part: &'a SecretText| match part {
+        SecretText::Secret(name) => Some(name.as_str()),
+        SecretText::Plain(_) => None,
+    };
+    texts.flatten().filter_map(name).collect()
 }
 
 /// A text with the secrets in their places.

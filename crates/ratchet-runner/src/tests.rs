@@ -13,8 +13,8 @@ use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::{
     order::{AgentOrder, AttemptOutcome, Order, OutputOrder, OutputOrderSource, Work},
     ports::{
-        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, AttemptRunner, Observer, Silent, Stop,
-        StopSignal,
+        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, AttemptRunner, Observer, Secrets,
+        Silent, Stop, StopSignal,
     },
 };
 use ratchet_testkit::{builders::order, memory::MemoryBlobStore};
@@ -23,6 +23,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{BaseEnvironment, Runner, codes};
+
+mod secrets;
 
 /// The files of a folder, as far as these tests read any.
 pub(crate) struct Folder(pub(crate) std::path::PathBuf);
@@ -69,6 +71,7 @@ struct World {
     agent: Doing,
     observer: Arc<dyn Observer>,
     stop: StopSignal,
+    secrets: Option<Arc<dyn Secrets>>,
     given: BTreeMap<String, String>,
 }
 
@@ -96,6 +99,7 @@ impl World {
             agent: Doing(|_| panic!("no agent is asked here")),
             observer: Arc::new(Silent),
             stop: watch::channel(None).1,
+            secrets: None,
             given: given.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         }
     }
@@ -137,6 +141,10 @@ impl World {
         let runner = Runner::new(Arc::new(MemoryBlobStore::default()), Arc::new(self.agent), self.observer, files)
             .with_environment(BaseEnvironment::new(&self.given))
             .with_grace(Duration::from_millis(100));
+        let runner = match self.secrets {
+            Some(secrets) => runner.with_secrets(secrets),
+            None => runner,
+        };
         let place = AttemptPlace {
             workspace: self.place.path().join("workspace"),
             directory: self.place.path().join("attempt"),

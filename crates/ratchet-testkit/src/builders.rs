@@ -45,6 +45,7 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
         work,
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        secret_files: BTreeMap::new(),
         working_directory: String::new(),
         timeout: None,
         outputs: Vec::new(),

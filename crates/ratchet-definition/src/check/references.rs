@@ -87,6 +87,12 @@ impl<'tree> Resolver<'_, 'tree> {
         }
         match root {
             "inputs" => self.input(second.map(|name| (name.text.as_str(), at(&name.span)))),
+            "env" if second.is_some_and(|name| self.symbols.secret_variables.contains(&name.text.as_str())) => {
+                let message = "this variable holds a secret, which no template can read";
+                let help = "read it in the process of a `shell` step, as a variable of its environment";
+                self.report.error("RT-0039", root_at(), message, help.to_owned());
+                Meaning::Unknown
+            }
             // A variable that nobody set is empty, as in a shell.
             "env" | "trigger" | "loop" => Meaning::Value { file: false },
             "execution" => {
@@ -106,7 +112,7 @@ impl<'tree> Resolver<'_, 'tree> {
                 Meaning::Unknown
             }
             "secrets" => {
-                let message = "a secret can be read only in the `environment` of a step, as `{{ secrets.NAME }}` and nothing more";
+                let message = "a secret can be read only in `environment` and in the `headers` of a webhook, as `{{ secrets.NAME }}` and nothing more";
                 let help = "give it to the process: `secrets: [NAME]` in the step, and read `$NAME` there";
                 self.report.error("RT-0039", root_at(), message, help.to_owned());
                 Meaning::Unknown

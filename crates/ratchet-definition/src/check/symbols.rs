@@ -7,7 +7,10 @@ use std::{
 
 use ratchet_core::workflow::Place;
 
-use crate::{check::kinds::Kind, yaml::Node};
+use crate::{
+    check::kinds::Kind,
+    yaml::{Entry, Node},
+};
 
 /// What a file declares.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct Symbols<'tree> {
     declaring: HashMap<&'tree str, Vec<usize>>,
     /// The names of the secrets that the workflow may use.
     pub(crate) secrets: Vec<&'tree str>,
+    /// The variables of the workflow that hold secrets.
+    pub(crate) secret_variables: Vec<&'tree str>,
 }
 
 /// What is known of an input.
@@ -116,7 +121,10 @@ impl<'tree> Symbols<'tree> {
                 declaring.entry(name).or_default().push(position);
             }
         }
-        Self { inputs, steps, by_id, declaring, secrets }
+        let variables = root.get("environment").map(Node::entries).unwrap_or_default();
+        let holds_secret = |entry: &&'tree Entry| crate::lower::reads_secret(entry);
+        let secret_variables = variables.iter().filter(holds_secret).map(|entry| entry.key.text.as_str()).collect();
+        Self { inputs, steps, by_id, declaring, secrets, secret_variables }
     }
 
     /// The position of the first step of this name.

@@ -13,14 +13,15 @@ mod types;
 mod webhook;
 mod workflow;
 
+pub(crate) use secrets::reads_secret;
 pub(crate) use webhook::check as check_url;
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use ratchet_core::{
     graph::Graph,
     ids::StepId,
-    workflow::{CachePolicy, Uses, Workflow},
+    workflow::{CachePolicy, SecretPart, Uses, Workflow},
 };
 
 use crate::{
@@ -45,6 +46,7 @@ pub(crate) fn lower<'tree>(
         cache: CachePolicy::default(),
         cache_enabled: true,
         retry: None,
+        workflow_secrets: BTreeMap::new(),
         trusted: Vec::new(),
         variants: 0,
     };
@@ -60,6 +62,8 @@ struct Lowering<'check, 'tree> {
     cache_enabled: bool,
     /// What the workflow says of retries for every step.
     retry: Option<ratchet_core::retry::RetryPolicy>,
+    /// The variables of the workflow that hold secrets.
+    workflow_secrets: BTreeMap<String, Vec<SecretPart>>,
     /// Values that must not be an agent's. Which values are is known when all steps are.
     trusted: Vec<PendingTrust>,
     /// In how many ways the choices of the file's commands fall out.

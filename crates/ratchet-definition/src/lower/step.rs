@@ -34,6 +34,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let foreach = self.foreach(node, outside);
         let environment = self.environment(node, context);
         let secrets = self.secrets(node, context);
+        let secret_files = self.secret_files(node);
         let working_directory = node.get("working_directory").and_then(|path| self.path(path, context));
         let cache = self.cache(node, context);
         let inputs = self.inputs(node, context);
@@ -57,6 +58,7 @@ impl<'tree> Lowering<'_, 'tree> {
             foreach,
             environment,
             secrets,
+            secret_files,
             working_directory,
             timeout: fields::duration(node, "timeout"),
             retry: fields::retry(node).or_else(|| self.retry.clone()).unwrap_or(RetryPolicy::ONCE),

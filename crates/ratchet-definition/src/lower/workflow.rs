@@ -28,6 +28,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let entries = |field: &str| root.get(field).map(Node::entries).unwrap_or_default();
         let inputs = entries("inputs").iter().filter_map(|entry| self.input(entry)).collect();
         let environment = self.environment(root, before);
+        self.secrets_of_workflow(root, before);
         if let Some(cache) = root.get("cache") {
             self.cache_enabled = fields::boolean(cache, "enabled").unwrap_or(true);
             self.cache.ttl = fields::duration(cache, "ttl");
@@ -65,11 +66,10 @@ impl<'tree> Lowering<'_, 'tree> {
                 self.report().error("RT-0116", entry.value.head(), message, help);
             }
         }
-        // What holds a secret of a step is filled in where its process starts.
-        let is_filled_in = |entry: &&Entry| context.before_steps || !reads_secret(entry);
+        // What holds a secret is filled in where a process starts.
         entries
             .iter()
-            .filter(is_filled_in)
+            .filter(|entry| !reads_secret(entry))
             .filter_map(|entry| Some((entry.key.text.clone(), self.template(&entry.value, context)?)))
             .collect()
     }

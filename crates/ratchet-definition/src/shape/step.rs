@@ -64,8 +64,11 @@ pub static COMMON_STEP_FIELDS: &[Field] = &[
     ),
     Field::optional(
         "secrets",
-        &Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
-        "Secrets that the step's process gets, each as a variable of its name.",
+        &Shape::OneOf(&[
+            Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
+            Shape::Map(NameKind::Variable, &Shape::Record(&SECRET_FILE)),
+        ]),
+        "Secrets that the step's process gets: a list sets a variable of each secret's name, a map puts each into a file.",
     ),
     Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long one attempt may take."),
     Field::optional("retry", &Shape::Record(&RETRY), "When a failed attempt is followed by another."),
@@ -326,6 +329,13 @@ const STATUS_CLASS: Shape = Shape::Word(&[
     Word::now("4xx", "400 to 499."),
     Word::now("5xx", "500 to 599."),
 ]);
+
+static SECRET_FILE: Record = Record {
+    name: "a secret as a file",
+    definition: "secret_file",
+    description: "A secret in a file that only the step's process can read. The variable of the secret's name holds its path.",
+    fields: &[Field::required("file", &Shape::Text, "The name of the file, without a folder.")],
+};
 
 static ON_LOST: Shape = Shape::Word(&[
     Word::now("rerun", "Another attempt follows."),

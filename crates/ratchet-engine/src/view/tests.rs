@@ -36,6 +36,7 @@ fn step(id: &str) -> Step {
         foreach: None,
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        secret_files: BTreeMap::new(),
         working_directory: None,
         timeout: None,
         retry: RetryPolicy::ONCE,

@@ -23,7 +23,7 @@ pub use self::{hosts::AllowedHosts, web::Web};
 use crate::{
     capture::{Said, Withheld},
     codes,
-    command::filled_in,
+    command::{filled_in, secrets_in},
     output_log::{Bounds, OutputLog, Stream},
     runner::{Attempt, Done, Runner, Undone, milliseconds},
 };
@@ -39,7 +39,7 @@ impl Runner {
     /// Sends a request, and judges the reply.
     pub(crate) async fn send(&self, attempt: &Attempt<'_>, asked: &RequestOrder) -> Result<Done, Undone> {
         let (order, began) = (attempt.order, Instant::now());
-        let secrets = self.secrets_in(asked.headers.values()).await?;
+        let secrets = self.secrets_of(secrets_in(asked.headers.values())).await?;
         let call = call(asked, &secrets, &order.idempotency_key)?;
         let masks = Masks::new(secrets.into_values());
         let observer = &self.observer;

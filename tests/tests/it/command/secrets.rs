@@ -8,11 +8,14 @@ use serde_json::Value;
 /// What must not be found, in two lines.
 const CANARY: &str = "c4n4ry-\"in\"-a-c0al-mine";
 const FILE_CANARY: &str = "b1rd-of-many-l1nes\nsecond-l1ne-of-it";
+const WIDE_CANARY: &str = "w1de-0pen-sky";
 
 const WORKFLOW: &str = r#"
 name: secretive
 version: "1"
-secrets: [TOKEN, KEY]
+secrets: [TOKEN, KEY, WIDE]
+environment:
+  WIDE_HEADER: "{{ secrets.WIDE }} of {{ execution.workflow }}"
 steps:
   - id: uses
     type: shell
@@ -31,10 +34,21 @@ steps:
       printf '%s' "$TOKEN" > "$HOME/kept"
     outputs:
       said: { type: string, from: stdout }
+  - id: in_a_file
+    type: shell
+    secrets: { KEY: { file: bird.pem } }
+    command: |
+      test "$(stat -c %a "$KEY")" = 600
+      test "$(basename "$KEY")" = bird.pem
+      cat "$KEY"
+      cp "$KEY" "$TMPDIR/copy"
+      printf '%s\n' "$WIDE_HEADER"
+    outputs:
+      said: { type: string, from: stdout }
   - id: other
     type: shell
     command: |
-      test -z "${TOKEN-}${HEADER-}${RATCHET_SECRET_TOKEN-}"
+      test -z "${TOKEN-}${HEADER-}${KEY-}${RATCHET_SECRET_TOKEN-}"
       env
   - id: fails
     type: shell
@@ -62,6 +76,7 @@ fn world(workflow: &str) -> World {
     let file = world.outside("secrets");
     fs::write(&file, format!("# for tests\nKEY={}\n", Value::from(FILE_CANARY))).expect("a file");
     world.variables.push(("RATCHET_SECRET_TOKEN".to_owned(), CANARY.to_owned()));
+    world.variables.push(("RATCHET_SECRET_WIDE".to_owned(), WIDE_CANARY.to_owned()));
     world.variables.push(("RATCHET_SECRETS_FILE".to_owned(), file.display().to_string()));
     world
 }
@@ -90,6 +105,7 @@ fn a_secret_reaches_the_process_that_asks_for_it_and_nothing_else() {
     let state: Value = serde_json::from_str(&done.stdout).expect("JSON");
     let said = state["steps"]["uses"]["outputs"]["said"].as_str().expect("text");
     assert_eq!(said, "printed: ***, Bearer *** of secretive\n***\nc4n4ry-\"i", "what is no whole secret is none");
+    assert_eq!(state["steps"]["in_a_file"]["outputs"]["said"], "****** of secretive");
     assert_eq!(state["steps"]["other"]["status"], "completed");
     assert_eq!(state["steps"]["gives"]["error"]["code"], "RT-0317");
     let failed = state["steps"]["fails"]["error"]["detail"].as_str().expect("its last words");
@@ -97,7 +113,7 @@ fn a_secret_reaches_the_process_that_asks_for_it_and_nothing_else() {
     let printed =
         [done.stdout, done.stderr, world.ratchet(["logs"]).stdout, world.ratchet(["history", "--json"]).stdout];
     let escaped = Value::from(CANARY).to_string();
-    for canary in [CANARY, &escaped[1..escaped.len() - 1], "b1rd-of-many-l1nes", "second-l1ne-of-it"] {
+    for canary in [CANARY, &escaped[1..escaped.len() - 1], "b1rd-of-many-l1nes", "second-l1ne-of-it", WIDE_CANARY] {
         assert!(printed.iter().all(|text| !text.contains(canary)), "{canary} was printed");
         assert_eq!(holding(&world.state(), canary), [""; 0], "{canary} is in the state");
     }
