@@ -87,6 +87,9 @@ pub(crate) enum CommandError {
     /// The definition that an execution followed is not to be read any more.
     #[error("the definition of {execution} cannot be read: {reason}")]
     Definition { execution: ExecutionId, reason: String },
+    /// The name of the concurrency group cannot be told.
+    #[error("{0}")]
+    Group(String),
     /// An execution of the same key has other inputs or another definition.
     #[error("the key names {execution} already, which {difference}")]
     KeyTaken { execution: ExecutionId, difference: &'static str },
@@ -137,6 +140,7 @@ impl From<EngineError> for CommandError {
                 Self::UnknownStep { workflow, step: step.to_string(), nearest: None }
             }
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
+            error @ EngineError::Group { .. } => Self::Group(error.to_string()),
             EngineError::Store(error) => error.into(),
             EngineError::Blob(error) => error.into(),
             EngineError::Rejected(
@@ -185,6 +189,7 @@ impl CommandError {
             Self::BrokenHistory { .. } => "RT-0410",
             Self::NotReplayed { .. } => "RT-0418",
             Self::Definition { .. } => "RT-0411",
+            Self::Group(_) => "RT-0189",
             Self::KeyTaken { .. } => "RT-0412",
             Self::Output(_) => "RT-0413",
             Self::Runtime(_) => "RT-0416",
@@ -232,6 +237,9 @@ impl CommandError {
             Self::Definition { .. } | Self::Value { .. } => {
                 "the blob store is damaged: restore it from a copy".to_owned()
             }
+            Self::Group(_) => {
+                "the `group` of `concurrency` reads inputs, variables and the trigger, and gives one line".to_owned()
+            }
             Self::KeyTaken { .. } => "use another --idempotency-key for other work".to_owned(),
             Self::Local(error) => error.hint(),
             Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
@@ -264,6 +272,7 @@ impl CommandError {
             | Self::NotAsking(_)
             | Self::NoLog { .. }
             | Self::Render { .. }
+            | Self::Group(_)
             | Self::KeyTaken { .. }
             | Self::Recording(_)
             | Self::Local(

@@ -32,6 +32,11 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
     let failed = failed(view);
     let logs = failed.and_then(|(step, failed)| logs(id, step, failed));
     match view.status {
+        ExecutionStatus::Running if view.waits_for.is_some() => {
+            let before = outcome.abandoned.iter();
+            let before = before.map(|id| (format!("resume {id}"), "goes on with the one before it"));
+            before.chain([(format!("cancel {id}"), "has it wait no longer")]).collect()
+        }
         ExecutionStatus::Running => vec![
             (format!("logs {id} --follow"), "what its steps write, until it ends"),
             (format!("cancel {id}"), "ends it"),
@@ -58,6 +63,12 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
 /// What waits for a person: a question, or a lost attempt.
 fn paused(view: &ExecutionView) -> Vec<Suggestion> {
     let id = &view.execution_id;
+    if is_out_of_budget(view) {
+        return vec![
+            (format!("cancel {id}"), "ends it here; `finally` runs"),
+            (format!("resume {id}"), "asks again, and pauses again while the budget is reached"),
+        ];
+    }
     let asks = asking(view);
     let answer = |step: &String| {
         [(format!("approve {id} {step}"), "says yes, and goes on"), (format!("reject {id} {step}"), "says no")]
@@ -70,6 +81,11 @@ fn paused(view: &ExecutionView) -> Vec<Suggestion> {
         suggestions.push((format!("cancel {id}"), "ends it here"));
     }
     suggestions
+}
+
+/// Whether it is paused because of its budget.
+fn is_out_of_budget(view: &ExecutionView) -> bool {
+    view.pause_reason.as_ref().is_some_and(|reason| reason.contains("[RT-0188]"))
 }
 
 /// The step that made the run fail; else one that was let pass.

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use ratchet_core::{
-    ids::StepId,
+    ids::{ExecutionId, StepId},
     status::{ExecutionStatus, StepStatus},
 };
-use ratchet_engine::view::{ExecutionView, StepView};
+use ratchet_engine::view::{BudgetView, ExecutionView, OtherRun, StepView};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -30,18 +30,21 @@ pub(crate) struct Report<'a> {
     now: Timestamp,
     /// Whether no process drives it, though it is not done.
     left_behind: bool,
+    /// Of those that it waits for: which no process drives.
+    abandoned: &'a [ExecutionId],
 }
 
 impl<'a> Report<'a> {
     /// Of an execution that is driven, has ended or is paused.
     pub(crate) fn new(view: &'a ExecutionView, paint: Paint, now: Timestamp) -> Self {
-        Self { view, paint, now, left_behind: false }
+        Self { view, paint, now, left_behind: false, abandoned: &[] }
     }
 
     /// Of an execution and its files. Since when nobody drives it is not known: its times end with its last change.
     pub(crate) fn of(outcome: &'a Outcome, paint: Paint, now: Timestamp) -> Self {
         let left_behind = outcome.left_behind;
-        Self { view: &outcome.view, paint, now: if left_behind { outcome.view.updated_at } else { now }, left_behind }
+        let now = if left_behind { outcome.view.updated_at } else { now };
+        Self { view: &outcome.view, paint, now, left_behind, abandoned: &outcome.abandoned }
     }
 
     /// One line: the mark, the workflow, how it stands, how long it took, what it cost, its name. Below it why it does not go on, where it does not.
@@ -50,11 +53,44 @@ impl<'a> Report<'a> {
         let is_over = view.status == ExecutionStatus::Completed;
         let mut lines = vec![self.headline()];
         lines.extend(view.pause_reason.iter().map(|reason| format!("  {}", paint.warn(reason))));
+        lines.extend(self.waits().iter().map(|line| format!("  {}", paint.warn(line))));
+        lines.extend(self.budget().map(|line| format!("  {}", paint.dim(&line))));
         if self.left_behind {
             let left = if is_over { "its changes are not applied yet" } else { "nothing happens until it is resumed" };
             lines.push(format!("  {}", paint.warn(&format!("the process that drove it is gone: {left}"))));
         }
         lines
+    }
+
+    /// What the execution waits for before anything of it runs, and who is before it; empty where it does not.
+    pub(crate) fn waits(&self) -> Vec<String> {
+        let Some(turn) = &self.view.waits_for else { return Vec::new() };
+        let name = |other: &OtherRun| format!("{} ({})", other.execution_id, other.status);
+        let mut before: Vec<String> = turn.running.iter().map(name).collect();
+        if turn.queued_before > 0 {
+            before.push(format!("{} more", turn.queued_before));
+        }
+        let before = if before.is_empty() { String::new() } else { format!("; before it: {}", before.join(", ")) };
+        let mut lines = vec![format!("waits for its turn in the concurrency group {}{before}", harmless(&turn.group))];
+        let lost = |id: &ExecutionId| {
+            format!("the process of {id} is gone: `ratchet resume {id}` goes on with it, `ratchet cancel {id}` ends it")
+        };
+        let paused = |other: &&OtherRun| other.status == ExecutionStatus::Paused;
+        let waits = |other: &OtherRun| format!("{0} is paused: `ratchet status {0}` says what for", other.execution_id);
+        lines.extend(self.abandoned.iter().map(lost));
+        lines.extend(turn.running.iter().filter(paused).map(waits));
+        lines
+    }
+
+    /// What was spent of the budget.
+    fn budget(&self) -> Option<String> {
+        let BudgetView { spent, limit, calls_in_flight } = self.view.budget.as_ref()?;
+        let cost = limit.max_cost_usd.map(|most| format!("{} of {}", dollars(spent.cost_usd), dollars(most)));
+        let tokens = limit.max_tokens.map(|most| format!("{} of {most} tokens", spent.tokens));
+        let calls = limit.max_agent_calls.map(|most| format!("{} of {most} agent calls", spent.agent_calls));
+        let open = (*calls_in_flight > 0).then(|| format!("{} under way", counted(*calls_in_flight, "call")));
+        let parts: Vec<String> = [cost, tokens, calls, open].into_iter().flatten().collect();
+        Some(format!("budget: {}", parts.join(", ")))
     }
 
     fn headline(&self) -> String {

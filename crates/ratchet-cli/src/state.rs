@@ -45,6 +45,9 @@ pub(crate) struct Outcome {
     pub(crate) copy: Option<PathBuf>,
     /// Whether it is not done and no process drives it: its process died.
     pub(crate) left_behind: bool,
+    /// Of those that it waits for: which no process drives.
+    #[serde(skip)]
+    pub(crate) abandoned: Vec<ExecutionId>,
 }
 
 impl State {
@@ -112,7 +115,15 @@ impl State {
             _ => self.is_left_behind(execution).await?,
         };
         let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id)).filter(|copy| copy.exists());
-        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind })
+        let mut abandoned = Vec::new();
+        for other in view.waits_for.iter().flat_map(|turn| &turn.running) {
+            if let Some(row) = self.store.execution(&other.execution_id).await?
+                && self.is_left_behind(&row).await?
+            {
+                abandoned.push(row.id);
+            }
+        }
+        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind, abandoned })
     }
 
     /// Whether an execution goes on by its row, and no process drives it.

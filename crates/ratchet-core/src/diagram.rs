@@ -9,6 +9,7 @@ use crate::{
     decide::{ExecutionPolicy, LOSSES_MAX, StepPolicy, decide_execution, decide_step},
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    group::Turn,
     history::{Actor, Chain},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
     join::NeedOutcome,
@@ -177,18 +178,26 @@ fn execution_edges() -> Edges {
     let policy = ExecutionPolicy { timeout: None, finally_timeout: Duration::from_mins(1) };
     let mut edges = Edges::new();
     for status in ExecutionStatus::ALL {
-        for (in_finally, endings) in [(false, vec![]), (true, vec![]), (true, vec![Ending::Cancelled])] {
-            let row = execution(status, in_finally, endings);
+        let turn = Some(Turn { group: "g".to_owned(), has_come: status != ExecutionStatus::Running });
+        let standings =
+            [(false, vec![], None), (true, vec![], None), (true, vec![Ending::Cancelled], None), (false, vec![], turn)];
+        for (in_finally, endings, turn) in standings {
+            let row = ExecutionRow { turn, ..execution(status, in_finally, endings) };
             for (label, event) in execution_events() {
                 let Ok(transition) = decide_execution(&row, &event, &policy, Timestamp::UNIX_EPOCH) else { continue };
                 let mut after = row.clone();
                 after.apply(Chain::EMPTY.next("e", Timestamp::UNIX_EPOCH, Actor::Engine, String::new(), transition));
-                let edge = (status.as_str().to_owned(), after.status.as_str().to_owned());
+                let edge = (standing(&row), standing(&after));
                 edges.entry(edge).or_default().insert(label.to_owned());
             }
         }
     }
     edges
+}
+
+/// The word for where a run stands in the drawing: one that waits for its turn runs by its status.
+fn standing(row: &ExecutionRow) -> String {
+    if row.waits_for_turn() { "queued".to_owned() } else { row.status.as_str().to_owned() }
 }
 
 fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
@@ -200,6 +209,8 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
         ("NothingLeftToDo", end(Ending::Succeeded)),
         ("FinallyDeadlinePassed", end(Ending::FinallyTimedOut)),
         ("WorkOver", ExecutionEvent::WorkOver),
+        ("TurnCame", ExecutionEvent::TurnCame),
+        ("TurnRefused", ExecutionEvent::TurnRefused { failure: failure() }),
         ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None, wake_at: None }),
         ("PauseOver", ExecutionEvent::PauseOver),
         ("ResumeRequested", ExecutionEvent::ResumeRequested { reset_from: vec![] }),
@@ -223,6 +234,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         status,
         endings,
         in_finally,
+        turn: None,
         pause_reason: None,
         inputs: Outputs::new(),
         environment: BTreeMap::new(),
@@ -242,7 +254,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: Digest::new("d"), deadline: None };
+    let created = ExecutionTransition::Created { definition: Digest::new("d"), deadline: None, group: None };
     row.records.push(Chain::EMPTY.next("e", Timestamp::UNIX_EPOCH, Actor::Engine, String::new(), created));
     row
 }

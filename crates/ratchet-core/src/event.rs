@@ -167,6 +167,13 @@ pub enum ExecutionEvent {
     },
     /// The work is over, whatever came of it; what stands under `finally` begins.
     WorkOver,
+    /// Its turn in its group has come.
+    TurnCame,
+    /// Others are in its way, and it does not wait for its turn.
+    TurnRefused {
+        /// Who they are.
+        failure: StepFailure,
+    },
     /// Something needs a person.
     PauseRequested {
         /// Why, for people.
@@ -203,6 +210,8 @@ impl ExecutionEvent {
             Self::EndRequested { ending: Ending::Succeeded } => "NothingLeftToDo",
             Self::EndRequested { ending: Ending::FinallyTimedOut } => "FinallyDeadlinePassed",
             Self::WorkOver => "WorkOver",
+            Self::TurnCame => "TurnCame",
+            Self::TurnRefused { .. } => "TurnRefused",
             Self::PauseRequested { .. } => "PauseRequested",
             Self::PauseOver => "PauseOver",
             Self::ResumeRequested { .. } => "ResumeRequested",

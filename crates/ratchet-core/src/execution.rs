@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    group::Turn,
     history::{Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey},
     output::Outputs,
@@ -88,6 +89,9 @@ pub struct ExecutionRow {
     /// Whether the work is over and `finally` runs, or ran.
     #[serde(default)]
     pub in_finally: bool,
+    /// Its turn in its concurrency group, where it is in one. It lasts until the run ends, also while it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
     /// Why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
@@ -137,7 +141,12 @@ pub struct ExecutionRow {
 impl ExecutionRow {
     /// Whether a step of this epoch may be claimed now.
     pub fn accepts_claims(&self, epoch: Epoch) -> bool {
-        self.epoch == epoch && self.status == ExecutionStatus::Running
+        self.epoch == epoch && self.status == ExecutionStatus::Running && !self.waits_for_turn()
+    }
+
+    /// Whether it goes on once its turn in its group has come: nothing of it runs before.
+    pub fn waits_for_turn(&self) -> bool {
+        self.status == ExecutionStatus::Running && self.turn.as_ref().is_some_and(|turn| !turn.has_come)
     }
 
     /// Whether the planner looks after the run: it runs, or is paused for something that comes without a resume.
@@ -161,6 +170,7 @@ impl ExecutionRow {
                     resumes.push(Resume { epoch, reset_from: reset_from.clone() });
                 }
                 ExecutionTransition::Created { .. }
+                | ExecutionTransition::TurnCame { .. }
                 | ExecutionTransition::FinallyBegan { .. }
                 | ExecutionTransition::Paused { .. }
                 | ExecutionTransition::WentOn
@@ -173,9 +183,15 @@ impl ExecutionRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {
-            ExecutionTransition::Created { deadline, .. } => {
+            ExecutionTransition::Created { deadline, group, .. } => {
                 self.status = ExecutionStatus::Running;
                 self.deadline = *deadline;
+                self.turn = group.clone().map(|group| Turn { group, has_come: false });
+            }
+            ExecutionTransition::TurnCame { deadline } => {
+                self.deadline = *deadline;
+                self.wake_at = Some(backoff(0, record.at));
+                self.set_turn(true);
             }
             ExecutionTransition::EndingBegan { ending, deadline } => {
                 self.epoch = self.epoch.next();
@@ -201,6 +217,8 @@ impl ExecutionRow {
                 self.wake_at = Some(backoff(0, record.at));
             }
             ExecutionTransition::Resumed { deadline, .. } => {
+                // One that ended let others have theirs.
+                self.set_turn(!self.status.is_ended());
                 self.epoch = self.epoch.next();
                 self.status = ExecutionStatus::Running;
                 self.endings.clear();
@@ -226,6 +244,12 @@ impl ExecutionRow {
         self.updated_at = record.at;
         self.chain = Chain { length: record.number, head: record.hash.clone() };
         self.records.push(record);
+    }
+
+    fn set_turn(&mut self, has_come: bool) {
+        if let Some(turn) = &mut self.turn {
+            turn.has_come = has_come;
+        }
     }
 }
 

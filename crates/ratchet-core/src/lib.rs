@@ -6,6 +6,7 @@
 //!
 //! Start at [`decide`]: the state machine of a step and that of an execution, each as one table.
 
+pub mod budget;
 pub mod command;
 pub mod decide;
 pub mod diagram;
@@ -13,6 +14,7 @@ pub mod event;
 pub mod execution;
 pub mod fan_out;
 pub mod graph;
+pub mod group;
 pub mod history;
 pub mod ids;
 pub mod join;

@@ -103,6 +103,7 @@ pub fn replay_execution(
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        turn: None,
         pause_reason: None,
         updated_at: row.created_at,
         ended_at: None,
@@ -238,9 +239,16 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Paused { reason, step, wake_at } => {
             ExecutionEvent::PauseRequested { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }
         }
+        ExecutionTransition::TurnCame { .. } => ExecutionEvent::TurnCame,
         ExecutionTransition::WentOn => ExecutionEvent::PauseOver,
         ExecutionTransition::Resumed { reset_from, .. } => {
             ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
+        }
+        ExecutionTransition::Ended { status: ExecutionStatus::Cancelled, .. } if before.waits_for_turn() => {
+            ExecutionEvent::EndRequested { ending: Ending::Cancelled }
+        }
+        ExecutionTransition::Ended { failure: Some(failure), .. } if before.waits_for_turn() => {
+            ExecutionEvent::TurnRefused { failure: failure.clone() }
         }
         ExecutionTransition::Ended { status, outputs, continued, failure } => ExecutionEvent::AllSettled {
             failed: *status == ExecutionStatus::Failed && failure.is_none() && before.endings.iter().all(is_success),

@@ -143,6 +143,28 @@ pub enum StepTransition {
     },
 }
 
+impl StepTransition {
+    /// What the attempt used that ended with it, where it said so.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Succeeded { result, .. } => Some(result.usage),
+            Self::Failed { usage, .. } | Self::RetryScheduled { usage, .. } => Some(*usage),
+            Self::Claimed { .. }
+            | Self::FannedOut { .. }
+            | Self::Reclaimed { .. }
+            | Self::LostAndReclaimed { .. }
+            | Self::LostAndSuspended { .. }
+            | Self::Skipped { .. }
+            | Self::WaitBegan { .. }
+            | Self::Asked { .. }
+            | Self::Answered { .. }
+            | Self::Blocked
+            | Self::Cancelled
+            | Self::LanePassed { .. } => None,
+        }
+    }
+}
+
 /// Why a run ends before its work is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -165,6 +187,15 @@ pub enum ExecutionTransition {
     Created {
         /// Of the definition's text.
         definition: Digest,
+        /// When the run's `timeout` passes; of one that waits for its turn it begins then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+        /// The concurrency group in which its turn must come before anything of it runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
+    },
+    /// Its turn in its group has come: its steps may start.
+    TurnCame {
         /// When the run's `timeout` passes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Timestamp>,

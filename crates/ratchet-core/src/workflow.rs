@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{graph::Graph, ids::StepId, retry::RetryPolicy};
+use crate::{budget::Budget, graph::Graph, ids::StepId, retry::RetryPolicy};
 pub use crate::{
     uses::{Names, Uses},
     webhook::{Body, Data, Url, UrlPart, Webhook},
@@ -34,6 +34,10 @@ pub struct Workflow {
     pub timeout: Option<Duration>,
     /// How long the steps of `finally` may take together.
     pub finally_timeout: Duration,
+    /// How many runs of a group go on at once.
+    pub concurrency: Option<Concurrency>,
+    /// What the agents of a run may spend.
+    pub budget: Option<Budget>,
     /// Every step, in the order of the file: the work, then `on_failure`, then `finally`. A graph's node names its step by the position here.
     pub steps: Vec<Step>,
     /// Who needs whom.
@@ -45,6 +49,28 @@ impl Workflow {
     pub fn step(&self, id: &StepId) -> Option<&Step> {
         self.graph.node_of(id).and_then(|node| node.step).map(|position| &self.steps[position])
     }
+}
+
+/// How many runs of a group go on at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concurrency {
+    /// The group's name, filled in when a run is asked for. Workflows that name the same group share it.
+    pub group: Template,
+    /// How many.
+    pub limit: u32,
+    /// What becomes of a run that others are in the way of.
+    pub on_conflict: OnConflict,
+}
+
+/// What becomes of a run that others of its group are in the way of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It waits for its turn.
+    Queue,
+    /// They are cancelled, and it waits until they have ended.
+    CancelRunning,
+    /// It fails at once.
+    Reject,
 }
 
 /// The type of an input or output.

@@ -6,6 +6,7 @@
 //! conflicts, what rests on it is dropped with it.
 
 mod act;
+mod calls;
 mod fan_out;
 mod give_up;
 mod queue;
@@ -33,7 +34,9 @@ use crate::{
     ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
     run::Run,
     scope::Overlay,
+    turns,
 };
+pub(crate) use calls::settle_ended;
 use queue::{Queue, Queued};
 
 /// How often writes may conflict before a handler gives up and lets its event come again.
@@ -67,6 +70,8 @@ pub(crate) enum Task {
     Cancel(Vec<StepKey>),
     /// A claim came too late to be launched.
     Withdraw { key: StepKey, attempt: u32 },
+    /// An attempt was claimed, and there is no budget left to launch it.
+    Refuse { key: StepKey, attempt: u32 },
     /// Rows that no longer count are to be stopped, and a person is to decide about them.
     Suspend(Vec<StepKey>),
     /// All children of a fan-out settled, or one failed for all.
@@ -106,6 +111,7 @@ enum Act {
     },
     Pause {
         step: StepId,
+        reason: String,
     },
     Conclude,
     Publish(Box<Envelope>),
@@ -219,6 +225,7 @@ impl<'a> Advance<'a> {
             Task::TimeCome(key) => self.time_come(key, after).await,
             Task::Cancel(keys) => self.cancel(keys, after).await,
             Task::Withdraw { key, attempt } => self.withdraw(key, attempt, after).await,
+            Task::Refuse { key, attempt } => self.refuse(key, attempt, after).await,
             Task::Suspend(keys) => self.suspend(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
             Task::StopChildren(key) => self.stop_children(&key).await,
@@ -240,6 +247,7 @@ impl<'a> Advance<'a> {
         let key = row.as_ref().map_or_else(|| self.run.key(path.clone()), |row| row.key.clone());
         let chain = row.as_ref().map_or(ratchet_core::history::Chain::EMPTY, |row| row.chain.clone());
         let record = chain.next(&key.to_string(), now, actor, cause, decision.transition);
+        let old = row.clone();
         let expect = row.as_ref().map_or(Expectation::Absent, |row| Expectation::Revision(row.revision()));
         let mut after = after;
         if let Some(old) = &row
@@ -256,6 +264,7 @@ impl<'a> Advance<'a> {
             }
             None => StepRow::first(key, record.clone(), needs),
         };
+        let transition = record.transition.clone();
         let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];
         if was_fanned_out
             && new.left_children_behind()
@@ -266,11 +275,11 @@ impl<'a> Advance<'a> {
             acts.push(Act::Then(Task::StopChildren(new.key.clone())));
         }
         let mut follow = Vec::new();
-        let mut launch = launch;
+        let mut launches = false;
         for command in decision.commands {
             match command {
                 Command::LaunchStep => {
-                    acts.extend(launch.take().map(|(slot, order)| Act::Launch(slot, order)));
+                    launches = true;
                 }
                 // Done before: a row that says it was cancelled is not looked at again, so nobody would find that its task still runs.
                 Command::StopStep => {}
@@ -279,13 +288,24 @@ impl<'a> Advance<'a> {
                 Command::PassLane => follow.push(Task::PassLane(path.clone())),
                 Command::WakeAt(due) => acts.push(Act::WakeAt { row: Box::new(new.clone()), due }),
                 Command::Conclude => acts.push(Act::Conclude),
-                Command::PauseExecution => acts.push(Act::Pause { step: path.step.clone() }),
+                Command::PauseExecution => {
+                    let step = path.step.clone();
+                    let reason =
+                        format!("an attempt of {step} was lost, and what it did to the outside world is unknown");
+                    acts.push(Act::Pause { step, reason });
+                }
             }
         }
         if new.key.epoch == self.run.row.epoch {
             self.overlay.insert(path, new.clone());
         }
         let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
+        if let Some(old) = &old {
+            self.stage_settled(old, &transition, id);
+        }
+        if let Some((slot, order)) = launch.filter(|_| launches) {
+            self.stage_launch(slot, order, id);
+        }
         for task in follow {
             self.queue.push(task, Some(id));
         }
@@ -297,6 +317,13 @@ impl<'a> Advance<'a> {
         self.next_id += 1;
         self.staged.push(Staged { id, after, write, origin, acts });
         id
+    }
+
+    /// Adds acts to a staged write.
+    fn add_acts(&mut self, id: u64, acts: Vec<Act>) {
+        if let Some(entry) = self.staged.iter_mut().find(|entry| entry.id == id) {
+            entry.acts.extend(acts);
+        }
     }
 
     /// Has arrive at their joins what has not. The buckets are read first: most of it has, and a write costs more than a read.
@@ -349,8 +376,13 @@ impl<'a> Advance<'a> {
                 (Some(outcome), _) => {
                     acts.extend(entry.acts);
                     self.changed |= matches!(entry.write, Write::Step { .. } | Write::Execution { .. });
-                    if let WriteOutcome::United(bucket) = outcome {
-                        self.united(&bucket).await?;
+                    match (outcome, &entry.write) {
+                        (WriteOutcome::United(bucket), _) => self.united(&bucket).await?,
+                        (WriteOutcome::Budget { row, changed: true }, Write::SettleCall { usage, .. }) => {
+                            self.accounted(&row, usage);
+                        }
+                        (WriteOutcome::Group(row), _) => turns::tell_next(self.engine, &row).await?,
+                        (WriteOutcome::Written | WriteOutcome::Budget { .. }, _) => {}
                     }
                 }
                 (None, Some(conflict)) if conflict.position == position => {

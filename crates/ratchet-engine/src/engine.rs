@@ -27,6 +27,7 @@ use crate::{
         BlobError, BlobStore, BusError, Clock, Envelope, Event, EventBus, LaunchError, Observer, StateStore,
         StoreError, TaskLauncher, WorkspaceError, Workspaces,
     },
+    turns,
 };
 
 /// What the engine needs of the world.
@@ -122,6 +123,14 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The name of the run's concurrency group cannot be told.
+    #[error("the name of the concurrency group of {workflow} cannot be told: {reason}")]
+    Group {
+        /// The workflow.
+        workflow: String,
+        /// Why not.
+        reason: String,
+    },
     /// Others changed the same rows again and again.
     #[error("{execution} is changed by many at once; try again")]
     Contention {
@@ -156,6 +165,7 @@ impl EngineError {
             | Self::NoSuchStep { .. }
             | Self::Rejected(_)
             | Self::Definition { .. }
+            | Self::Group { .. }
             | Self::Blob(_)
             | Self::Workspace(_) => false,
         }
@@ -211,6 +221,11 @@ impl Engine {
     /// Ends a run before its work is done: what runs is stopped, what stands under `finally` runs.
     pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, EngineError> {
         handlers::end_execution::cancel(self, id, actor, reason).await
+    }
+
+    /// Takes a run that nobody looks after out of the queue that it waits in, so that it keeps no other waiting. It joins again when somebody wakes it.
+    pub async fn pass_over(&self, row: &ExecutionRow) -> Result<(), EngineError> {
+        turns::pass_over(self, row).await
     }
 
     /// Records what a person says to a step that asks, in the epoch that they saw. The same answer again changes nothing.

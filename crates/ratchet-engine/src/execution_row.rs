@@ -22,6 +22,7 @@ use crate::{
     prepare::failure_of,
     run::Run,
     scope::{self, Overlay},
+    turns,
     values::store_large,
 };
 
@@ -59,6 +60,7 @@ pub(crate) async fn update(
         match write(engine, &run.row, row.clone()).await? {
             Ok(()) => {
                 engine.ports.observer.execution_changed(&row, &record);
+                turns::leave(engine, &row).await?;
                 return Ok(row);
             }
             Err(current) if actor == Actor::Engine && current.epoch != run.row.epoch => {
@@ -104,7 +106,7 @@ async fn write(
     match committed.conflict.map(|conflict| conflict.current) {
         None => Ok(Ok(())),
         Some(Current::Execution(row)) => Ok(Err(*row)),
-        Some(Current::Absent | Current::Step(_)) => Err(EngineError::NotFound(old.id.clone())),
+        Some(Current::Absent | Current::Step(_) | Current::Budget(_)) => Err(EngineError::NotFound(old.id.clone())),
     }
 }
 

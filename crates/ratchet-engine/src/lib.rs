@@ -17,6 +17,7 @@ pub mod ports;
 mod prepare;
 mod run;
 mod scope;
+mod turns;
 pub mod values;
 pub mod view;
 mod waiting;

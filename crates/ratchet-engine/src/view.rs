@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::{Budget, BudgetRow, Spent},
+    group::Turn,
     ids::{Digest, ExecutionId, StepId},
     output::{Output, Outputs},
     status::{ExecutionStatus, StepStatus},
@@ -21,7 +23,7 @@ use crate::masks::{MASK, Masks};
 
 pub use self::{
     overhead::Overhead,
-    rows::{ChildBrief, ExecutionRows, RowsError, StepRows},
+    rows::{Before, ChildBrief, ExecutionRows, RowsError, StepRows},
 };
 
 /// An execution as it is shown.
@@ -62,6 +64,12 @@ pub struct ExecutionView {
     pub cost_usd: f64,
     /// Tokens that its agents read and wrote.
     pub tokens: u64,
+    /// What its agents may spend, and what of it they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetView>,
+    /// What it waits for before anything of it runs: its turn in a concurrency group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<TurnView>,
     /// What the engine added to the work.
     pub overhead: Overhead,
     /// When it was asked for.
@@ -70,6 +78,48 @@ pub struct ExecutionView {
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// A budget as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BudgetView {
+    /// By the attempts that have ended, in every epoch.
+    pub spent: SpentView,
+    /// What may be spent.
+    pub limit: Budget,
+    /// Agent calls that are under way, and not in what was spent.
+    pub calls_in_flight: usize,
+}
+
+/// What was spent, as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SpentView {
+    /// US dollars.
+    pub cost_usd: f64,
+    /// Tokens read and written.
+    pub tokens: u64,
+    /// Attempts that were launched.
+    pub agent_calls: u64,
+}
+
+/// A turn that is waited for, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TurnView {
+    /// The concurrency group.
+    pub group: String,
+    /// Whose turn it is, the first few.
+    pub running: Vec<OtherRun>,
+    /// How many wait as well, and came earlier.
+    pub queued_before: usize,
+}
+
+/// Another execution, in brief.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OtherRun {
+    /// Which.
+    pub execution_id: ExecutionId,
+    /// Where it stands.
+    pub status: ExecutionStatus,
 }
 
 /// A step as it is shown.
@@ -216,6 +266,8 @@ impl ExecutionView {
             epoch: row.epoch.0,
             cost_usd: steps.iter().filter_map(|(_, step)| step.cost_usd).fold(0.0, |sum, cost| sum + cost),
             tokens: steps.iter().filter_map(|(_, step)| step.tokens).sum(),
+            budget: workflow.budget.zip(rows.budget.as_ref()).map(budget_view),
+            waits_for: row.turn.as_ref().zip(rows.before.as_ref()).map(turn_view),
             overhead: Overhead::of(workflow, rows, row.ended_at.unwrap_or(updated_at)),
             created_at: row.created_at,
             updated_at,
@@ -233,6 +285,9 @@ impl ExecutionView {
             mask_values(masks, values);
         }
         self.error = self.error.map(|error| error.masked(masks));
+        if let Some(turn) = &mut self.waits_for {
+            turn.group = masks.text(&turn.group).into_owned();
+        }
         for (_, step) in &mut self.steps {
             mask_values(masks, &mut step.outputs);
             step.error = step.error.take().map(|error| error.masked(masks));
@@ -255,6 +310,21 @@ impl FailureView {
         let masked = |text: String| masks.text(&text).into_owned();
         let (detail, hint) = (self.detail.map(masked), self.hint.map(masked));
         Self { message: masked(self.message), detail, hint, ..self }
+    }
+}
+
+fn budget_view((limit, row): (Budget, &BudgetRow)) -> BudgetView {
+    let Spent { tokens, agent_calls, .. } = row.spent;
+    let spent = SpentView { cost_usd: row.spent.cost_usd(), tokens, agent_calls };
+    BudgetView { spent, limit, calls_in_flight: row.in_flight.len() }
+}
+
+fn turn_view((turn, before): (&Turn, &Before)) -> TurnView {
+    let other = |(id, status): &(ExecutionId, ExecutionStatus)| OtherRun { execution_id: id.clone(), status: *status };
+    TurnView {
+        group: turn.group.clone(),
+        running: before.running.iter().map(other).collect(),
+        queued_before: before.queued,
     }
 }
 

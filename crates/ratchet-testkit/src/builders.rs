@@ -73,6 +73,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        turn: None,
         failure: None,
         pause_reason: None,
         inputs: BTreeMap::new(),
@@ -92,7 +93,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: digest, deadline: None };
+    let created = ExecutionTransition::Created { definition: digest, deadline: None, group: None };
     row.apply(row.chain.next(row.id.as_str(), time(0), Actor::Engine, "start".to_owned(), created));
     row
 }

@@ -65,6 +65,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Its steps are read every so many looks.
 const LOOKS_A_READING: u32 = 10;
 
+/// How often it is looked who is before an execution that waits for its turn.
+const LOOK_AT_TURN: Duration = Duration::from_millis(500);
+
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Shown {
@@ -206,7 +209,7 @@ impl Desk {
         let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
         let stream = if shown.json { Stream::Err } else { Stream::Out };
         let progress = if shown.quiet { Progress::quiet() } else { Progress::start(&workflow, stream) };
-        let told = Arc::new(Told { masks, progress, spans: Spans::start(caller, console) });
+        let told = Arc::new(Told { masks, progress, spans: Spans::start(caller, console), console });
         let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
         let agent = agent::of_place(&options.place)?;
         let files_state = state.clone();
@@ -235,8 +238,12 @@ impl Desk {
             let (desk, id) = (Arc::clone(&self), id.clone());
             async move { desk.drive_or_watch(&id).await }
         });
+        let mut waits = self.workflow.concurrency.is_some();
+        let mut said = Vec::new();
+        let mut look = tokio::time::interval(LOOK_AT_TURN);
         loop {
             tokio::select! {
+                _ = look.tick(), if waits => waits = self.tell_what_it_waits_for(id, &mut said).await?,
                 driven = &mut driving => {
                     driven.map_err(|error| LocalError::Handler(error.to_string()))??;
                     break;
@@ -290,9 +297,7 @@ impl Desk {
 
     /// Says something while the run is drawn.
     fn note(&self, text: &str) {
-        if !self.told.progress.note(text) {
-            self.console.say(text);
-        }
+        self.told.note(text);
     }
 
     /// Ends what is drawn and sums up.
@@ -347,6 +352,20 @@ impl Desk {
         }
         let theirs = load_large(&*self.local.engine().ports().blobs, &row.inputs).await?;
         if theirs == *inputs { Ok(()) } else { Err(taken("has other inputs")) }
+    }
+
+    /// Says who is before the execution, where it waits for its turn and that has changed. Whether it may wait still.
+    async fn tell_what_it_waits_for(&self, id: &ExecutionId, said: &mut Vec<String>) -> Result<bool, CommandError> {
+        let state = State::over(self.local.state().clone(), Arc::clone(self.local.store()));
+        let Some(row) = state.store.execution(id).await?.filter(ExecutionRow::waits_for_turn) else { return Ok(false) };
+        let outcome = state.outcome(&row, &self.workflow).await?;
+        let lines = Report::of(&outcome, self.console.err, Timestamp::now()).waits();
+        let is_known = outcome.view.waits_for.is_some_and(|turn| !turn.running.is_empty() || turn.queued_before > 0);
+        if is_known && lines != *said && !self.shown.quiet {
+            lines.iter().for_each(|line| self.note(line));
+            *said = lines;
+        }
+        Ok(true)
     }
 
     /// What was done before this process is shown as done.

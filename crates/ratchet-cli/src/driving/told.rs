@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use ratchet_core::{
+    budget::{Budget, Spent},
     execution::ExecutionRow,
     history::Record,
     ids::StepKey,
@@ -9,7 +10,7 @@ use ratchet_core::{
 };
 use ratchet_engine::{masks::Masks, ports::Observer};
 
-use crate::{progress::Progress, telemetry::Spans};
+use crate::{console::Console, progress::Progress, telemetry::Spans};
 
 /// Everybody who is told what happens: the person, and the tracing system.
 pub(super) struct Told {
@@ -17,6 +18,16 @@ pub(super) struct Told {
     pub(super) masks: Masks,
     pub(super) progress: Progress,
     pub(super) spans: Arc<Spans>,
+    pub(super) console: Console,
+}
+
+impl Told {
+    /// Says something while the run is drawn.
+    pub(super) fn note(&self, text: &str) {
+        if !self.progress.note(text) {
+            self.console.say(text);
+        }
+    }
 }
 
 impl Observer for Told {
@@ -38,5 +49,11 @@ impl Observer for Told {
 
     fn line_written(&self, key: &StepKey, line: &str) {
         self.progress.line_written(key, line);
+    }
+
+    fn budget_nearly_spent(&self, _row: &ExecutionRow, spent: &Spent, budget: &Budget) {
+        if let Some((limit, percent)) = spent.share(budget) {
+            self.note(&format!("warning: {percent} % of the budget: {}", spent.beside(budget, limit)));
+        }
     }
 }

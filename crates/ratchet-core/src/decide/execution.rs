@@ -34,21 +34,25 @@ pub fn decide_execution(
     use ExecutionEvent as E;
     use ExecutionStatus as S;
 
-    match (row.status, event) {
-        (S::Running | S::Paused, E::EndRequested { ending }) if may_end_early(row, ending)
+    match (row.status, row.waits_for_turn(), event) {
+        (S::Running, true, E::TurnCame)                      => Ok(ExecutionTransition::TurnCame { deadline: policy.timeout.map(|timeout| later(now, timeout)) }),
+        (S::Running, true, E::TurnRefused { failure })       => Ok(never_began(S::Failed, Some(failure.clone()))),
+        (S::Running, true, E::EndRequested { ending: Ending::Cancelled })
+                                                             => Ok(never_began(S::Cancelled, None)),
+        (S::Running | S::Paused, false, E::EndRequested { ending }) if may_end_early(row, ending)
                                                              => Ok(ExecutionTransition::EndingBegan { ending: ending.clone(), deadline: later(now, policy.finally_timeout) }),
-        (S::Running, E::WorkOver) if !row.in_finally         => Ok(ExecutionTransition::FinallyBegan { deadline: later(now, policy.finally_timeout) }),
-        (S::Running, E::PauseRequested { reason, step, wake_at })
+        (S::Running, false, E::WorkOver) if !row.in_finally  => Ok(ExecutionTransition::FinallyBegan { deadline: later(now, policy.finally_timeout) }),
+        (S::Running, false, E::PauseRequested { reason, step, wake_at })
                                                              => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }),
-        (S::Paused, E::PauseOver) if row.is_watched()        => Ok(ExecutionTransition::WentOn),
-        (S::Paused | S::Failed | S::Cancelled, E::ResumeRequested { reset_from })
-                                                             => Ok(resumed(reset_from, policy, now)),
-        (S::Completed, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
-                                                             => Ok(resumed(reset_from, policy, now)),
-        (S::Running, E::AllSettled { failed, continued, outputs })
+        (S::Paused, _, E::PauseOver) if row.is_watched()     => Ok(ExecutionTransition::WentOn),
+        (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from })
+                                                             => Ok(resumed(row, reset_from, policy, now)),
+        (S::Completed, _, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
+                                                             => Ok(resumed(row, reset_from, policy, now)),
+        (S::Running, false, E::AllSettled { failed, continued, outputs })
                                                              => Ok(ended(row, *failed, *continued, outputs)),
 
-        (status, E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::ResumeRequested { .. } | E::AllSettled { .. })
+        (status, _, E::TurnCame | E::TurnRefused { .. } | E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
     }
 }
@@ -67,11 +71,23 @@ fn may_end_early(row: &ExecutionRow, ending: &Ending) -> bool {
     }
 }
 
-fn resumed(reset_from: &[crate::ids::StepId], policy: &ExecutionPolicy, now: Timestamp) -> ExecutionTransition {
+fn resumed(
+    row: &ExecutionRow,
+    reset_from: &[crate::ids::StepId],
+    policy: &ExecutionPolicy,
+    now: Timestamp,
+) -> ExecutionTransition {
+    // The time in which it waits for its turn again does not count.
+    let waits = row.turn.is_some() && row.status.is_ended();
     ExecutionTransition::Resumed {
         reset_from: reset_from.to_vec(),
-        deadline: policy.timeout.map(|timeout| later(now, timeout)),
+        deadline: policy.timeout.filter(|_| !waits).map(|timeout| later(now, timeout)),
     }
+}
+
+/// The end of a run that waited for its turn: nothing of it ran in this epoch, so nothing is to be stopped or put right.
+fn never_began(status: ExecutionStatus, failure: Option<StepFailure>) -> ExecutionTransition {
+    ExecutionTransition::Ended { status, outputs: Outputs::new(), continued: false, failure }
 }
 
 fn ended(

@@ -4,6 +4,7 @@
 
 mod action;
 mod fields;
+mod limits;
 mod practice;
 mod secrets;
 mod step;

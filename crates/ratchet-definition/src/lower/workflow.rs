@@ -35,6 +35,8 @@ impl<'tree> Lowering<'_, 'tree> {
             self.cache.version = fields::text(cache, "version");
         }
         self.retry = fields::retry(root);
+        let budget = self.budget(root);
+        let concurrency = self.concurrency(root, before);
         let mut steps: Vec<Step> =
             (0..self.resolver.symbols.steps.len()).filter_map(|position| self.step(position)).collect();
         self.taint(&mut steps);
@@ -50,6 +52,8 @@ impl<'tree> Lowering<'_, 'tree> {
             environment,
             timeout: fields::duration(root, "timeout"),
             finally_timeout: fields::duration(root, "finally_timeout").unwrap_or(FINALLY_TIMEOUT),
+            concurrency,
+            budget,
             steps,
             graph: graph?.clone(),
         })

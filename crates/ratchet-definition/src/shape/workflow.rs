@@ -43,8 +43,8 @@ pub static WORKFLOW: Record = Record {
         Field::optional("timeout", &Shape::Duration(Least::AboveZero), "How long a run may take."),
         Field::optional("retry", &Shape::Record(&RETRY), "How steps are tried again that do not say it themselves."),
         Field::optional("cache", &Shape::Record(&CACHE), "How results of steps are kept for other runs."),
-        Field::later("concurrency", "How many runs of a group may go on at once."),
-        Field::later("budget", "What the agents of a run may spend."),
+        Field::optional("concurrency", &Shape::Record(&CONCURRENCY), "How many runs of a group may go on at once."),
+        Field::optional("budget", &Shape::Record(&BUDGET), "What the agents of a run may spend, all together."),
         Field::later("workspace", "Where the files come from that a run works on."),
         Field::later("step_types", "Types of steps that this workflow declares."),
         Field::required(
@@ -135,6 +135,47 @@ static CACHE: Record = Record {
         Field::optional("enabled", &Shape::Boolean, "Whether results are kept at all."),
         Field::optional("ttl", &Shape::Duration(Least::AboveZero), "How long a result holds."),
         Field::optional("version", &Shape::Scalar, "Change it to leave old results behind."),
+    ],
+};
+
+static CONCURRENCY: Record = Record {
+    name: "a concurrency",
+    definition: "concurrency",
+    description: "How many runs of a group may go on at once. A run keeps its turn until it ends, also while it is paused.",
+    fields: &[
+        Field::optional(
+            "group",
+            &Shape::Template,
+            "The group's name; workflows that give the same name share it. It may read `inputs`, `env`, `trigger` and `execution`. Without it, it is the workflow's name.",
+        ),
+        Field::optional("limit", &Shape::Integer(1, 100), "How many runs go on at once. One where nothing is said."),
+        Field::optional(
+            "on_conflict",
+            &Shape::Word(&[
+                Word::now("queue", "The run waits until its turn comes, in the order of arrival."),
+                Word::now(
+                    "cancel_running",
+                    "Those that are in its way are cancelled, and it begins when they have ended.",
+                ),
+                Word::now("reject", "The run fails at once, and nothing of it runs."),
+            ]),
+            "What becomes of a run that others are in the way of. It is queued where nothing is said.",
+        ),
+    ],
+};
+
+static BUDGET: Record = Record {
+    name: "a budget",
+    definition: "budget",
+    description: "What the agents of a run may spend. Before a call that would begin with one of these reached, the run pauses; what was done is kept.",
+    fields: &[
+        Field::optional("max_cost_usd", &Shape::Number(Some(0.01)), "US dollars."),
+        Field::optional("max_tokens", &Shape::Integer(1, 1_000_000_000_000), "Tokens that agents read and write."),
+        Field::optional(
+            "max_agent_calls",
+            &Shape::Integer(1, 1_000_000),
+            "Attempts of steps that ask an agent. An attempt counts from its launch, whatever comes of it.",
+        ),
     ],
 };
 

@@ -64,7 +64,7 @@ impl Advance<'_> {
                 }
                 Act::Then(task) => self.push(task),
                 Act::WakeAt { row, due } => self.wake_at(&row, due).await?,
-                Act::Pause { step } => self.pause(step).await?,
+                Act::Pause { step, reason } => self.pause(step, reason).await?,
                 Act::Conclude => self.conclude().await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
@@ -108,8 +108,7 @@ impl Advance<'_> {
         Ok(bus.publish_at(self.envelope(event), due).await?)
     }
 
-    async fn pause(&mut self, step: StepId) -> Result<(), EngineError> {
-        let reason = format!("an attempt of {step} was lost, and what it did to the outside world is unknown");
+    pub(super) async fn pause(&mut self, step: StepId, reason: String) -> Result<(), EngineError> {
         let event = ExecutionEvent::PauseRequested { reason, step: Some(step), wake_at: None };
         let cause = event.name().to_owned();
         match execution_row::update(self.engine, &self.run, &event, Actor::Engine, cause).await {

@@ -10,19 +10,28 @@ use ratchet_core::{
     output::Outputs,
     rejection::Rejection,
     status::StepStatus,
-    step::{FailureClass, StepFailure, StepRow, StepState},
+    step::{FailureClass, StepFailure, StepRow, StepState, Usage},
     workflow::OnLost,
 };
 
-use super::{Act, Advance, Change, Dispatch, Task};
+use super::{Act, Advance, Change, Dispatch, Task, calls::Beginning, settle_ended};
 use crate::{
     engine::EngineError,
     execution_row,
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
     prepare::{Prepared, Ready, prepare},
+    turns,
     values::store_large,
 };
+
+/// What is to be done about another attempt for which there is room.
+enum Next {
+    /// It is decided about by this event, and launched where the decision is to.
+    Attempt(StepEvent, Option<(Slot, Box<Order>)>),
+    /// None: the run pauses.
+    OverBudget,
+}
 
 impl Advance<'_> {
     /// Starts a step whose needs are all there, or settles it where it needs no task.
@@ -59,15 +68,22 @@ impl Advance<'_> {
             Ready { path: &path, needs, predecessor, parent: parent.as_ref(), adopts: adopts.as_deref(), successor };
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
-            Prepared::Task(mut order) => {
-                let Some(slot) = self.take_slot().await? else {
-                    let Dispatch { path, needs, predecessor, .. } = dispatch;
-                    let epoch = self.run.row.epoch;
-                    return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
-                };
-                let token = self.give_token(&mut order, 1);
-                (StepEvent::Ready(Verdict::Run { token_hash: token.hash(), predecessor }), Some((slot, order)))
-            }
+            Prepared::Task(mut order) => match self.beginning(&order, after).await? {
+                Beginning::OncePaid => return Ok(()),
+                Beginning::Never(failure) => {
+                    let outcome = Outcome::Failed { failure, usage: Usage::default() };
+                    (StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor }), None)
+                }
+                Beginning::Now => {
+                    let Some(slot) = self.take_slot().await? else {
+                        let Dispatch { path, needs, predecessor, .. } = dispatch;
+                        let epoch = self.run.row.epoch;
+                        return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
+                    };
+                    let token = self.give_token(&mut order, 1);
+                    (StepEvent::Ready(Verdict::Run { token_hash: token.hash(), predecessor }), Some((slot, order)))
+                }
+            },
         };
         let change = Change {
             cause: format!("StepReady {path}"),
@@ -135,8 +151,9 @@ impl Advance<'_> {
             && row.losses < LOSSES_MAX
             && row.attempt == attempt;
         let (event, launch) = if makes_another {
-            match self.next_attempt(&row, attempt, lost).await? {
-                Some(next) => next,
+            match self.next_attempt(&row, attempt, lost, after).await? {
+                Some(Next::Attempt(event, launch)) => (event, launch),
+                Some(Next::OverBudget) => return Ok(()),
                 None => return self.put_off(Event::TaskLost { key, attempt }, after).await,
             }
         } else {
@@ -165,8 +182,10 @@ impl Advance<'_> {
             return Ok(());
         }
         let due = |attempt, token_hash| StepEvent::RetryDue { attempt, token_hash };
-        let Some((event, launch)) = self.next_attempt(&row, attempt, due).await? else {
-            return self.put_off(Event::RetryDue { key, attempt }, after).await;
+        let (event, launch) = match self.next_attempt(&row, attempt, due, after).await? {
+            Some(Next::Attempt(event, launch)) => (event, launch),
+            Some(Next::OverBudget) => return Ok(()),
+            None => return self.put_off(Event::RetryDue { key, attempt }, after).await,
         };
         self.change_or_log(
             Change {
@@ -268,6 +287,7 @@ impl Advance<'_> {
             let last = self.staged.last().map(|entry| entry.id);
             return self.act_after(Act::Then(Task::End(needs)), last).await;
         }
+        settle_ended(self.engine, &self.run).await?;
         let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
         if (needs.failed_above || !self.run.row.endings.is_empty()) && outputs.is_err() {
             // What failed or was left out is the steps' to tell: an output that cannot be evaluated is only what follows from it.
@@ -286,7 +306,11 @@ impl Advance<'_> {
                 let expect = Expectation::Revision(self.run.row.revision);
                 let acts = vec![Act::ExecutionChanged(Box::new(row.clone()), Box::new(record))];
                 self.run.row = row.clone();
-                self.stage(Write::Execution { row: Box::new(row), expect }, after, Some(origin), acts);
+                let leaving = turns::leaving(&row);
+                let id = self.stage(Write::Execution { row: Box::new(row), expect }, after, Some(origin), acts);
+                if let Some(leaving) = leaving {
+                    self.stage(leaving, Some(id), None, Vec::new());
+                }
             }
             Err(rejection) => tracing::debug!(execution = %self.run.row.id, %rejection, "rejected"),
         }
@@ -305,7 +329,8 @@ impl Advance<'_> {
         row: &StepRow,
         attempt: u32,
         event: impl Fn(u32, ratchet_core::ids::TokenHash) -> StepEvent,
-    ) -> Result<Option<(StepEvent, Option<(Slot, Box<Order>)>)>, EngineError> {
+        after: Option<u64>,
+    ) -> Result<Option<Next>, EngineError> {
         let parent = match row.key.path.child {
             Some(_) => self.row(&StepPath::step(row.key.path.step.clone())).await?,
             None => None,
@@ -321,11 +346,16 @@ impl Advance<'_> {
         let mut order = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Task(order) => order,
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
-            Prepared::Settled(verdict) => return Ok(Some((Self::no_longer_runs(row, verdict), None))),
+            Prepared::Settled(verdict) => return Ok(Some(Next::Attempt(Self::no_longer_runs(row, verdict), None))),
         };
+        match self.beginning(&order, after).await? {
+            Beginning::Now => {}
+            Beginning::OncePaid => return Ok(Some(Next::OverBudget)),
+            Beginning::Never(failure) => return Ok(Some(Next::Attempt(StepEvent::GivenUp { failure }, None))),
+        }
         let Some(slot) = self.take_slot().await? else { return Ok(None) };
         let token = self.give_token(&mut order, attempt + 1);
-        Ok(Some((event(attempt, token.hash()), Some((slot, order)))))
+        Ok(Some(Next::Attempt(event(attempt, token.hash()), Some((slot, order)))))
     }
 
     fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {

@@ -12,11 +12,12 @@ use ratchet_core::{
 };
 
 use crate::{
-    advance::{Advance, Dispatch, Task},
+    advance::{Advance, Dispatch, Task, settle_ended},
     engine::{Engine, EngineError},
     execution_row,
     ports::TaskState,
     run::Run,
+    turns,
 };
 
 /// Rows of older epochs are fenced before anything is derived from them: at most so many rounds.
@@ -29,6 +30,13 @@ pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), Engine
         if !run.row.is_watched() {
             return Ok(());
         }
+        if run.row.waits_for_turn() {
+            if turns::ask(engine, &run).await? {
+                continue;
+            }
+            return Ok(());
+        }
+        settle_ended(engine, &run).await?;
         let newest = newest(engine, &run).await?;
         let resumes = run.row.resumes();
         let now = engine.ports.clock.now();
@@ -210,7 +218,8 @@ async fn lost_among(engine: &Engine, running: &[(StepKey, u32)]) -> Result<Vec<(
     Ok(lost)
 }
 
-async fn set_next_wake(
+/// Sets when the run is looked at again.
+pub(crate) async fn set_next_wake(
     engine: &Engine,
     id: &ExecutionId,
     planned: Option<Timestamp>,

@@ -12,6 +12,8 @@ use ratchet_definition::compile::{SourceFile, compile};
 use crate::{
     engine::{Engine, EngineError, StartRequest, Started},
     ports::{Current, Envelope, Event, Expectation, Write},
+    run::Run,
+    turns,
     values::store_large,
 };
 
@@ -29,19 +31,18 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     if blob.digest != definition.digest {
         return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));
     }
-    engine.keep_workflow(blob.digest, workflow);
+    engine.keep_workflow(blob.digest, workflow.clone());
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
     let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));
-    let created = ExecutionTransition::Created { definition: definition.digest.clone(), deadline };
-    let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
-    let mut row = ExecutionRow {
+    let row = ExecutionRow {
         id: execution.clone(),
         definition,
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        turn: None,
         pause_reason: None,
         inputs: store_large(engine.ports.blobs.as_ref(), inputs).await?,
         environment,
@@ -61,6 +62,13 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
+    let run = Run { row, workflow };
+    let group = turns::group_of(engine, &run).await?;
+    let mut row = run.row;
+    // The time in which it waits for its turn does not count.
+    let deadline = deadline.filter(|_| group.is_none());
+    let created = ExecutionTransition::Created { definition: row.definition.digest.clone(), deadline, group };
+    let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
     row.apply(record.clone());
     let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
     let committed = engine.ports.store.commit(vec![write]).await?;

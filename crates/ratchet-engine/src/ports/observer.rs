@@ -1,4 +1,5 @@
 use ratchet_core::{
+    budget::{Budget, Spent},
     execution::ExecutionRow,
     history::Record,
     ids::StepKey,
@@ -18,6 +19,9 @@ pub trait Observer: Send + Sync {
 
     /// The process of a step wrote a line.
     fn line_written(&self, key: &StepKey, line: &str);
+
+    /// Most of an execution's budget is spent. Told once, or not at all where a process dies.
+    fn budget_nearly_spent(&self, _row: &ExecutionRow, _spent: &Spent, _budget: &Budget) {}
 }
 
 /// An observer that does nothing.

@@ -1,11 +1,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
+    group::{GroupRow, Member},
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow, NeedOutcome},
     status::ExecutionStatus,
-    step::{AttemptRow, StepRow},
+    step::{AttemptRow, StepRow, Usage},
 };
 use thiserror::Error;
 
@@ -14,7 +16,8 @@ use thiserror::Error;
 /// Contract of [`commit`](Self::commit): the writes are applied in their order, each as one conditional write of one row. The first whose expectation
 /// does not hold ends the sequence: it and what follows it are not applied, what stands before it is. A crash leaves a prefix: a later
 /// write is never there without the ones before it. When `commit` returns, what it applied survives a power loss. Two commits that
-/// race for a row are put in an order: exactly one of two writes that expect the same revision is applied.
+/// race for a row are put in an order: exactly one of two writes that expect the same revision is applied. Writes without a revision (a union, a budget's, a
+/// group's) read the row and change it in one step: none is lost, whatever races with it.
 ///
 /// Contract of the reads: every read sees all that was committed before it began, but for [`due`](Self::due) and
 /// [`executions`](Self::executions), which read an index that may lag and are only hints.
@@ -59,6 +62,12 @@ pub trait StateStore: Send + Sync {
 
     /// The earlier attempts of a step, oldest first. The current one may be among them, where a handler lost the race for the next: it is the row's own.
     async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError>;
+
+    /// What was spent of an execution's budget; `None` where no attempt was entered.
+    async fn budget(&self, owner: &ExecutionId) -> Result<Option<BudgetRow>, StoreError>;
+
+    /// Who is in a concurrency group; `None` where nobody is.
+    async fn group(&self, name: &str) -> Result<Option<GroupRow>, StoreError>;
 
     /// Executions by the time at which they were asked for, newest first; of one moment, by identifier. `after` is the last identifier of the page before. May lag.
     async fn executions(
@@ -128,6 +137,45 @@ pub enum Write {
         /// What arrived.
         outcome: NeedOutcome,
     },
+    /// Enters an attempt into the budget of an execution ([`BudgetRow::enter`]), whose row is made where it is not there. Conflicts where a limit is reached, and
+    /// shows the row.
+    EnterCall {
+        /// Whose budget it is.
+        owner: ExecutionId,
+        /// The attempt.
+        call: AgentCall,
+        /// What may be spent.
+        budget: Budget,
+    },
+    /// Takes an attempt out of a budget and adds what it used ([`BudgetRow::settle`]), where it is in: so it counts once, however often that is written. Never
+    /// conflicts.
+    SettleCall {
+        /// Whose budget it is.
+        owner: ExecutionId,
+        /// The attempt.
+        call: AgentCall,
+        /// What it used.
+        usage: Usage,
+    },
+    /// Makes it an execution's turn in a group, or has it wait for that ([`GroupRow::take_turn`]). The row is made where it is not there. Never conflicts: the outcome says how
+    /// the execution stands.
+    TakeTurn {
+        /// The group.
+        group: String,
+        /// The execution.
+        member: Member,
+        /// Whether it waits where its turn has not come.
+        waits: bool,
+    },
+    /// Takes an execution out of a group ([`GroupRow::leave`]). A row that nobody is left in is gone with it. Never conflicts.
+    LeaveGroup {
+        /// The group.
+        group: String,
+        /// The execution.
+        execution: ExecutionId,
+        /// Where it asked for its turn in a later epoch it stays.
+        epoch: Epoch,
+    },
 }
 
 /// What a commit did.
@@ -146,6 +194,15 @@ pub enum WriteOutcome {
     Written,
     /// The bucket after the union.
     United(JoinRow),
+    /// The budget's row, and whether the write changed it.
+    Budget {
+        /// As it is now; an empty one where there is none.
+        row: BudgetRow,
+        /// Whether this write made it so.
+        changed: bool,
+    },
+    /// The group's row as it is now; an empty one where there is none.
+    Group(GroupRow),
 }
 
 /// A write whose expectation did not hold.
@@ -166,6 +223,8 @@ pub enum Current {
     Execution(Box<ExecutionRow>),
     /// A step's.
     Step(Box<StepRow>),
+    /// A budget of which a limit is reached.
+    Budget(Box<BudgetRow>),
 }
 
 /// Why the state could not be read or written.

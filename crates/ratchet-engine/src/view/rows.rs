@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::BudgetRow,
     execution::{ExecutionRow, Resume},
+    group::Standing,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     output::{BlobRef, Output, Outputs},
     resume::counting,
-    status::StepStatus,
+    status::{ExecutionStatus, StepStatus},
     step::{AttemptRow, StepRow, StepState, Usage, Waiting},
     transition::StepTransition,
     workflow::Workflow,
@@ -20,6 +22,9 @@ use crate::ports::{BlobError, BlobStore, StateStore, StoreError};
 /// How many rows are read at once.
 const PAGE: usize = 500;
 
+/// How many of those before an execution are looked up.
+const BEFORE_MAX: usize = 20;
+
 /// Everything that is known of an execution, the children of fan-outs in brief.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExecutionRows {
@@ -27,6 +32,19 @@ pub struct ExecutionRows {
     pub execution: ExecutionRow,
     /// Of each step, the row that counts. A step without one is pending.
     steps: HashMap<StepId, StepRows>,
+    /// What was spent of its budget, where it has one.
+    pub budget: Option<BudgetRow>,
+    /// Who is before it, where it waits for its turn.
+    pub before: Option<Before>,
+}
+
+/// Who is before an execution in its concurrency group.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Before {
+    /// Those whose turn it is, the first few, and where they stand.
+    pub running: Vec<(ExecutionId, ExecutionStatus)>,
+    /// How many wait as well, and came earlier.
+    pub queued: usize,
 }
 
 /// What is known of one step.
@@ -119,7 +137,12 @@ impl ExecutionRows {
         }
         restore_outputs(&mut execution.inputs, blobs).await?;
         restore_outputs(&mut execution.outputs, blobs).await?;
-        Ok(Some(Self { execution, steps }))
+        let budget = match workflow.budget {
+            Some(_) => store.budget(id).await?.or_else(|| Some(BudgetRow::empty(id.clone()))),
+            None => None,
+        };
+        let before = load_before(store, &execution).await?;
+        Ok(Some(Self { execution, steps, budget, before }))
     }
 
     /// Of the rows of every epoch, which are at hand already. Large values are put back in their place.
@@ -146,12 +169,13 @@ impl ExecutionRows {
         }
         restore_outputs(&mut execution.inputs, blobs).await?;
         restore_outputs(&mut execution.outputs, blobs).await?;
-        Ok(Self { execution, steps })
+        Ok(Self { execution, steps, budget: None, before: None })
     }
 
     /// Of rows that are at hand already.
     pub fn of(execution: ExecutionRow, steps: Vec<StepRows>) -> Self {
-        Self { execution, steps: steps.into_iter().map(|rows| (rows.row.key.path.step.clone(), rows)).collect() }
+        let steps = steps.into_iter().map(|rows| (rows.row.key.path.step.clone(), rows)).collect();
+        Self { execution, steps, budget: None, before: None }
     }
 
     /// What is known of a step, if it has a row that counts.
@@ -303,4 +327,17 @@ async fn restored(blob: &BlobRef, blobs: &dyn BlobStore) -> Result<Output, RowsE
     let bytes = blobs.get(&blob.digest).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| RowsError::Value { digest: blob.digest.to_string(), reason: error.to_string() })
+}
+
+/// Who is before an execution that waits for its turn.
+async fn load_before(store: &dyn StateStore, execution: &ExecutionRow) -> Result<Option<Before>, StoreError> {
+    let Some(turn) = execution.turn.as_ref().filter(|_| execution.waits_for_turn()) else { return Ok(None) };
+    let Some(group) = store.group(&turn.group).await? else { return Ok(Some(Before::default())) };
+    // One that is not in it has not asked yet.
+    let Standing::Waits { ahead: queued } = group.standing(&execution.id) else { return Ok(Some(Before::default())) };
+    let mut running = Vec::new();
+    for member in group.holders.iter().filter(|member| member.execution != execution.id).take(BEFORE_MAX) {
+        running.extend(store.execution(&member.execution).await?.map(|row| (row.id, row.status)));
+    }
+    Ok(Some(Before { running, queued }))
 }

@@ -96,6 +96,8 @@ fn workflow(lines: &[&str]) -> Workflow {
         environment: BTreeMap::new(),
         timeout: None,
         finally_timeout: Duration::from_mins(1),
+        concurrency: None,
+        budget: None,
         steps: parts.iter().map(|(id, _)| step(id)).collect(),
         graph: Graph::new(&shapes).expect("a graph"),
     }
@@ -108,7 +110,7 @@ fn execution() -> ExecutionRow {
         at(0),
         Actor::Person("me".to_owned()),
         "run".to_owned(),
-        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None },
+        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None, group: None },
     );
     let mut row = ExecutionRow {
         id,
@@ -122,6 +124,7 @@ fn execution() -> ExecutionRow {
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        turn: None,
         failure: None,
         pause_reason: None,
         inputs: Outputs::from([("key".to_owned(), Output::Json(json!("hunter2")))]),

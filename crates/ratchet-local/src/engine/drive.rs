@@ -251,7 +251,7 @@ impl Driver<'_> {
         if self.row.status != ExecutionStatus::Running {
             return Ok(());
         }
-        if is_changed || is_told {
+        if is_changed || is_told || (self.row.waits_for_turn() && self.local.turn_has_come(&self.row).await?) {
             self.local.tell(&self.row, Event::ExecutionChanged).await?;
         } else if self.is_due() && (self.handlers.is_empty() || self.told_of != self.row.wake_at) {
             self.told_of = self.row.wake_at;

@@ -5,6 +5,7 @@ mod finish;
 mod hold;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod watch;
 
 use std::{

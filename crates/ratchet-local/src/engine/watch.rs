@@ -6,6 +6,7 @@ use std::{
 };
 
 use ratchet_core::{
+    budget::{Budget, Spent},
     execution::ExecutionRow,
     history::Record,
     ids::{ExecutionId, StepKey},
@@ -73,5 +74,9 @@ impl Observer for Watch {
 
     fn line_written(&self, key: &StepKey, line: &str) {
         self.observer.line_written(key, line);
+    }
+
+    fn budget_nearly_spent(&self, row: &ExecutionRow, spent: &Spent, budget: &Budget) {
+        self.observer.budget_nearly_spent(row, spent, budget);
     }
 }

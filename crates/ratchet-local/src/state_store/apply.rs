@@ -1,6 +1,7 @@
-use ratchet_core::{ids::StepKey, join::JoinRow};
+use ratchet_core::{budget::BudgetRow, group::GroupRow, ids::StepKey, join::JoinRow};
 use ratchet_engine::ports::{Expectation, WriteOutcome};
-use rusqlite::{Connection, OptionalExtension, Params, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Params, ToSql, params, types::Type};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::row::{Obstacle, RowWrite, Written, integer, item, kind, nanoseconds};
 
@@ -62,6 +63,87 @@ fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Resu
             })?;
             Ok(Ok(WriteOutcome::United(united)))
         }
+        RowWrite::EnterCall { owner, call, budget } => {
+            let before = BUDGET.read(connection, owner.as_str())?.unwrap_or_else(|| BudgetRow::empty(owner.clone()));
+            let mut row = before.clone();
+            if row.enter(call.clone(), budget).is_err() {
+                return Ok(Err(Obstacle::Budget(Box::new(before))));
+            }
+            let changed = row != before;
+            if changed {
+                BUDGET.put(connection, owner.as_str(), &row)?;
+            }
+            Ok(Ok(WriteOutcome::Budget { row, changed }))
+        }
+        RowWrite::SettleCall { owner, call, usage } => {
+            let row = BUDGET.read(connection, owner.as_str())?;
+            let mut row: BudgetRow = row.unwrap_or_else(|| BudgetRow::empty(owner.clone()));
+            let changed = row.settle(call, usage);
+            if changed {
+                BUDGET.put(connection, owner.as_str(), &row)?;
+            }
+            Ok(Ok(WriteOutcome::Budget { row, changed }))
+        }
+        RowWrite::TakeTurn { group, member, waits } => change_group(connection, group, |row| {
+            row.take_turn(member.clone(), *waits);
+        }),
+        RowWrite::LeaveGroup { group, execution, epoch } => change_group(connection, group, |row| {
+            row.leave(execution, *epoch);
+        }),
+    }
+}
+
+fn change_group(
+    connection: &Connection,
+    group: &str,
+    change: impl FnOnce(&mut GroupRow),
+) -> rusqlite::Result<Result<WriteOutcome, Obstacle>> {
+    let before = GROUP.read(connection, group)?.unwrap_or_else(|| GroupRow::empty(group.to_owned()));
+    let mut row = before.clone();
+    change(&mut row);
+    if row.is_empty() {
+        GROUP.delete(connection, group)?;
+    } else if row != before {
+        GROUP.put(connection, group, &row)?;
+    }
+    Ok(Ok(WriteOutcome::Group(row)))
+}
+
+/// A table whose rows are read and changed in one step: the transaction has the write lock.
+struct ChangedInPlace {
+    read: &'static str,
+    put: &'static str,
+    delete: &'static str,
+}
+
+const BUDGET: ChangedInPlace = ChangedInPlace {
+    read: "SELECT body FROM budget WHERE execution = ?1",
+    put: "INSERT INTO budget (execution, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = excluded.body",
+    delete: "DELETE FROM budget WHERE execution = ?1",
+};
+
+const GROUP: ChangedInPlace = ChangedInPlace {
+    read: "SELECT body FROM concurrency_group WHERE name = ?1",
+    put: "INSERT INTO concurrency_group (name, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = excluded.body",
+    delete: "DELETE FROM concurrency_group WHERE name = ?1",
+};
+
+impl ChangedInPlace {
+    fn read<T: DeserializeOwned>(&self, connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+        let mut statement = connection.prepare_cached(self.read)?;
+        let body: Option<String> = statement.query_row([key], |row| row.get(0)).optional()?;
+        let damaged = |error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error));
+        body.map(|body| serde_json::from_str(&body).map_err(damaged)).transpose()
+    }
+
+    fn put(&self, connection: &Connection, key: &str, row: &impl Serialize) -> rusqlite::Result<()> {
+        let body = serde_json::to_string(row);
+        let body = body.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        connection.prepare_cached(self.put)?.execute([key, &body]).map(drop)
+    }
+
+    fn delete(&self, connection: &Connection, key: &str) -> rusqlite::Result<()> {
+        connection.prepare_cached(self.delete)?.execute([key]).map(drop)
     }
 }
 

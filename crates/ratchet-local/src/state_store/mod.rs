@@ -27,7 +27,9 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::BudgetRow,
     execution::ExecutionRow,
+    group::GroupRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -143,6 +145,14 @@ impl StateStore for LocalStateStore {
 
     async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError> {
         self.readers.read(|connection| reads::attempts(connection, key))
+    }
+
+    async fn budget(&self, owner: &ExecutionId) -> Result<Option<BudgetRow>, StoreError> {
+        self.readers.read(|connection| reads::budget(connection, owner))
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<GroupRow>, StoreError> {
+        self.readers.read(|connection| reads::group(connection, name))
     }
 
     async fn executions(

@@ -1,6 +1,8 @@
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::BudgetRow,
     execution::ExecutionRow,
+    group::GroupRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     status::ExecutionStatus,
@@ -109,6 +111,14 @@ pub(super) fn attempts(connection: &Connection, key: &StepKey) -> Result<Vec<Att
     let statement =
         "SELECT body FROM attempt WHERE execution = ?1 AND step = ?2 AND epoch = ?3 AND item = ?4 ORDER BY attempt";
     many(connection, statement, params![key.execution.as_str(), key.path.step.as_str(), key.epoch.0, item(key)])
+}
+
+pub(super) fn budget(connection: &Connection, owner: &ExecutionId) -> Result<Option<BudgetRow>, StoreFailure> {
+    one(connection, "SELECT body FROM budget WHERE execution = ?1", params![owner.as_str()])
+}
+
+pub(super) fn group(connection: &Connection, name: &str) -> Result<Option<GroupRow>, StoreFailure> {
+    one(connection, "SELECT body FROM concurrency_group WHERE name = ?1", params![name])
 }
 
 /// What comes after a row that was given.

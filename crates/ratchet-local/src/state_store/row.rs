@@ -2,10 +2,12 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
-    ids::StepKey,
+    group::{GroupRow, Member},
+    ids::{Epoch, ExecutionId, StepKey},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
-    step::{AttemptRow, StepRow},
+    step::{AttemptRow, StepRow, Usage},
 };
 use ratchet_engine::ports::{Committed, Conflict, Current, Expectation, StoreError, Write, WriteOutcome};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +21,10 @@ pub(super) enum RowWrite {
     Step { row: Arc<StepRow>, body: String, expect: Expectation },
     Attempt { key: StepKey, attempt: u32, records: usize, body: String },
     Unite { key: JoinKey, arrival: JoinRow },
+    EnterCall { owner: ExecutionId, call: AgentCall, budget: Budget },
+    SettleCall { owner: ExecutionId, call: AgentCall, usage: Usage },
+    TakeTurn { group: String, member: Member, waits: bool },
+    LeaveGroup { group: String, execution: ExecutionId, epoch: Epoch },
 }
 
 impl RowWrite {
@@ -30,6 +36,10 @@ impl RowWrite {
                 Self::Attempt { body: encode(&*row)?, attempt: row.attempt, records: row.records.len(), key: row.key }
             }
             Write::Unite { key, place, outcome } => Self::Unite { arrival: arrival(&key, place, outcome), key },
+            Write::EnterCall { owner, call, budget } => Self::EnterCall { owner, call, budget },
+            Write::SettleCall { owner, call, usage } => Self::SettleCall { owner, call, usage },
+            Write::TakeTurn { group, member, waits } => Self::TakeTurn { group, member, waits },
+            Write::LeaveGroup { group, execution, epoch } => Self::LeaveGroup { group, execution, epoch },
         })
     }
 
@@ -38,7 +48,12 @@ impl RowWrite {
         match self {
             Self::Execution { row, .. } => Some(KeptRow::Execution(row.clone())),
             Self::Step { row, .. } => Some(KeptRow::Step(row.clone())),
-            Self::Attempt { .. } | Self::Unite { .. } => None,
+            Self::Attempt { .. }
+            | Self::Unite { .. }
+            | Self::EnterCall { .. }
+            | Self::SettleCall { .. }
+            | Self::TakeTurn { .. }
+            | Self::LeaveGroup { .. } => None,
         }
     }
 }
@@ -56,6 +71,7 @@ pub(super) enum Obstacle {
     Absent,
     Execution(String),
     Step(String),
+    Budget(Box<BudgetRow>),
 }
 
 impl Written {
@@ -72,6 +88,7 @@ impl Written {
                     Obstacle::Step(body) => {
                         Current::Step(Box::new(decode::<StepRow>(&body).map_err(|error| error.at(path))?))
                     }
+                    Obstacle::Budget(row) => Current::Budget(row),
                 };
                 Some(Conflict { position, current })
             }
@@ -95,6 +112,14 @@ impl Row for StepRow {
 
 impl Row for AttemptRow {
     const NAME: &'static str = "an attempt";
+}
+
+impl Row for BudgetRow {
+    const NAME: &'static str = "a budget";
+}
+
+impl Row for GroupRow {
+    const NAME: &'static str = "a concurrency group";
 }
 
 /// Reads a row's text.

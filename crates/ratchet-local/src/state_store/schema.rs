@@ -8,7 +8,8 @@ const APPLICATION_ID: i32 = 0x5274_6368;
 ///
 /// A row's body is its JSON; what the store compares or sorts by stands beside it in columns of its own. Steps and children are kept apart, so that
 /// no read of a run's steps walks over a fan-out.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE execution (
         id TEXT PRIMARY KEY,
         revision INTEGER NOT NULL,
@@ -65,7 +66,19 @@ const STEPS: &[&str] = &["
         continued INTEGER NOT NULL,
         PRIMARY KEY (execution, step, epoch, kind, level, bucket)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE budget (
+        execution TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE concurrency_group (
+        name TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// The tables whose rows belong to one execution, with the column that names it. The execution's own comes last.
 pub(super) const TABLES: &[(&str, &str)] = &[
@@ -73,6 +86,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("child", "execution"),
     ("attempt", "execution"),
     ("bucket", "execution"),
+    ("budget", "execution"),
     ("execution", "id"),
 ];
 

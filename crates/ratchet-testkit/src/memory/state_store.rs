@@ -3,7 +3,9 @@ use std::{collections::BTreeMap, ops::Bound, sync::Mutex};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::BudgetRow,
     execution::ExecutionRow,
+    group::GroupRow,
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -24,6 +26,8 @@ struct Tables {
     steps: BTreeMap<StepKey, StepRow>,
     attempts: BTreeMap<(StepKey, u32), AttemptRow>,
     joins: BTreeMap<JoinKey, JoinRow>,
+    budgets: BTreeMap<ExecutionId, BudgetRow>,
+    groups: BTreeMap<String, GroupRow>,
 }
 
 impl Tables {
@@ -55,8 +59,43 @@ impl Tables {
                 bucket.unite(place, outcome);
                 return Ok(WriteOutcome::United(bucket.clone()));
             }
+            Write::EnterCall { owner, call, budget } => {
+                let before = self.budgets.get(&owner).cloned().unwrap_or_else(|| BudgetRow::empty(owner.clone()));
+                let mut row = before.clone();
+                if row.enter(call, &budget).is_err() {
+                    return Err(Current::Budget(Box::new(before)));
+                }
+                self.budgets.insert(owner, row.clone());
+                return Ok(WriteOutcome::Budget { changed: row != before, row });
+            }
+            Write::SettleCall { owner, call, usage } => {
+                let Some(row) = self.budgets.get_mut(&owner) else {
+                    return Ok(WriteOutcome::Budget { row: BudgetRow::empty(owner), changed: false });
+                };
+                let changed = row.settle(&call, &usage);
+                return Ok(WriteOutcome::Budget { row: row.clone(), changed });
+            }
+            Write::TakeTurn { group, member, waits } => {
+                return Ok(self.change_group(group, |row| {
+                    row.take_turn(member, waits);
+                }));
+            }
+            Write::LeaveGroup { group, execution, epoch } => {
+                return Ok(self.change_group(group, |row| {
+                    row.leave(&execution, epoch);
+                }));
+            }
         }
         Ok(WriteOutcome::Written)
+    }
+
+    fn change_group(&mut self, group: String, change: impl FnOnce(&mut GroupRow)) -> WriteOutcome {
+        let mut row = self.groups.remove(&group).unwrap_or_else(|| GroupRow::empty(group.clone()));
+        change(&mut row);
+        if !row.is_empty() {
+            self.groups.insert(group, row.clone());
+        }
+        WriteOutcome::Group(row)
     }
 
     /// The rows of a fan-out's children from one item on, in order.
@@ -157,6 +196,14 @@ impl StateStore for MemoryStateStore {
         let tables = lock(&self.0);
         let range = (key.clone(), 0)..=(key.clone(), u32::MAX);
         Ok(tables.attempts.range(range).map(|(_, row)| row.clone()).collect())
+    }
+
+    async fn budget(&self, owner: &ExecutionId) -> Result<Option<BudgetRow>, StoreError> {
+        Ok(lock(&self.0).budgets.get(owner).cloned())
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<GroupRow>, StoreError> {
+        Ok(lock(&self.0).groups.get(name).cloned())
     }
 
     async fn executions(

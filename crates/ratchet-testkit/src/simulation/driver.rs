@@ -21,6 +21,7 @@ use super::{
     faults::Faults,
     generator,
     laws::Laws,
+    limits,
     model::Model,
     people,
     ports::{
@@ -71,6 +72,7 @@ pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Repo
     if random.chance(150) {
         models.push(generator::draw("two", &mut random));
     }
+    limits::draw(seed, &mut models);
     let workflows = models.iter().map(Model::yaml).collect();
     let mut driver = match Driver::new(seed, mode, models, mutation, traced, &mut random) {
         Ok(driver) => driver,

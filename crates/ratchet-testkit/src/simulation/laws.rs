@@ -18,6 +18,7 @@ use ratchet_engine::{
 };
 
 use super::{
+    limits::Accounts,
     model::List,
     standing::Known,
     tasks::{AttemptName, TaskStage, Tasks},
@@ -75,6 +76,8 @@ pub(crate) struct Laws {
     pub(crate) writes: u64,
     /// How many children of fan-outs may run at once by the word of the caller.
     max_parallel: u32,
+    /// What was seen of budgets.
+    pub(super) accounts: Accounts,
 }
 
 impl Laws {
@@ -89,7 +92,7 @@ impl Laws {
         }
     }
 
-    fn hold(&mut self, holds: bool, law: &'static str, what: impl FnOnce() -> String) {
+    pub(super) fn hold(&mut self, holds: bool, law: &'static str, what: impl FnOnce() -> String) {
         if !holds {
             self.broken(law, what());
         }
@@ -126,6 +129,7 @@ impl Laws {
                     format!("{}/{}/{} place {ordinal}", key.execution, key.epoch, key.step)
                 });
             }
+            (Write::EnterCall { .. }, _) => self.budget_written(write),
             _ => {}
         }
     }
@@ -176,6 +180,7 @@ impl Laws {
             // What is stopped on purpose is not lost.
             ExecutionTransition::EndingBegan { .. } => self.undecided.retain(|(execution, _), _| *execution != new.id),
             ExecutionTransition::Created { .. }
+            | ExecutionTransition::TurnCame { .. }
             | ExecutionTransition::FinallyBegan { .. }
             | ExecutionTransition::Paused { .. }
             | ExecutionTransition::WentOn => {}
@@ -209,7 +214,7 @@ impl Laws {
         let left = tasks.live().find(|(key, _)| key.execution == new.id);
         let left = left.map(|(key, attempt)| format!("{}#{attempt}", name(key)));
         self.hold(left.is_none(), "nothing runs on when its run ends", || format!("{} ended beside {left:?}", new.id));
-        let Some(known) = self.runs.get(&new.id) else { return };
+        let Some(known) = self.runs.get(&new.id).filter(|_| !never_began(new)) else { return };
         let standings = known.standings(new.epoch.0);
         let open = standings.iter().position(|standing| !standing.is_over());
         let open = open.map(|step| known.model.steps[step].id.clone());
@@ -272,6 +277,7 @@ impl Laws {
             self.hold(went_on || is_stopped, "what waits for a person waits for a person", who);
         }
         if let Some(old) = old {
+            self.call_ended(old, &record.transition);
             self.attempt_ended(old, new, tasks);
         } else if new.key.path.child.is_some() {
             self.child_began(new);
@@ -424,6 +430,8 @@ impl Laws {
             .count();
         let slots = world.tasks.slots_max;
         let laws = &mut world.laws;
+        laws.call_begins(order);
+        laws.turn_is_taken(&order.key, &world.tasks);
         let hash = order.token.hash();
         let stands = row.is_some_and(|row| {
             row.attempt == order.attempt
@@ -450,4 +458,9 @@ impl Laws {
             });
         }
     }
+}
+
+/// Whether a run ended that waited for its turn, so that nothing of it ran in its last epoch.
+pub(crate) fn never_began(row: &ExecutionRow) -> bool {
+    row.turn.as_ref().is_some_and(|turn| !turn.has_come)
 }

@@ -9,6 +9,7 @@ mod executor;
 mod faults;
 mod generator;
 mod laws;
+mod limits;
 mod model;
 mod mutation;
 mod oracle;

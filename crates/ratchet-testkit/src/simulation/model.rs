@@ -11,12 +11,32 @@ pub(crate) struct Model {
     pub(crate) timeout: Option<u32>,
     /// How long `finally` may take, in seconds.
     pub(crate) finally_timeout: Option<u32>,
+    /// The group whose runs do not all go on at once.
+    pub(crate) concurrency: Option<Concurrency>,
+    /// What its agents may spend.
+    pub(crate) budget: Option<Budget>,
     /// The value of the input `n`.
     pub(crate) input: i64,
     /// Every step: the work, then `on_failure`, then `finally`.
     pub(crate) steps: Vec<Step>,
     /// The steps whose value is an output of the workflow.
     pub(crate) outputs: Vec<usize>,
+}
+
+/// How many runs of a group go on at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Concurrency {
+    /// `None` for the workflow's own.
+    pub(crate) group: Option<String>,
+    pub(crate) limit: u32,
+    pub(crate) on_conflict: &'static str,
+}
+
+/// What agents may spend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) calls: Option<u32>,
+    pub(crate) cents: Option<u32>,
 }
 
 /// A list of the file.
@@ -37,6 +57,8 @@ pub(crate) struct Step {
     pub(crate) when: Option<Condition>,
     pub(crate) each: Option<Each>,
     pub(crate) action: Action,
+    /// Of one that needs a process: whether that is an agent's.
+    pub(crate) asks_agent: bool,
     /// Steps whose value its process sees.
     pub(crate) reads: Vec<usize>,
     pub(crate) retry: Retry,
@@ -238,6 +260,16 @@ impl Model {
         if let Some(timeout) = self.finally_timeout {
             let _ = writeln!(text, "finally_timeout: {timeout}");
         }
+        if let Some(Concurrency { group, limit, on_conflict }) = &self.concurrency {
+            let group = group.as_ref().map_or_else(String::new, |group| format!("group: {group}, "));
+            let _ = writeln!(text, "concurrency: {{{group}limit: {limit}, on_conflict: {on_conflict}}}");
+        }
+        if let Some(Budget { calls, cents }) = &self.budget {
+            let calls = calls.map(|calls| format!("max_agent_calls: {calls}"));
+            let cost = cents.map(|cents| format!("max_cost_usd: {}.{:02}", cents / 100, cents % 100));
+            let limits: Vec<String> = calls.into_iter().chain(cost).collect();
+            let _ = writeln!(text, "budget: {{{}}}", limits.join(", "));
+        }
         let _ = writeln!(text, "inputs:\n  n: {{type: integer, default: 0}}");
         if !self.outputs.is_empty() {
             text.push_str("outputs:\n");
@@ -317,14 +349,20 @@ impl Model {
     }
 
     fn write_shell(&self, line: &mut impl FnMut(String), step: &Step) {
-        line("type: shell".to_owned());
-        line("command: work".to_owned());
+        if step.asks_agent {
+            line("type: claude_code".to_owned());
+            line("prompt: work".to_owned());
+        } else {
+            line("type: shell".to_owned());
+            line("command: work".to_owned());
+        }
         let values = self.values(step);
         if !values.is_empty() {
             let values: Vec<String> = values.into_iter().map(|(name, value)| format!("{name}: \"{value}\"")).collect();
             line(format!("environment: {{{}}}", values.join(", ")));
         }
-        line("outputs: {v: {type: integer, from: stdout}, list: {type: array, from: json}}".to_owned());
+        let from = if step.asks_agent { "response" } else { "stdout" };
+        line(format!("outputs: {{v: {{type: integer, from: {from}}}, list: {{type: array, from: json}}}}"));
         let Retry { attempts, delay, backoff, jitter, on } = &step.retry;
         if *attempts > 1 {
             let on: Vec<String> = on.iter().filter_map(|failing| failing.word()).collect();

@@ -79,12 +79,21 @@ async fn look(engine: Arc<Engine>, world: Shared, act: Act, request: StartReques
     let Act::Look(run) = act else { return };
     match engine.ports().store.execution(&request.execution).await {
         Ok(None) => lock(&world).after(0, Timer::Person(Act::Start(run))),
+        // More than the budget will not be spent: they have it end there, at once or after they tried again.
+        Ok(Some(row)) if is_out_of_budget(&row) && lock(&world).random.chance(700) => {
+            lock(&world).after(0, Timer::Person(Act::Cancel(run)));
+        }
         Ok(Some(row)) if row.status == ExecutionStatus::Paused && !row.is_watched() => {
             lock(&world).after(0, Timer::Person(Act::Resume { run, from_some: false }));
         }
         Ok(Some(row)) if row.is_watched() => answer_all(engine, world, &row, &script).await,
         Ok(Some(_)) | Err(_) => {}
     }
+}
+
+fn is_out_of_budget(row: &ExecutionRow) -> bool {
+    let is_about_it = |reason: &String| reason.contains("RT-0188");
+    row.status == ExecutionStatus::Paused && row.pause_reason.as_ref().is_some_and(is_about_it)
 }
 
 /// Says yes or no to every step that asks, at times twice and at times otherwise the second time.

@@ -86,6 +86,12 @@ pub(crate) fn written(write: &Write) -> String {
                 key.execution, key.epoch, key.step, key.level, key.bucket
             )
         }
+        Write::EnterCall { owner, call, .. } => format!("budget of {owner}: {}#{} enters", call.key, call.attempt),
+        Write::SettleCall { owner, call, usage } => {
+            format!("budget of {owner}: {}#{} ends with {:?}", call.key, call.attempt, usage.cost_usd)
+        }
+        Write::TakeTurn { group, member, .. } => format!("group {group}: {} asks", member.execution),
+        Write::LeaveGroup { group, execution, epoch } => format!("group {group}: {execution} leaves in {epoch}"),
     }
 }
 
@@ -117,6 +123,7 @@ fn execution_change(transition: &ExecutionTransition) -> &'static str {
         ExecutionTransition::EndingBegan { ending: Ending::TimedOut, .. } => "ending: timed out",
         ExecutionTransition::EndingBegan { ending: Ending::Succeeded, .. } => "ending: succeeded",
         ExecutionTransition::EndingBegan { ending: Ending::FinallyTimedOut, .. } => "ending: finally timed out",
+        ExecutionTransition::TurnCame { .. } => "its turn came",
         ExecutionTransition::FinallyBegan { .. } => "finally began",
         ExecutionTransition::Paused { .. } => "paused",
         ExecutionTransition::WentOn => "went on",

@@ -1,6 +1,7 @@
 //! What the runs came to, held against the oracle.
 
 use ratchet_core::{
+    budget::{AgentCall, BudgetRow},
     decide::{ExecutionPolicy, StepPolicy},
     execution::ExecutionRow,
     ids::{Epoch, StepKey, StepPath},
@@ -16,7 +17,7 @@ use serde_json::Value as Json;
 use super::{
     Mode,
     driver::Driver,
-    laws::{Breach, Laws},
+    laws::{Breach, Laws, never_began},
     model::{Action, List},
     oracle::{Circumstances, Outcome, Result as Expected, Value, interpret},
     script::Script,
@@ -32,7 +33,7 @@ pub(crate) fn judge(driver: &Driver) {
     let runs: Vec<_> = world.laws.runs.keys().cloned().collect();
     for id in runs {
         let known = &world.laws.runs[&id];
-        let judged = run(driver, known, &world.tasks).err();
+        let judged = run(driver, known, &world.laws, &world.tasks).err();
         if let Some(breach) = judged {
             world.laws.broken(breach.law, breach.what);
             return;
@@ -93,7 +94,7 @@ fn breach(law: &'static str, what: impl Into<String>) -> Result<(), Breach> {
     Err(Breach { law, what: what.into() })
 }
 
-fn run(driver: &Driver, known: &Known, tasks: &Tasks) -> Result<(), Breach> {
+fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(), Breach> {
     let Some(row) = &known.row else { return breach("every run ends", "the run was never made") };
     if !row.status.is_ended() {
         return breach("every run ends", format!("{} is {}, and nothing more happens", row.id, row.status));
@@ -102,6 +103,14 @@ fn run(driver: &Driver, known: &Known, tasks: &Tasks) -> Result<(), Breach> {
     let standings = known.standings(epoch);
     nothing_open(known, tasks, epoch)?;
     replays(driver, known, row)?;
+    accounts_agree(driver, row, laws, tasks)?;
+    left_its_group(driver, row)?;
+    if never_began(row) {
+        return match known.rows.values().find(|step| step.key.epoch == row.epoch) {
+            Some(step) => breach("nothing of a run starts before its turn", name(&step.key)),
+            None => Ok(()),
+        };
+    }
     let script = &driver.script;
     let expected = expected(known, script, &standings, epoch);
     if row.endings.is_empty() {
@@ -181,6 +190,28 @@ fn nothing_open(known: &Known, tasks: &Tasks, epoch: u32) -> Result<(), Breach> 
         Some(row) => {
             breach("nothing is left open", format!("{} is {} though its run has ended", name(&row.key), row.status()))
         }
+        None => Ok(()),
+    }
+}
+
+/// What was spent is what the rows say that the agents used, and nothing is in flight but what came too late for its epoch and was never launched.
+fn accounts_agree(driver: &Driver, row: &ExecutionRow, laws: &Laws, tasks: &Tasks) -> Result<(), Breach> {
+    let budget = now(driver.store.budget(&row.id)).flatten().unwrap_or_else(|| BudgetRow::empty(row.id.clone()));
+    let recorded = laws.recorded(&row.id, &budget.in_flight);
+    let too_late =
+        |call: &AgentCall| call.key.epoch < row.epoch && !tasks.by_name.contains_key(&(call.key.clone(), call.attempt));
+    if budget.spent == recorded && budget.in_flight.iter().all(too_late) {
+        return Ok(());
+    }
+    breach("what was spent is what the agents used", format!("{budget:?}, and the rows say {recorded:?}"))
+}
+
+/// A run that has ended is in no group, or somebody will find it there.
+fn left_its_group(driver: &Driver, row: &ExecutionRow) -> Result<(), Breach> {
+    let Some(turn) = &row.turn else { return Ok(()) };
+    let group = now(driver.store.group(&turn.group)).flatten();
+    match group.filter(|group| !group.queue.is_empty()) {
+        Some(group) => breach("every run that waits has its turn", format!("{group:?} when all has ended")),
         None => Ok(()),
     }
 }

@@ -2,11 +2,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use ratchet_core::{
+    budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
+    group::{GroupRow, Member},
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     status::ExecutionStatus,
-    step::{AttemptRow, StepRow},
+    step::{AttemptRow, StepRow, Usage},
 };
 use ratchet_engine::ports::{ExecutionFilter, Expectation, StateStore, Write};
 use ratchet_testkit::{
@@ -20,6 +22,7 @@ use super::{Files, LocalStateStore};
 
 const RUNS: [&str; 2] = ["run", "run2"];
 const STEPS: [&str; 3] = ["a", "ab", "$end"];
+const GROUPS: [&str; 2] = ["deploy", "deploy-2"];
 const EPOCHS: u32 = 3;
 const ITEMS: u32 = 3;
 
@@ -44,11 +47,38 @@ fn write() -> impl Strategy<Value = Write> {
         let outcome = NeedOutcome { satisfied: flags.0, failed_above: flags.1, continued_above: flags.2 };
         Write::Unite { key, place, outcome }
     });
-    prop_oneof![2 => execution, 5 => step, 1 => attempt, 2 => unite]
+    let call = || {
+        (run(), key(), 1..3_u32).prop_map(|(owner, key, attempt)| (ExecutionId::new(owner), AgentCall { key, attempt }))
+    };
+    let enter = (call(), 1..4_u64).prop_map(|((owner, call), most)| Write::EnterCall {
+        owner,
+        call,
+        budget: Budget { max_agent_calls: Some(most), ..Budget::default() },
+    });
+    let settle = (call(), 0..5_u32).prop_map(|((owner, call), cents)| {
+        let usage = Usage { cost_usd: Some(f64::from(cents) / 100.0), ..Usage::default() };
+        Write::SettleCall { owner, call, usage }
+    });
+    let take = (group(), run(), 1..=EPOCHS, 1..3_u32, any::<bool>()).prop_map(|(group, run, epoch, limit, waits)| {
+        let member = Member { execution: ExecutionId::new(run), epoch: Epoch(epoch), limit };
+        Write::TakeTurn { group: group.to_owned(), member, waits }
+    });
+    let leave = (group(), run(), 1..=EPOCHS).prop_map(|(group, run, epoch)| Write::LeaveGroup {
+        group: group.to_owned(),
+        execution: ExecutionId::new(run),
+        epoch: Epoch(epoch),
+    });
+    prop_oneof![
+        4 => execution, 10 => step, 2 => attempt, 4 => unite, 2 => enter, 2 => settle, 2 => take, 1 => leave
+    ]
 }
 
 fn run() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(&RUNS[..])
+}
+
+fn group() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&GROUPS[..])
 }
 
 fn key() -> impl Strategy<Value = StepKey> {
@@ -85,6 +115,8 @@ struct Told {
     children: Vec<(Vec<StepRow>, Option<u32>)>,
     attempts: Vec<Vec<AttemptRow>>,
     buckets: Vec<Option<JoinRow>>,
+    budgets: Vec<Option<BudgetRow>>,
+    groups: Vec<Option<GroupRow>>,
 }
 
 async fn told(store: &dyn StateStore) -> Told {
@@ -97,7 +129,12 @@ async fn told(store: &dyn StateStore) -> Told {
         children: vec![],
         attempts: vec![],
         buckets: vec![],
+        budgets: vec![],
+        groups: vec![],
     };
+    for group in GROUPS {
+        told.groups.push(store.group(group).await.unwrap());
+    }
     for status in ExecutionStatus::ALL.map(Some).into_iter().chain([None]) {
         let page = store.executions(&ExecutionFilter { workflow: None, status }, None, 10).await.unwrap();
         told.listed.push(page.rows.into_iter().map(|row| row.id).collect());
@@ -105,6 +142,7 @@ async fn told(store: &dyn StateStore) -> Told {
     let all_steps = STEPS.map(StepId::new);
     for run in RUNS {
         let id = ExecutionId::new(run);
+        told.budgets.push(store.budget(&id).await.unwrap());
         told.executions.push(store.execution(&id).await.unwrap());
         let page = store.steps(&id, None, 100).await.unwrap();
         told.steps.push(page.rows.into_iter().map(|row| (row.key.clone(), row)).collect());

@@ -1,6 +1,7 @@
 mod commits;
 mod races;
 mod reads;
+mod shared;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -21,6 +22,11 @@ pub async fn state_store(make: impl AsyncFn() -> Arc<dyn StateStore>) {
     races::one_of_two_changes_wins(make().await).await;
     races::one_arrival_fills_a_bucket(make().await).await;
     races::a_commit_that_was_answered_is_seen(make().await).await;
+    shared::an_attempt_is_paid_once(make().await).await;
+    shared::a_reached_budget_ends_a_commit(make().await).await;
+    shared::no_more_are_entered_than_the_budget_has(make().await).await;
+    shared::turns_come_in_order(make().await).await;
+    shared::never_more_turns_than_the_limit(make().await).await;
     reads::what_is_not_there_is_absent(make().await).await;
     reads::the_newest_row_of_a_step_counts(make().await).await;
     reads::steps_come_by_page_without_children(make().await).await;

@@ -62,7 +62,7 @@ pub(super) async fn one_arrival_fills_a_bucket(store: Store) {
     for outcome in all_at_once(arrivals).await.into_iter().flatten() {
         match outcome {
             WriteOutcome::United(bucket) => seen.push(bucket.arrived().count_ones()),
-            WriteOutcome::Written => panic!("a union leaves its bucket"),
+            other => panic!("a union leaves its bucket, and not {other:?}"),
         }
     }
     seen.sort_unstable();
@@ -88,7 +88,7 @@ pub(super) async fn a_commit_that_was_answered_is_seen(store: Store) {
 }
 
 /// Runs futures at once and gives what they gave, in their order.
-async fn all_at_once<T: Send + 'static>(
+pub(super) async fn all_at_once<T: Send + 'static>(
     futures: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let mut tasks = JoinSet::new();

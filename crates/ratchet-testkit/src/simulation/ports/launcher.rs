@@ -7,7 +7,7 @@ use ratchet_core::{
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
 };
 use ratchet_engine::{
-    order::{AttemptOutcome, AttemptReport, Order},
+    order::{AttemptOutcome, AttemptReport, Order, Work},
     ports::{Envelope, Event, LaunchError, Slot, StateStore as _, TaskLauncher, TaskState},
 };
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::{
     simulation::{
         Mutation,
         laws::Laws,
+        limits::price,
         model::Failing,
         random::Random,
         script::{Deed, Script, list, value},
@@ -210,7 +211,14 @@ fn send_report(world: &mut World, report: AttemptReport) {
 }
 
 fn outcome(order: &Order, deed: Deed, serial: u64) -> AttemptOutcome {
-    let usage = Usage { process_ms: serial, ..Usage::default() };
+    let (cost, tokens) = price(serial);
+    let asks = matches!(order.work, Work::Agent(_));
+    let usage = Usage {
+        process_ms: serial,
+        cost_usd: asks.then_some(cost),
+        tokens: asks.then_some(tokens),
+        ..Usage::default()
+    };
     let failed = |class, message: &str| AttemptOutcome::Failed { failure: StepFailure::new(class, message), usage };
     match deed {
         Deed::Fails(Failing::Exit(code)) => failed(FailureClass::Exit(code.into()), "it exited badly"),

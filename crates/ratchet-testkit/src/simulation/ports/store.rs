@@ -3,7 +3,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    budget::BudgetRow,
     execution::ExecutionRow,
+    group::GroupRow,
     ids::{Epoch, ExecutionId, StepId, StepKey},
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
@@ -53,7 +55,11 @@ impl SimulatedStore {
             Write::Execution { row, .. } => Before::Execution(self.inner.execution(&row.id).await?.map(Box::new)),
             Write::Step { row, .. } => Before::Step(self.inner.step(&row.key).await?.map(Box::new)),
             Write::Attempt(row) => Before::Attempts(self.inner.attempts(&row.key).await?),
-            Write::Unite { .. } => Before::Nothing,
+            Write::Unite { .. }
+            | Write::EnterCall { .. }
+            | Write::SettleCall { .. }
+            | Write::TakeTurn { .. }
+            | Write::LeaveGroup { .. } => Before::Nothing,
         };
         if let Some(mutation) = self.mutation {
             if mutation.drops(&write) {
@@ -192,6 +198,14 @@ impl StateStore for SimulatedStore {
 
     async fn attempts(&self, key: &StepKey) -> Result<Vec<AttemptRow>, StoreError> {
         self.read("attempts", self.inner.attempts(key)).await
+    }
+
+    async fn budget(&self, owner: &ExecutionId) -> Result<Option<BudgetRow>, StoreError> {
+        self.read("budget", self.inner.budget(owner)).await
+    }
+
+    async fn group(&self, name: &str) -> Result<Option<GroupRow>, StoreError> {
+        self.read("group", self.inner.group(name)).await
     }
 
     async fn executions(

@@ -1,0 +1,170 @@
+//! Calls of agents and the budget that they are paid from: an attempt is entered before it is launched, and taken out with what it used once it ended.
+
+use ratchet_core::{
+    budget::{AgentCall, Budget, BudgetRow, Limit, Spent},
+    event::StepEvent,
+    history::{Actor, Record},
+    ids::{ExecutionId, StepId, StepKey},
+    step::{FailureClass, StepFailure, StepRow, StepState, Usage},
+    transition::StepTransition,
+    workflow::Action,
+};
+
+use super::{Act, Advance, Change, Task};
+use crate::{
+    engine::{Engine, EngineError},
+    order::{Order, Work},
+    ports::{Slot, Write},
+    run::Run,
+};
+
+/// The stable code of a run or a step that the budget does not let go on.
+const REACHED: &str = "RT-0188";
+
+/// When an attempt may begin.
+pub(super) enum Beginning {
+    /// Now.
+    Now,
+    /// When there is more budget: the run pauses.
+    OncePaid,
+    /// Not in this run.
+    Never(StepFailure),
+}
+
+impl Run {
+    /// Whose budget the run's agents are paid from, and what it is. A run that another one started would be paid from that one's: the owner is the root.
+    fn budget(&self) -> Option<(ExecutionId, Budget)> {
+        self.workflow.budget.map(|budget| (self.row.id.clone(), budget))
+    }
+
+    fn asks_agent(&self, step: &StepId) -> bool {
+        self.workflow.step(step).is_some_and(|step| matches!(step.action, Action::ClaudeCode(_)))
+    }
+}
+
+impl Advance<'_> {
+    /// Whether the budget lets an attempt begin. Else the run is to pause once what was staged is committed. That it is so still is seen when the attempt is entered.
+    pub(super) async fn beginning(&mut self, order: &Order, after: Option<u64>) -> Result<Beginning, EngineError> {
+        let Some((owner, budget)) = self.run.budget().filter(|_| matches!(order.work, Work::Agent(_))) else {
+            return Ok(Beginning::Now);
+        };
+        let row = self.engine.ports.store.budget(&owner).await?;
+        let reached = row.as_ref().and_then(|row| Some((row, row.reached(&budget)?)));
+        let Some((row, limit)) = reached else { return Ok(Beginning::Now) };
+        let step = order.key.path.step.clone();
+        let spent = row.spent.beside(&budget, limit);
+        if self.ends_early() {
+            return Ok(Beginning::Never(failure(&spent)));
+        }
+        self.act_after(Act::Pause { reason: pause_reason(&step, &spent), step }, after).await?;
+        Ok(Beginning::OncePaid)
+    }
+
+    /// Whether the run ends before its work is done: then a pause would keep what stands under `finally` from running, and the run from ending.
+    fn ends_early(&self) -> bool {
+        !self.run.row.endings.is_empty()
+    }
+
+    /// Stages that an attempt is entered, which launches it. Its claim stands in the write before, so that an attempt that is in was claimed.
+    pub(super) fn stage_launch(&mut self, slot: Slot, order: Box<Order>, claim: u64) {
+        let launch = |slot, order| vec![Act::Launch(slot, order)];
+        match self.run.budget().filter(|_| matches!(order.work, Work::Agent(_))) {
+            None => self.add_acts(claim, launch(slot, order)),
+            Some((owner, budget)) => {
+                let call = AgentCall { key: order.key.clone(), attempt: order.attempt };
+                let refuse = Task::Refuse { key: call.key.clone(), attempt: call.attempt };
+                self.stage(Write::EnterCall { owner, call, budget }, Some(claim), Some(refuse), launch(slot, order));
+            }
+        }
+    }
+
+    /// Stages that an attempt has ended, in the write right after the one that says so.
+    pub(super) fn stage_settled(&mut self, old: &StepRow, transition: &StepTransition, end: u64) {
+        let Some((owner, _)) = self.run.budget().filter(|_| self.run.asks_agent(&old.key.path.step)) else { return };
+        if matches!(old.state, StepState::Running { .. }) {
+            let call = AgentCall { key: old.key.clone(), attempt: old.attempt };
+            let usage = transition.usage().unwrap_or_default();
+            self.stage(Write::SettleCall { owner, call, usage }, Some(end), None, Vec::new());
+        }
+    }
+
+    /// Another attempt came in between and spent what was left: the run pauses, and the claim is given up.
+    pub(super) async fn refuse(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
+        let Some((owner, budget)) = self.run.budget() else { return Ok(()) };
+        let row = self.engine.ports.store.budget(&owner).await?.unwrap_or_else(|| BudgetRow::empty(owner));
+        let spent = row.spent.beside(&budget, row.reached(&budget).unwrap_or(Limit::AgentCalls));
+        if !self.ends_early() {
+            let step = key.path.step.clone();
+            self.pause(step.clone(), pause_reason(&step, &spent)).await?;
+            return self.withdraw(key, attempt, after).await;
+        }
+        let claimed = |row: &StepRow| matches!(row.state, StepState::Running { .. }) && row.attempt == attempt;
+        if let Some(row) = self.row(&key.path).await?.filter(|row| row.key == key && claimed(row)) {
+            let change = Change {
+                cause: format!("BudgetSpent {}", key.path),
+                event: StepEvent::GivenUp { failure: failure(&spent) },
+                actor: Actor::Engine,
+                needs: row.needs,
+                launch: None,
+                path: key.path.clone(),
+                row: Some(row),
+                origin: Task::Refuse { key, attempt },
+            };
+            self.change_or_log(change, after);
+        }
+        Ok(())
+    }
+
+    /// An attempt was accounted for. Most of the budget is spent once.
+    pub(super) fn accounted(&self, row: &BudgetRow, usage: &Usage) {
+        let Some((_, budget)) = self.run.budget() else { return };
+        let before = Spent {
+            cost_nanos: row.spent.cost_nanos.saturating_sub(Spent::default().and(usage).cost_nanos),
+            tokens: row.spent.tokens.saturating_sub(usage.tokens.unwrap_or(0)),
+            agent_calls: row.spent.agent_calls.saturating_sub(1),
+        };
+        if !before.is_nearly_all(&budget) && row.spent.is_nearly_all(&budget) {
+            self.engine.ports.observer.budget_nearly_spent(&self.run.row, &row.spent, &budget);
+        }
+    }
+}
+
+/// Accounts for attempts that have ended and whose handler died before it said so.
+pub(crate) async fn settle_ended(engine: &Engine, run: &Run) -> Result<(), EngineError> {
+    let Some((owner, _)) = run.budget() else { return Ok(()) };
+    let Some(row) = engine.ports.store.budget(&owner).await? else { return Ok(()) };
+    let mut writes = Vec::new();
+    for call in row.in_flight {
+        if let Some(usage) = ended(engine, &call).await? {
+            writes.push(Write::SettleCall { owner: owner.clone(), call, usage });
+        }
+    }
+    if !writes.is_empty() {
+        engine.ports.store.commit(writes).await?;
+    }
+    Ok(())
+}
+
+/// What an attempt used that has ended; `None` where it has not. It was entered after its claim was written, so a row without it has been removed.
+async fn ended(engine: &Engine, call: &AgentCall) -> Result<Option<Usage>, EngineError> {
+    let Some(row) = engine.ports.store.step(&call.key).await? else { return Ok(Some(Usage::default())) };
+    let used = |records: &[Record<StepTransition>]| {
+        records.iter().rev().find_map(|record| record.transition.usage()).unwrap_or_default()
+    };
+    if row.attempt == call.attempt {
+        let runs = matches!(row.state, StepState::Running { .. });
+        return Ok((!runs).then(|| used(&row.records)));
+    }
+    let attempts = engine.ports.store.attempts(&call.key).await?;
+    let attempt = attempts.iter().find(|attempt| attempt.attempt == call.attempt);
+    Ok(Some(attempt.map(|attempt| used(&attempt.records)).unwrap_or_default()))
+}
+
+fn pause_reason(step: &StepId, spent: &str) -> String {
+    format!("the budget is reached [{REACHED}]: {spent}, so {step} asks no agent")
+}
+
+fn failure(spent: &str) -> StepFailure {
+    let message = format!("the budget is reached: {spent}, and a run that ends early does not pause");
+    StepFailure::new(FailureClass::Launch, message).with_code(REACHED)
+}
