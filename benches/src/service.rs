@@ -72,6 +72,7 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
 
 fn request(source: &str, folder: &Path, number: u32) -> StartRequest {
     StartRequest {
+        parent: None,
         execution: ExecutionId::new(format!("{}-{number}", uuid::Uuid::new_v4())),
         definition: DefinitionRef {
             name: "many".to_owned(),

@@ -90,6 +90,20 @@ pub(crate) enum CommandError {
     /// The name of the concurrency group cannot be told.
     #[error("{0}")]
     Group(String),
+    /// No such definition was published.
+    #[error("{name} was not published{}", if versions.is_empty() { String::new() } else { format!(": its versions are {}", versions.join(", ")) })]
+    NotPublished { name: String, versions: Vec<String> },
+    /// A published definition is not to be read any more.
+    #[error("{name} was published and cannot be read: {reason}")]
+    Published { name: String, reason: String },
+    /// Another text was published under the name and version.
+    #[error("{name} was published before, on {published_at}, and this is another text")]
+    VersionTaken { name: String, published_at: jiff::Timestamp },
+    /// A program lies beside the file.
+    #[error(
+        "{name} cannot be published: the step {step} runs {program}, which lies beside the file and is not kept with it"
+    )]
+    NotPublishable { name: String, step: String, program: String },
     /// An execution of the same key has other inputs or another definition.
     #[error("the key names {execution} already, which {difference}")]
     KeyTaken { execution: ExecutionId, difference: &'static str },
@@ -190,6 +204,10 @@ impl CommandError {
             Self::NotReplayed { .. } => "RT-0418",
             Self::Definition { .. } => "RT-0411",
             Self::Group(_) => "RT-0189",
+            Self::NotPublished { .. } => "RT-0422",
+            Self::VersionTaken { .. } => "RT-0423",
+            Self::NotPublishable { .. } => "RT-0424",
+            Self::Published { .. } => "RT-0425",
             Self::KeyTaken { .. } => "RT-0412",
             Self::Output(_) => "RT-0413",
             Self::Runtime(_) => "RT-0416",
@@ -240,6 +258,10 @@ impl CommandError {
             Self::Group(_) => {
                 "the `group` of `concurrency` reads inputs, variables and the trigger, and gives one line".to_owned()
             }
+            Self::NotPublished { .. } => "`ratchet publish FILE` publishes a workflow".to_owned(),
+            Self::VersionTaken { .. } => "give the file another `version`, and publish that".to_owned(),
+            Self::NotPublishable { .. } => "name the program by its name alone, or by its absolute path".to_owned(),
+            Self::Published { .. } => "publish the workflow again, under another version".to_owned(),
             Self::KeyTaken { .. } => "use another --idempotency-key for other work".to_owned(),
             Self::Local(error) => error.hint(),
             Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
@@ -273,6 +295,9 @@ impl CommandError {
             | Self::NoLog { .. }
             | Self::Render { .. }
             | Self::Group(_)
+            | Self::NotPublished { .. }
+            | Self::VersionTaken { .. }
+            | Self::NotPublishable { .. }
             | Self::KeyTaken { .. }
             | Self::Recording(_)
             | Self::Local(
@@ -286,6 +311,7 @@ impl CommandError {
             | Self::BrokenHistory { .. }
             | Self::NotReplayed { .. }
             | Self::Definition { .. }
+            | Self::Published { .. }
             | Self::Output(_)
             | Self::Runtime(_)
             | Self::Local(_)

@@ -10,11 +10,15 @@ use ratchet_core::{
     workflow::{Step, Workflow},
 };
 use ratchet_definition::{
-    compile::{Compiled, SourceFile, compile},
+    compile::{Compiled, SourceFile},
     diagnostic::Diagnostic,
+    sources::{Lookup, Sources, compile_all},
 };
+use ratchet_local::{directory::StateDirectory, published::PublishedWorkflows};
 
-use crate::{command_error::CommandError, console::Console, words::counted};
+use crate::{
+    arguments::CommonArguments, command_error::CommandError, console::Console, state_directory, words::counted,
+};
 
 /// The file's name where a folder is given.
 const FILE_NAME: &str = "workflow.yaml";
@@ -23,10 +27,12 @@ const FILE_NAME: &str = "workflow.yaml";
 pub(crate) struct Definition {
     /// What it says.
     pub(crate) workflow: Workflow,
-    /// Its text.
+    /// Its text, with all that it refers to.
     pub(crate) text: String,
-    /// Where it lies.
+    /// Where it lies, or what it was published as.
     pub(crate) path: PathBuf,
+    /// The folder that it lies in, absolute; none of a published one.
+    pub(crate) folder: Option<PathBuf>,
     /// What its author should look at.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -42,24 +48,92 @@ pub(crate) fn source(path: &Path) -> Result<(PathBuf, SourceFile), CommandError>
     Ok((path, SourceFile { name, text }))
 }
 
+/// What a person means by a file that is run: a file, or the name of a published workflow.
+pub(crate) fn sources(
+    path: &Path,
+    common: &CommonArguments,
+) -> Result<(PathBuf, Option<PathBuf>, Sources), CommandError> {
+    let published = published(common)?;
+    if let (false, Some(name)) = (path.exists(), path.to_str().filter(|name| !name.contains('/'))) {
+        let (name, version) = name.split_once('@').map_or((name, None), |(name, version)| (name, Some(version)));
+        if let Some(found) = published.find(name, version)? {
+            let origin = format!("{}@{}", found.name, found.version);
+            let broken = |reason| CommandError::Published { name: origin.clone(), reason };
+            let sources = Sources::read(&origin, &found.text).map_err(broken)?;
+            return Ok((PathBuf::from(origin), None, sources));
+        }
+        let is_name = !name.is_empty() && !name.contains('.');
+        if is_name && (version.is_some() || !published.versions(name)?.is_empty()) {
+            let versions = published.versions(name)?.into_iter().map(|known| known.version).collect();
+            return Err(CommandError::NotPublished { name: path.display().to_string(), versions });
+        }
+    }
+    let (path, file) = source(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let lookup = Beside { folder: folder.to_owned(), published };
+    let absolute = folder.canonicalize().map_err(|source| CommandError::File { path: path.clone(), source })?;
+    Ok((path, Some(absolute), Sources::gather(&file, &lookup)))
+}
+
+/// The published workflows of the state directory.
+pub(crate) fn published(common: &CommonArguments) -> Result<PublishedWorkflows, CommandError> {
+    let place = state_directory::locate(common.state_dir.as_deref())?;
+    Ok(PublishedWorkflows::new(&StateDirectory::new(place)))
+}
+
+/// Finds files in the folder of the workflow's own file, and definitions in the state directory.
+struct Beside {
+    folder: PathBuf,
+    published: PublishedWorkflows,
+}
+
+impl Lookup for Beside {
+    fn file(&self, path: &str) -> Result<String, String> {
+        let found = self.folder.join(path);
+        let inside = found.canonicalize().and_then(|found| Ok(found.starts_with(self.folder.canonicalize()?)));
+        match inside {
+            Ok(true) => {}
+            Ok(false) => return Err("it lies outside of the folder of the workflow's own file".to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err("there is no such file".to_owned());
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        fs::read_to_string(&found).map_err(|error| error.to_string())
+    }
+
+    fn published(&self, name: &str, version: Option<&str>) -> Result<String, String> {
+        match self.published.find(name, version) {
+            Ok(Some(found)) => Ok(found.text),
+            Ok(None) => Err(match version {
+                Some(version) => format!("no version {version} of {name} was published on this machine"),
+                None => format!("nothing was published as {name} on this machine"),
+            }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 /// Reads and compiles a file. Its mistakes are shown on standard error before the error is returned; warnings are the caller's to show.
-pub(crate) fn load(path: &Path, console: Console) -> Result<Definition, CommandError> {
-    let (path, source) = source(path)?;
-    match compile(&source) {
-        Ok(Compiled { workflow, warnings }) => Ok(Definition { workflow, text: source.text, path, warnings }),
+pub(crate) fn load(path: &Path, common: &CommonArguments, console: Console) -> Result<Definition, CommandError> {
+    let (path, folder, sources) = sources(path, common)?;
+    match compile_all(&sources) {
+        Ok(Compiled { workflow, warnings }) => {
+            Ok(Definition { workflow, text: sources.text(), path, folder, warnings })
+        }
         Err(findings) => {
             show(findings.all(), console);
             let count = counted(findings.errors().count(), "mistake");
-            Err(CommandError::Mistakes { name: source.name, count })
+            Err(CommandError::Mistakes { name: sources.origin().to_owned(), count })
         }
     }
 }
 
 /// Compiles the definition that an execution follows.
-pub(crate) fn stored(execution: &ExecutionRow, text: String) -> Result<Workflow, CommandError> {
+pub(crate) fn stored(execution: &ExecutionRow, text: &str) -> Result<Workflow, CommandError> {
     let broken = |reason: String| CommandError::Definition { execution: execution.id.clone(), reason };
-    let source = SourceFile { name: execution.definition.origin.clone(), text };
-    compile(&source).map(|compiled| compiled.workflow).map_err(|findings| broken(findings.to_string()))
+    let sources = Sources::read(&execution.definition.origin, text).map_err(broken)?;
+    compile_all(&sources).map(|compiled| compiled.workflow).map_err(|findings| broken(findings.to_string()))
 }
 
 /// The step of a workflow that a person names.

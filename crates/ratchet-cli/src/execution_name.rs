@@ -34,7 +34,7 @@ pub(crate) async fn find(store: &dyn StateStore, name: &str) -> Result<Execution
         return Ok(row);
     }
     let unknown = || CommandError::UnknownExecution { name: name.to_owned() };
-    let all = ExecutionFilter::default();
+    let all = ExecutionFilter { roots_only: true, ..ExecutionFilter::default() };
     if name == LAST {
         let newest = store.executions(&all, None, 1).await?;
         return newest.rows.into_iter().next().ok_or(CommandError::NoExecutions);

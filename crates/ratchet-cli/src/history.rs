@@ -323,8 +323,10 @@ mod tests {
     async fn causes_stand_before_what_they_caused_whatever_the_clock_says() {
         let store = MemoryStateStore::default();
         let execution = execution_row("run");
-        let resumed =
-            changed_execution(&execution, ExecutionTransition::Resumed { reset_from: Vec::new(), deadline: None });
+        let resumed = changed_execution(
+            &execution,
+            ExecutionTransition::Resumed { reset_from: Vec::new(), deadline: None, parent: None },
+        );
         let first = step_row(step_key("run", 1, "build"));
         let done = step_with_result(&first, ratchet_core::step::StepResult::default());
         // The clock of whoever claimed this one was far behind: it was claimed after the resume all the same.

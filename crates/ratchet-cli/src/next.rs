@@ -101,7 +101,7 @@ fn logs(id: &ExecutionId, step: &StepId, view: &StepView) -> Option<Suggestion> 
     if !has_started || could_not {
         return None;
     }
-    match view.step_type {
+    match view.step_type.as_str() {
         "shell" => Some((format!("logs {id} {step}"), "all that it wrote")),
         "claude_code" => Some((format!("logs {id} {step} --transcript"), "all that it said and did")),
         _ => None,

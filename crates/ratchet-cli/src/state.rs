@@ -88,7 +88,7 @@ impl State {
 
     /// The definition that an execution follows.
     pub(crate) async fn workflow(&self, execution: &ExecutionRow) -> Result<Workflow, CommandError> {
-        definition::stored(execution, self.text(execution).await?)
+        definition::stored(execution, &self.text(execution).await?)
     }
 
     /// What must not be seen of an execution. Where its workflow is not known, it is not known which inputs are sensitive, and none is shown.

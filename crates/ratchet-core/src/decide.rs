@@ -101,8 +101,8 @@ pub fn decide_step(
                                                          => Ok(step_finished::settle_or_retry(row, outcome, *chance, *successor, policy, now)),
         (S::Running { .. }, E::Lost { attempt, token_hash, found_in }) if *attempt == row.attempt
                                                          => Ok(task_lost::relaunch_or_pause(row, token_hash, *found_in, policy)),
-        (S::Waiting(Waiting::Retry { due }), E::RetryDue { attempt, token_hash }) if *attempt == row.attempt && *due <= now
-                                                         => Ok(step_ready::start_again(token_hash)),
+        (S::Waiting(Waiting::Retry { due }), E::RetryDue { attempt, token_hash, execution }) if *attempt == row.attempt && *due <= now
+                                                         => Ok(step_ready::start_again(token_hash, execution.as_ref())),
         (S::Waiting(Waiting::Time { due }), E::TimeCome { successor }) if *due <= now
                                                          => Ok(waited::time_came(&row.key.path, *successor, policy)),
         (S::Waiting(Waiting::Approval(question)), E::TimeCome { successor }) if question.due.is_some_and(|due| due <= now)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     decide::{ExecutionPolicy, LOSSES_MAX, StepPolicy, decide_execution, decide_step},
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
-    execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    execution::{DefinitionRef, ExecutionRow, Parent, RunOptions, TraceParent},
     group::Turn,
     history::{Actor, Chain},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
@@ -102,7 +102,7 @@ fn blob() -> BlobRef {
 
 /// A row in every state, and none.
 fn rows() -> Vec<Option<StepRow>> {
-    let claimed = applied(None, StepTransition::Claimed { token_hash: token(), predecessor: None });
+    let claimed = applied(None, StepTransition::Claimed { token_hash: token(), predecessor: None, execution: None });
     let states = [
         StepState::Running { token_hash: token() },
         StepState::FannedOut { count: 2, lanes: 1 },
@@ -141,7 +141,7 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
     let finished = |outcome| StepEvent::Finished { token_hash: token(), outcome, chance: 0, successor: None };
     let ready = StepEvent::Ready;
     vec![
-        ("StepReady (run)", ready(Verdict::Run { token_hash: token(), predecessor: None })),
+        ("StepReady (run)", ready(Verdict::Run { token_hash: token(), predecessor: None, execution: None })),
         ("StepReady (fan out)", ready(Verdict::FanOut { count: 2, lanes: 1, items: blob(), adopts: None })),
         (
             "StepReady (done at once)",
@@ -160,7 +160,7 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
         ("StepFinished (failed)", finished(failed.clone())),
         ("StepFinished (stopped)", finished(Outcome::Stopped)),
         ("TaskLost", StepEvent::Lost { attempt: 1, token_hash: token(), found_in: Epoch::FIRST }),
-        ("RetryDue", StepEvent::RetryDue { attempt: 1, token_hash: token() }),
+        ("RetryDue", StepEvent::RetryDue { attempt: 1, token_hash: token(), execution: None }),
         ("StepReady (wait)", ready(Verdict::Wait { due: Timestamp::UNIX_EPOCH, predecessor: None })),
         ("StepReady (ask)", ready(Verdict::Ask { question: question(), predecessor: None })),
         ("TimeCome", StepEvent::TimeCome { successor: None }),
@@ -213,11 +213,16 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
         ("TurnRefused", ExecutionEvent::TurnRefused { failure: failure() }),
         ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None, wake_at: None }),
         ("PauseOver", ExecutionEvent::PauseOver),
+        ("Adopted", ExecutionEvent::Adopted { parent: parent(2) }),
         ("ResumeRequested", ExecutionEvent::ResumeRequested { reset_from: vec![] }),
         ("ResumeRequested (from a step)", ExecutionEvent::ResumeRequested { reset_from: vec![StepId::new("s")] }),
         ("AllSettled", settled(false)),
         ("AllSettled (a step failed)", settled(true)),
     ]
+}
+
+fn parent(epoch: u32) -> Parent {
+    Parent { key: StepKey { epoch: Epoch(epoch), ..key() }, attempt: 1, timeout_ms: None, budget: None }
 }
 
 fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) -> ExecutionRow {
@@ -229,6 +234,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
     };
     let mut row = ExecutionRow {
         id: ExecutionId::new("e"),
+        parent: Some(parent(1)),
         definition,
         epoch: Epoch::FIRST,
         status,

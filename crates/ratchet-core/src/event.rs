@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Epoch, StepId, TokenHash},
+    execution::Parent,
+    ids::{Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
     step::{Answer, Question, StepFailure, StepResult, Usage},
     transition::{Ending, SkipReason},
@@ -41,6 +42,8 @@ pub enum StepEvent {
         attempt: u32,
         /// The hash of a fresh token.
         token_hash: TokenHash,
+        /// The run that the next attempt is, where it is one.
+        execution: Option<ExecutionId>,
     },
     /// The time that it waited for has come, or it is too late for an answer.
     TimeCome {
@@ -92,6 +95,8 @@ pub enum Verdict {
         token_hash: TokenHash,
         /// Of a child: whose lane it takes over.
         predecessor: Option<u32>,
+        /// The run that it is, where it needs no task but is one.
+        execution: Option<ExecutionId>,
     },
     /// It runs once for each value of a list.
     FanOut {
@@ -185,6 +190,11 @@ pub enum ExecutionEvent {
     },
     /// What it was paused for is there.
     PauseOver,
+    /// The step that it was started for runs in a new epoch of its own run.
+    Adopted {
+        /// The step as it is now.
+        parent: Parent,
+    },
     /// A person wants it to go on.
     ResumeRequested {
         /// Steps that run again, with all that depend on them.
@@ -214,6 +224,7 @@ impl ExecutionEvent {
             Self::TurnRefused { .. } => "TurnRefused",
             Self::PauseRequested { .. } => "PauseRequested",
             Self::PauseOver => "PauseOver",
+            Self::Adopted { .. } => "Adopted",
             Self::ResumeRequested { .. } => "ResumeRequested",
             Self::AllSettled { .. } => "AllSettled",
         }

@@ -1,12 +1,14 @@
 //! An execution's row: what is known of one run as a whole. Nothing in it grows with the number of its steps.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    budget::Budget,
+    decide::ExecutionPolicy,
     group::Turn,
     history::{Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey},
@@ -15,6 +17,7 @@ use crate::{
     status::ExecutionStatus,
     step::StepFailure,
     transition::{Ending, ExecutionTransition},
+    workflow::Workflow,
 };
 
 /// W3C trace context, as it travels in every event and in the state.
@@ -31,6 +34,30 @@ impl TraceParent {
         let span = sha256_hex(format!("{key}#{attempt}").as_bytes());
         Self(format!("00-{trace}-{}-01", &span[..16]))
     }
+}
+
+/// The step that a run was started for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Which step.
+    pub key: StepKey,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// How long the attempt may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// What its agents are paid from, where there is a budget around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<PaidFrom>,
+}
+
+/// The budget of another run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PaidFrom {
+    /// Whose it is.
+    pub owner: ExecutionId,
+    /// What it is.
+    pub budget: Budget,
 }
 
 /// Which definition a run follows.
@@ -77,6 +104,9 @@ pub struct RunOptions {
 pub struct ExecutionRow {
     /// Which run.
     pub id: ExecutionId,
+    /// The step that it was started for, where it was. A parent that was resumed takes over what it had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// What it follows.
     pub definition: DefinitionRef,
     /// The current generation. Rows of older ones are fenced.
@@ -149,6 +179,13 @@ impl ExecutionRow {
         self.status == ExecutionStatus::Running && self.turn.as_ref().is_some_and(|turn| !turn.has_come)
     }
 
+    /// How long the run and its `finally` may take: what the workflow says, within what the step says that it was started for.
+    pub fn policy(&self, workflow: &Workflow) -> ExecutionPolicy {
+        let given = self.parent.as_ref().and_then(|parent| parent.timeout_ms).map(Duration::from_millis);
+        let timeout = workflow.timeout.into_iter().chain(given).min();
+        ExecutionPolicy { timeout, finally_timeout: workflow.finally_timeout }
+    }
+
     /// Whether the planner looks after the run: it runs, or is paused for something that comes without a resume.
     pub fn is_watched(&self) -> bool {
         match self.status {
@@ -174,6 +211,7 @@ impl ExecutionRow {
                 | ExecutionTransition::FinallyBegan { .. }
                 | ExecutionTransition::Paused { .. }
                 | ExecutionTransition::WentOn
+                | ExecutionTransition::Adopted { .. }
                 | ExecutionTransition::Ended { .. } => {}
             }
         }
@@ -216,9 +254,13 @@ impl ExecutionRow {
                 self.pause_reason = None;
                 self.wake_at = Some(backoff(0, record.at));
             }
-            ExecutionTransition::Resumed { deadline, .. } => {
+            ExecutionTransition::Adopted { parent } => self.parent = Some(parent.clone()),
+            ExecutionTransition::Resumed { deadline, parent, .. } => {
                 // One that ended let others have theirs.
                 self.set_turn(!self.status.is_ended());
+                if let Some(parent) = parent {
+                    self.parent = Some(parent.clone());
+                }
                 self.epoch = self.epoch.next();
                 self.status = ExecutionStatus::Running;
                 self.endings.clear();

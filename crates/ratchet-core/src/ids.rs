@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::sha256_hex;
+
+/// Stands between the name of a run and that of one that a step of it started.
+const NESTED: char = '.';
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -46,6 +51,40 @@ text_id! {
 text_id! {
     /// A SHA-256 in lower-case hexadecimal.
     Digest
+}
+
+impl ExecutionId {
+    /// The run that an attempt of a step starts. The name follows from the attempt, so that starting it again is the same run, and begins with that of the
+    /// run at the root, so that whoever meets it knows where it belongs.
+    pub fn of_attempt(key: &StepKey, attempt: u32) -> Self {
+        let digest = sha256_hex(format!("{key}#{attempt}").as_bytes());
+        Self(format!("{}{NESTED}{}", key.execution.root_name(), &digest[..12]))
+    }
+
+    /// The run at the root of those that this one belongs to: itself, where no step started it.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        Self(self.root_name().to_owned())
+    }
+
+    /// Whether this is a run, or one that a step of it started, however far below.
+    pub fn is_within(&self, root: &Self) -> bool {
+        self.0.strip_prefix(&root.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(NESTED))
+    }
+
+    /// Whether a step of another run started it.
+    pub fn is_nested(&self) -> bool {
+        self.0.contains(NESTED)
+    }
+
+    /// What the name has after that of the root; empty for a root.
+    pub fn nested_name(&self) -> &str {
+        self.0.split_once(NESTED).map_or("", |(_, name)| name)
+    }
+
+    fn root_name(&self) -> &str {
+        self.0.split_once(NESTED).map_or(&self.0, |(root, _)| root)
+    }
 }
 
 impl StepId {

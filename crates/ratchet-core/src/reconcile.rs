@@ -26,12 +26,16 @@ pub const WAKE_SECONDS_MAX: i64 = 3600;
 pub struct Plan {
     /// Rows of older epochs that are to be fenced: their steps are not settled, and no result of theirs counts any more.
     pub fence: Vec<StepKey>,
+    /// Of those, the ones that still have all that they rest on: where their attempts are runs of their own, those go on in this epoch.
+    pub surviving: Vec<StepKey>,
     /// Arrivals that may be missing at a join: the waiting step, the ordinal among its needs, and what the need says.
     pub unite: Vec<(StepId, u32, NeedOutcome)>,
     /// Steps whose needs are all there and that have no row.
     pub ready: Vec<ReadyStep>,
     /// Attempts that should be running: is their task alive?
     pub running: Vec<(StepKey, u32)>,
+    /// Attempts that are runs of their own: have they ended?
+    pub nested: Vec<StepRow>,
     /// Steps whose next attempt is due.
     pub retry_due: Vec<(StepKey, u32)>,
     /// Steps that waited for a time which has come.
@@ -63,8 +67,8 @@ pub struct ReadyStep {
     pub step: StepId,
     /// What its needs say.
     pub needs: NeedOutcome,
-    /// The row of an older epoch whose children may be taken over.
-    pub old_fan_out: Option<StepKey>,
+    /// The row of an older epoch whose children, or whose run, may be taken over.
+    pub old: Option<StepKey>,
 }
 
 impl Plan {
@@ -95,15 +99,19 @@ pub fn reconcile(
     if !execution.is_watched() {
         return plan;
     }
-    plan.fence = newest
-        .iter()
-        .flatten()
-        .filter(|row| row.key.epoch < execution.epoch && !row.status().is_settled())
-        .map(|row| row.key.clone())
-        .collect();
+    let is_fenced = |row: &&StepRow| row.key.epoch < execution.epoch && !row.status().is_settled();
+    plan.fence = newest.iter().flatten().copied().filter(is_fenced).map(|row| row.key.clone()).collect();
     let left_behind = newest.iter().flatten().filter(|row| row.left_children_behind());
     plan.ended_fan_outs = left_behind.map(|row| row.key.clone()).collect();
     let counts = counting(graph, newest, resumes, execution.epoch);
+    if execution.endings.is_empty() {
+        let survives = |row: &&StepRow| {
+            let index = graph.index_of(&row.key.path.step);
+            index.is_some_and(|index| children_survive(graph, index, row, &counts, resumes))
+        };
+        let fenced = newest.iter().flatten().copied().filter(is_fenced);
+        plan.surviving = fenced.filter(survives).map(|row| row.key.clone()).collect();
+    }
     let outcomes = outcomes(graph, execution, &counts);
     for node in graph.nodes() {
         let index = graph.index_of(&node.id).unwrap_or_else(|| unreachable!("a node is in its own graph"));
@@ -154,6 +162,7 @@ fn may_start(execution: &ExecutionRow, node: &Node) -> bool {
 fn plan_started(plan: &mut Plan, execution: &ExecutionRow, row: &StepRow, now: Timestamp) {
     let key = || row.key.clone();
     match &row.state {
+        StepState::Running { .. } if row.execution.is_some() => plan.nested.push(row.clone()),
         StepState::Running { .. } => plan.running.push((key(), row.attempt)),
         StepState::FannedOut { .. } => plan.fan_outs.push(key()),
         StepState::Waiting(Waiting::Retry { due }) if *due <= now => plan.retry_due.push((key(), row.attempt)),
@@ -188,9 +197,9 @@ fn plan_pending(
     let told: Vec<Option<NeedOutcome>> = node.needs.iter().map(|need| outcomes[need.position()]).collect();
     if let Some(all) = told.iter().copied().collect::<Option<Vec<_>>>() {
         let needs = all.into_iter().fold(NeedOutcome::FINE, NeedOutcome::and);
-        let old = newest[index.position()].filter(|row| row.items.is_some());
+        let old = newest[index.position()].filter(|row| row.items.is_some() || row.execution.is_some());
         let old = old.filter(|row| children_survive(graph, index, row, counts, resumes));
-        plan.ready.push(ReadyStep { step: node.id.clone(), needs, old_fan_out: old.map(|row| row.key.clone()) });
+        plan.ready.push(ReadyStep { step: node.id.clone(), needs, old: old.map(|row| row.key.clone()) });
     } else if node.needs.len() > 1 {
         let arrived = (0_u32..).zip(told).filter_map(|(ordinal, outcome)| Some((ordinal, outcome?)));
         plan.unite.extend(arrived.map(|(ordinal, outcome)| (node.id.clone(), ordinal, outcome)));

@@ -185,8 +185,9 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
         Some(_) => vec![finished(outcome, successor)],
     };
     match &record.transition {
-        StepTransition::Claimed { token_hash, predecessor } => {
-            vec![StepEvent::Ready(Verdict::Run { token_hash: token_hash.clone(), predecessor: *predecessor })]
+        StepTransition::Claimed { token_hash, predecessor, execution } => {
+            let (token_hash, execution) = (token_hash.clone(), execution.clone());
+            vec![StepEvent::Ready(Verdict::Run { token_hash, predecessor: *predecessor, execution })]
         }
         StepTransition::FannedOut { count, lanes, items, adopts } => {
             let (items, adopts) = (items.clone(), *adopts);
@@ -205,8 +206,8 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
         StepTransition::RetryScheduled { failure, usage, .. } => {
             vec![finished(Outcome::Failed { failure: failure.clone(), usage: *usage }, None)]
         }
-        StepTransition::Reclaimed { token_hash } => {
-            vec![StepEvent::RetryDue { attempt, token_hash: token_hash.clone() }]
+        StepTransition::Reclaimed { token_hash, execution } => {
+            vec![StepEvent::RetryDue { attempt, token_hash: token_hash.clone(), execution: execution.clone() }]
         }
         StepTransition::LostAndReclaimed { token_hash } => {
             vec![lost(token_hash.clone(), Epoch::FIRST)]
@@ -241,6 +242,9 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         }
         ExecutionTransition::TurnCame { .. } => ExecutionEvent::TurnCame,
         ExecutionTransition::WentOn => ExecutionEvent::PauseOver,
+        ExecutionTransition::Adopted { parent } | ExecutionTransition::Resumed { parent: Some(parent), .. } => {
+            ExecutionEvent::Adopted { parent: parent.clone() }
+        }
         ExecutionTransition::Resumed { reset_from, .. } => {
             ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
         }

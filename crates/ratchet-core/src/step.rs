@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     history::{Chain, Record},
-    ids::{Epoch, StepKey, TokenHash},
+    ids::{Epoch, ExecutionId, StepKey, TokenHash},
     join::NeedOutcome,
     output::{BlobRef, Output, Outputs},
     status::StepStatus,
@@ -134,6 +134,27 @@ pub struct Usage {
     /// Turns that an agent took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u32>,
+}
+
+impl Usage {
+    /// This and another together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        fn sum<T: std::ops::Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
+            match (one, other) {
+                (Some(one), Some(other)) => Some(one + other),
+                (one, other) => one.or(other),
+            }
+        }
+        Self {
+            start_ms: self.start_ms + other.start_ms,
+            process_ms: self.process_ms + other.process_ms,
+            capture_ms: self.capture_ms + other.capture_ms,
+            cost_usd: sum(self.cost_usd, other.cost_usd),
+            tokens: sum(self.tokens, other.tokens),
+            turns: sum(self.turns, other.turns),
+        }
+    }
 }
 
 /// What a step asks a person.
@@ -291,6 +312,9 @@ pub struct StepRow {
     /// Of a settled child: the child that takes over its lane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<u32>,
+    /// The run that its current attempt is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
     /// The chain of its records, those of earlier attempts included.
     pub chain: Chain,
     /// The records of the current attempt, oldest first; those of earlier attempts moved into items of their own.
@@ -373,6 +397,7 @@ impl StepRow {
             adopts: None,
             predecessor: None,
             successor: None,
+            execution: None,
             chain: Chain::EMPTY,
             records: Vec::new(),
         };
@@ -383,8 +408,9 @@ impl StepRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<StepTransition>) {
         match &record.transition {
-            StepTransition::Claimed { token_hash, predecessor } => {
+            StepTransition::Claimed { token_hash, predecessor, execution } => {
                 self.attempt += 1;
+                self.execution.clone_from(execution);
                 self.predecessor = *predecessor;
                 self.state = StepState::Running { token_hash: token_hash.clone() };
             }
@@ -413,8 +439,9 @@ impl StepRow {
                 self.failures += 1;
                 self.state = StepState::Waiting(Waiting::Retry { due: *due });
             }
-            StepTransition::Reclaimed { token_hash } => {
+            StepTransition::Reclaimed { token_hash, execution } => {
                 self.attempt += 1;
+                self.execution.clone_from(execution);
                 self.records.clear();
                 self.state = StepState::Running { token_hash: token_hash.clone() };
             }

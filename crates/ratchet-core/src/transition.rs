@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{Digest, Epoch, StepId, TokenHash},
+    execution::Parent,
+    ids::{Digest, Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
     status::ExecutionStatus,
     step::{Answer, Question, StepFailure, StepResult, Usage},
@@ -35,6 +36,9 @@ pub enum StepTransition {
         /// Of a child: whose lane it takes over.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         predecessor: Option<u32>,
+        /// The run that the attempt is, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        execution: Option<ExecutionId>,
     },
     /// The step's list was evaluated; its children start.
     FannedOut {
@@ -87,6 +91,9 @@ pub enum StepTransition {
     Reclaimed {
         /// The hash of its token.
         token_hash: TokenHash,
+        /// The run that the attempt is, where it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        execution: Option<ExecutionId>,
     },
     /// The attempt's task was lost and another attempt was claimed.
     LostAndReclaimed {
@@ -225,6 +232,11 @@ pub enum ExecutionTransition {
     },
     /// What it was paused for is there: it goes on in the same epoch.
     WentOn,
+    /// The step that it was started for runs in a new epoch of its own run, and takes it over as it is.
+    Adopted {
+        /// The step as it is now.
+        parent: Parent,
+    },
     /// A new epoch began: it goes on.
     Resumed {
         /// Steps that run again, with all that depend on them, though they were done.
@@ -233,6 +245,9 @@ pub enum ExecutionTransition {
         /// When the run's `timeout` passes, which begins anew.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Timestamp>,
+        /// The step that it goes on for, where one takes it over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
     },
     /// It ended.
     Ended {

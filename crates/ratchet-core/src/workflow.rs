@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     num::NonZeroU32,
+    sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{budget::Budget, graph::Graph, ids::StepId, retry::RetryPolicy};
+use crate::{budget::Budget, execution::DefinitionRef, graph::Graph, ids::StepId, retry::RetryPolicy};
 pub use crate::{
     uses::{Names, Uses},
     webhook::{Body, Data, Url, UrlPart, Webhook},
@@ -325,6 +327,10 @@ pub enum Action {
     Wait(Wait),
     /// Waits for a person's word.
     Approval(Approval),
+    /// Runs another workflow, or a group of steps, as a run of its own.
+    Workflow(Box<SubWorkflow>),
+    /// Runs a program that takes its inputs and gives its outputs as JSON.
+    Exec(Box<Exec>),
 }
 
 impl Step {
@@ -383,6 +389,8 @@ impl Step {
                 templates.push(&approval.message);
                 templates.extend(&approval.approvers);
             }
+            // What they are given stands under `inputs`.
+            Action::Workflow(_) | Action::Exec(_) => {}
         }
         for template in templates {
             visit(&template.uses);
@@ -395,7 +403,7 @@ impl Step {
 
 impl Action {
     /// The word for it in a workflow file.
-    pub fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &str {
         match self {
             Self::Shell(_) => "shell",
             Self::ClaudeCode(_) => "claude_code",
@@ -404,16 +412,63 @@ impl Action {
             Self::Webhook(_) => "webhook",
             Self::Wait(_) => "wait",
             Self::Approval(_) => "approval",
+            Self::Workflow(sub) => &sub.type_name,
+            Self::Exec(exec) => &exec.type_name,
         }
     }
 
-    /// Whether it needs a task of its own: the rest is done by the engine at once.
+    /// Whether it needs a task of its own: the rest is done by the engine at once, or by a run of its own.
     pub fn needs_task(&self) -> bool {
         match self {
-            Self::Shell(_) | Self::ClaudeCode(_) | Self::Webhook(_) => true,
-            Self::Assert(_) | Self::Template(_) | Self::Wait(_) | Self::Approval(_) => false,
+            Self::Shell(_) | Self::ClaudeCode(_) | Self::Exec(_) | Self::Webhook(_) => true,
+            Self::Assert(_) | Self::Template(_) | Self::Wait(_) | Self::Approval(_) | Self::Workflow(_) => false,
         }
     }
+
+    /// The workflow that it runs, where it runs one.
+    pub fn sub_workflow(&self) -> Option<&SubWorkflow> {
+        match self {
+            Self::Workflow(sub) => Some(sub),
+            _ => None,
+        }
+    }
+}
+
+/// A step that is a run of its own: another workflow, or a group of steps that its author named. What it is given are the step's named inputs, and the
+/// outputs of the run are the step's.
+#[derive(Clone)]
+pub struct SubWorkflow {
+    /// The word for it in the file: `workflow`, or the name of the step type.
+    pub type_name: String,
+    /// What the run follows.
+    pub definition: DefinitionRef,
+    /// The definition's text, which holds all that it refers to: a run does not depend on files that change later.
+    pub text: Arc<str>,
+    /// What the text says.
+    pub workflow: Arc<Workflow>,
+}
+
+/// Without what the workflow says: its name is enough to tell which it is.
+impl fmt::Debug for SubWorkflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DefinitionRef { name, version, origin, .. } = &self.definition;
+        let mut shown = f.debug_struct("SubWorkflow");
+        shown.field("type_name", &self.type_name).field("name", name).field("version", version).field("origin", origin);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// A step that runs a program of its author's. The program reads one JSON object, the step's named inputs, and writes one, the step's outputs.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    /// The name of the step type.
+    pub type_name: String,
+    /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
+    pub command: Vec<String>,
+    /// What it takes.
+    pub inputs: Vec<InputDeclaration>,
+    /// What it gives. Nothing is said of where from: each is the field of its name.
+    pub outputs: Vec<OutputDeclaration>,
 }
 
 /// A command.

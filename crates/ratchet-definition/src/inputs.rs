@@ -22,6 +22,8 @@ pub enum GivenInput {
     Text(String),
     /// A value of a type of its own.
     Value(Value),
+    /// What an expression gave.
+    Output(Output),
 }
 
 /// An input that is not what the workflow declares.
@@ -43,18 +45,27 @@ pub fn resolve(
     workflow: &Workflow,
     given: BTreeMap<String, GivenInput>,
 ) -> Result<BTreeMap<String, Output>, Vec<InputMistake>> {
+    resolve_declared(&workflow.inputs, &workflow.name, given)
+}
+
+/// The same of what a step hands over to what it runs, which declares these inputs.
+pub fn resolve_declared(
+    declared: &[InputDeclaration],
+    owner: &str,
+    given: BTreeMap<String, GivenInput>,
+) -> Result<BTreeMap<String, Output>, Vec<InputMistake>> {
     let mut mistakes = Vec::new();
-    let known = || workflow.inputs.iter().map(|input| input.name.as_str());
+    let known = || declared.iter().map(|input| input.name.as_str());
     for name in given.keys().filter(|name| !known().any(|known| known == name.as_str())) {
         let help = match known().next() {
             Some(_) => Nearest::default().help(name, known().collect::<Vec<_>>()),
-            None => Some(format!("the workflow `{}` declares no inputs", workflow.name)),
+            None => Some(format!("`{owner}` declares no inputs")),
         };
         mistakes.push(mistake("RT-0140", name, format!("there is no input `{name}`"), help));
     }
     let mut values = BTreeMap::new();
     let mut given = given;
-    for declaration in &workflow.inputs {
+    for declaration in declared {
         match value_of(declaration, given.remove(&declaration.name)) {
             Ok(value) => {
                 values.insert(declaration.name.clone(), value);
@@ -74,6 +85,9 @@ fn value_of(declaration: &InputDeclaration, given: Option<GivenInput>) -> Result
     let coerced = match given {
         Some(GivenInput::Text(text)) => coerce_text(declaration.value_type, &text),
         Some(GivenInput::Value(value)) if !value.is_null() => coerce(declaration.value_type, Output::Json(value)),
+        Some(GivenInput::Output(output)) if output != Output::Json(Value::Null) => {
+            coerce(declaration.value_type, output)
+        }
         _ => match &declaration.default {
             Some(default) => coerce(declaration.value_type, Output::Json(default.clone())),
             None if declaration.required => {

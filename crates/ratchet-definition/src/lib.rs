@@ -13,6 +13,7 @@ mod expression;
 pub mod files;
 mod functions;
 pub mod inputs;
+mod link;
 mod lower;
 pub mod mistake;
 mod nearest;
@@ -21,6 +22,7 @@ pub mod parsed;
 pub mod reference;
 pub mod schema;
 pub mod shape;
+pub mod sources;
 mod template;
 pub mod yaml;
 

@@ -16,7 +16,7 @@ pub fn reference() -> String {
     page.text.push_str("Every step has these fields, whatever its type.\n\n");
     page.fields(COMMON_STEP_FIELDS);
     page.waiting();
-    for step in STEP_TYPES.iter().filter(|step| step.support == Support::Now) {
+    for step in STEP_TYPES {
         page.step(step);
         page.waiting();
     }
@@ -161,6 +161,7 @@ fn named(kind: NameKind) -> &'static str {
     match kind {
         NameKind::Kebab => "name in kebab-case",
         NameKind::Step => "step's id",
+        NameKind::StepType => "step type",
         NameKind::Identifier => "name",
         NameKind::Variable => "variable's name",
         NameKind::Header => "header's name",

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     duration::DURATION_PATTERN,
     shape::{
-        COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, NameKind, Record, STEP_TYPES, Shape, Support,
-        WORKFLOW, Word, exactly_one, has_default,
+        COMMON_STEP_FIELDS, CUSTOM_STEP, Field, Least, ListLength, NAME_LENGTH_MAX, NameKind, Record, STEP_TYPES,
+        Shape, Support, WORKFLOW, Word, exactly_one, has_default,
     },
 };
 
@@ -28,7 +28,7 @@ pub fn json_schema() -> Value {
 
 /// A step: what `type` says decides which fields it has.
 fn step(definitions: &mut Map<String, Value>) -> Value {
-    let types = || STEP_TYPES.iter().filter(|step| step.support == Support::Now);
+    let types = || STEP_TYPES.iter();
     let mut branches = Vec::new();
     for step in types() {
         let definition = format!("{}_step", step.name);
@@ -40,8 +40,19 @@ fn step(definitions: &mut Map<String, Value>) -> Value {
             "then": { "$ref": format!("#/$defs/{definition}") },
         }));
     }
-    let kinds: Vec<Value> =
+    let built_in: Vec<&str> = STEP_TYPES.iter().map(|step| step.name).collect();
+    let object = object(CUSTOM_STEP.description, COMMON_STEP_FIELDS.iter(), definitions);
+    definitions.insert("custom_step".into(), object);
+    branches.push(json!({
+        "if": { "properties": { "type": { "not": { "enum": built_in } } }, "required": ["type"] },
+        "then": { "$ref": "#/$defs/custom_step" },
+    }));
+    let mut kinds: Vec<Value> =
         types().map(|step| json!({ "const": step.name, "description": step.description })).collect();
+    let mut custom = name(NameKind::StepType);
+    custom["not"] = json!({ "enum": built_in });
+    custom["description"] = json!("A type that the workflow declares under `step_types`.");
+    kinds.push(custom);
     json!({
         "description": "A step: `type` says what it does and which fields it has.",
         "type": "object",
@@ -54,7 +65,7 @@ fn step(definitions: &mut Map<String, Value>) -> Value {
 /// Fields of steps by type, none of them required.
 fn defaults(definitions: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
-    for step in STEP_TYPES.iter().filter(|step| step.support == Support::Now) {
+    for step in STEP_TYPES.iter() {
         let description = format!("What every step of type `{}` says unless it says otherwise.", step.name);
         let fields = object(
             &description,

@@ -9,6 +9,7 @@ mod act;
 mod calls;
 mod fan_out;
 mod give_up;
+mod nested;
 mod queue;
 mod settle;
 
@@ -30,6 +31,7 @@ use ratchet_core::{
 use crate::{
     claims::HeldClaim,
     engine::{Engine, EngineError},
+    nested::RunOrder,
     order::{AttemptReport, Order},
     ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
     run::Run,
@@ -37,6 +39,7 @@ use crate::{
     turns,
 };
 pub(crate) use calls::settle_ended;
+pub(crate) use nested::{NestedRuns, paused_in_words, tell};
 use queue::{Queue, Queued};
 
 /// How often writes may conflict before a handler gives up and lets its event come again.
@@ -60,6 +63,14 @@ pub(crate) enum Task {
     PassLane(StepPath),
     /// An attempt ended.
     Report(Box<AttemptReport>),
+    /// The run that an attempt is may have ended, or may not be there.
+    Nested(StepKey),
+    /// The run that an attempt is cannot be started.
+    NotStarted { key: StepKey, reason: String },
+    /// A row whose run goes on under the claim of a newer epoch is settled.
+    Dispose(StepKey),
+    /// A row of an older epoch is settled where its run has ended.
+    DisposeEnded(StepKey),
     /// An attempt's task is gone.
     Lost { key: StepKey, attempt: u32 },
     /// The time of a step's next attempt has come.
@@ -103,6 +114,8 @@ impl Dispatch {
 /// What to do once a write is committed.
 enum Act {
     Launch(Slot, Box<Order>),
+    /// Starts the run that an attempt is.
+    StartRun(Box<RunOrder>),
     /// Goes on with what only makes sense once the write is there.
     Then(Task),
     WakeAt {
@@ -144,8 +157,16 @@ pub(crate) struct Advance<'a> {
     pub(crate) changed: bool,
     /// How many steps that could start were left to handlers of their own.
     pub(crate) put_off: u32,
+    /// Whether a row is to be given up whose run has not ended yet.
+    pub(crate) awaits_runs: bool,
     /// Whether something was found that only a look at the whole run can finish.
     pub(crate) needs_plan: bool,
+}
+
+/// What a claim launches.
+pub(crate) enum Launch {
+    Task(Slot, Box<Order>),
+    Run(Box<RunOrder>),
 }
 
 /// A change of a step's row that is to be staged.
@@ -156,7 +177,7 @@ pub(crate) struct Change {
     pub(crate) actor: Actor,
     pub(crate) cause: String,
     pub(crate) needs: NeedOutcome,
-    pub(crate) launch: Option<(Slot, Box<Order>)>,
+    pub(crate) launch: Option<Launch>,
     /// What to do again where another change comes between.
     pub(crate) origin: Task,
 }
@@ -175,6 +196,7 @@ impl<'a> Advance<'a> {
             conflicts: 0,
             changed: false,
             put_off: 0,
+            awaits_runs: false,
             needs_plan: false,
         }
     }
@@ -220,6 +242,10 @@ impl<'a> Advance<'a> {
             Task::StartChildren(step) => self.start_children(&step, after).await,
             Task::PassLane(path) => self.pass_lane(path, after).await,
             Task::Report(report) => self.report(*report, after).await,
+            Task::Nested(key) => self.nested(key, after).await,
+            Task::NotStarted { key, reason } => self.not_started(key, reason, after).await,
+            Task::Dispose(key) => self.dispose(key, after).await,
+            Task::DisposeEnded(key) => self.dispose_ended(key, after).await,
             Task::Lost { key, attempt } => self.lost(key, attempt, after).await,
             Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
             Task::TimeCome(key) => self.time_come(key, after).await,
@@ -303,8 +329,10 @@ impl<'a> Advance<'a> {
         if let Some(old) = &old {
             self.stage_settled(old, &transition, id);
         }
-        if let Some((slot, order)) = launch.filter(|_| launches) {
-            self.stage_launch(slot, order, id);
+        match launch.filter(|_| launches) {
+            Some(Launch::Task(slot, order)) => self.stage_launch(slot, order, id),
+            Some(Launch::Run(order)) => self.add_acts(id, vec![Act::StartRun(order)]),
+            None => {}
         }
         for task in follow {
             self.queue.push(task, Some(id));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ratchet_core::{
-    execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    execution::{DefinitionRef, ExecutionRow, Parent, RunOptions, TraceParent},
     history::Actor,
     ids::{Digest, ExecutionId, StepId, StepKey},
     output::Outputs,
@@ -14,7 +14,7 @@ use ratchet_core::{
     step::Answer,
     workflow::Workflow,
 };
-use ratchet_definition::compile::{SourceFile, compile};
+use ratchet_definition::sources::{Sources, compile_all};
 use serde_json::Value;
 use thiserror::Error;
 use tracing::Instrument as _;
@@ -78,6 +78,8 @@ pub struct StartRequest {
     pub actor: Actor,
     /// The trace that it belongs to.
     pub trace: TraceParent,
+    /// The step that it is started for, where it is.
+    pub parent: Option<Parent>,
 }
 
 /// A run that was asked for.
@@ -199,7 +201,9 @@ impl Engine {
         let id = envelope.execution;
         async move {
             match envelope.event {
-                Event::ExecutionChanged | Event::WakeUpDue => handlers::plan::plan(self, &id).await,
+                Event::ExecutionChanged => handlers::plan::plan(self, &id).await,
+                Event::WakeUpDue => handlers::plan::wake(self, &id).await,
+                Event::RunChanged { key } => handlers::run_changed::changed(self, &key).await,
                 Event::StepReady { epoch, path, needs, predecessor } => {
                     handlers::dispatch_step::dispatch(self, &id, epoch, path, needs, predecessor).await
                 }
@@ -215,7 +219,7 @@ impl Engine {
 
     /// Derives what is left undone of a run, and does it.
     pub async fn wake(&self, id: &ExecutionId) -> Result<(), EngineError> {
-        handlers::plan::plan(self, id).await
+        handlers::plan::wake(self, id).await
     }
 
     /// Ends a run before its work is done: what runs is stopped, what stands under `finally` runs.
@@ -247,8 +251,8 @@ impl Engine {
         let unreadable = |reason: String| EngineError::Definition { execution: row.id.clone(), reason };
         let text =
             String::from_utf8(self.ports.blobs.get(digest).await?).map_err(|error| unreadable(error.to_string()))?;
-        let source = SourceFile { name: row.definition.origin.clone(), text };
-        let compiled = compile(&source).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
+        let sources = Sources::read(&row.definition.origin, &text).map_err(unreadable)?;
+        let compiled = compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
         let workflow = Arc::new(compiled.workflow);
         self.keep_workflow(digest.clone(), workflow.clone());
         Ok(workflow)
@@ -274,6 +278,7 @@ impl Event {
             Self::TaskLost { .. } => "TaskLost",
             Self::RetryDue { .. } => "RetryDue",
             Self::TimeCome { .. } => "TimeCome",
+            Self::RunChanged { .. } => "RunChanged",
             Self::WakeUpDue => "WakeUpDue",
         }
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     engine::{Engine, EngineError},
-    ports::{Current, Expectation, Write},
+    ports::{Current, Envelope, Event, Expectation, Write},
     prepare::failure_of,
     run::Run,
     scope::{self, Overlay},
@@ -61,6 +61,7 @@ pub(crate) async fn update(
             Ok(()) => {
                 engine.ports.observer.execution_changed(&row, &record);
                 turns::leave(engine, &row).await?;
+                tell_parent(engine, &row, &record).await?;
                 return Ok(row);
             }
             Err(current) if actor == Actor::Engine && current.epoch != run.row.epoch => {
@@ -70,6 +71,35 @@ pub(crate) async fn update(
         }
     }
     Err(EngineError::Contention { execution: run.row.id })
+}
+
+/// What the run that a step is tells the run that the step belongs to; the wake-up of that makes up for what is lost.
+pub(crate) fn for_parent(row: &ExecutionRow, record: &Record<ExecutionTransition>) -> Option<Envelope> {
+    use ExecutionTransition as T;
+    let key = row.parent.as_ref()?.key.clone();
+    match record.transition {
+        T::Ended { .. } | T::Paused { .. } | T::WentOn => {
+            let (execution, trace) = (key.execution.clone(), row.trace.clone());
+            Some(Envelope { execution, trace, event: Event::RunChanged { key } })
+        }
+        T::Created { .. }
+        | T::TurnCame { .. }
+        | T::EndingBegan { .. }
+        | T::FinallyBegan { .. }
+        | T::Adopted { .. }
+        | T::Resumed { .. } => None,
+    }
+}
+
+async fn tell_parent(
+    engine: &Engine,
+    row: &ExecutionRow,
+    record: &Record<ExecutionTransition>,
+) -> Result<(), EngineError> {
+    match for_parent(row, record) {
+        Some(envelope) => Ok(engine.ports.bus.publish(envelope).await?),
+        None => Ok(()),
+    }
 }
 
 /// Has the run looked at no later than at a time.

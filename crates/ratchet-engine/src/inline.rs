@@ -51,7 +51,13 @@ pub(crate) async fn perform(
             let page = Page { step, scope, overlay, evaluator, files };
             page.fill_in(engine, run, text).await?
         }
-        Action::Shell(_) | Action::ClaudeCode(_) | Action::Webhook(_) | Action::Wait(_) | Action::Approval(_) => {
+        Action::Shell(_)
+        | Action::ClaudeCode(_)
+        | Action::Exec(_)
+        | Action::Webhook(_)
+        | Action::Wait(_)
+        | Action::Approval(_)
+        | Action::Workflow(_) => {
             unreachable!("these need a task, or a time: their handler says so")
         }
     };

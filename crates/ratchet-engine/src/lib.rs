@@ -12,6 +12,7 @@ mod handlers;
 mod inline;
 mod items;
 pub mod masks;
+mod nested;
 pub mod order;
 pub mod ports;
 mod prepare;

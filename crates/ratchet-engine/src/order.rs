@@ -100,6 +100,8 @@ pub enum Work {
     Agent(Box<AgentOrder>),
     /// Sends a request.
     Request(Box<RequestOrder>),
+    /// Runs a program that reads one JSON object and writes one.
+    Program(Box<ProgramOrder>),
 }
 
 /// A request to send.
@@ -124,6 +126,17 @@ pub enum RequestBody {
     Text(String),
     /// Data, as JSON.
     Json(Value),
+}
+
+/// A program of the author's.
+#[derive(Debug, Clone)]
+pub struct ProgramOrder {
+    /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
+    pub argv: Vec<String>,
+    /// What it reads: one JSON object.
+    pub stdin: String,
+    /// The fields of the object that it must write, and their types, in order.
+    pub outputs: Vec<(String, ValueType)>,
 }
 
 /// What an agent is asked.

@@ -9,9 +9,8 @@ use ratchet_core::{
     history::sha256_hex,
     ids::{Epoch, StepPath},
     join::NeedOutcome,
-    output::Output,
-    status::StepStatus,
-    step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
+    output::{Output, Outputs},
+    step::{FailureClass, StepFailure, StepResult, StepRow, StepState, Usage},
     transition::{Ending, SkipReason},
     workflow::{Action, Body, ForEach, OutputSource, SecretPart, Step, StepInputs, Template, Webhook},
 };
@@ -25,6 +24,7 @@ use crate::{
     engine::{Engine, EngineError},
     inline, items,
     masks::Masks,
+    nested,
     order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
@@ -38,6 +38,16 @@ pub(crate) enum Prepared {
     Settled(Verdict),
     /// It needs a task. The order has no token yet.
     Task(Box<Order>),
+    /// It is a run of its own.
+    Run(PreparedRun),
+}
+
+/// A step that is a run of its own.
+pub(crate) struct PreparedRun {
+    /// What the run is given.
+    pub(crate) inputs: Outputs,
+    /// The row of an older epoch whose run goes on.
+    pub(crate) taken_over: Option<StepRow>,
 }
 
 /// A step that is ready, as its handler knows it.
@@ -81,9 +91,11 @@ pub(crate) async fn prepare(
     {
         return Ok(prepared);
     }
-    if let Some(outcome) = adopted(engine, run, ready).await? {
-        return Ok(ready.settle(outcome));
-    }
+    let old = match adopted(engine, run, ready).await? {
+        Adopted::Result(outcome) => return Ok(ready.settle(outcome)),
+        Adopted::Run(row) => Some(*row),
+        Adopted::Nothing => ready.adopts.filter(|old| old.execution.is_some()).cloned(),
+    };
     let item = match (ready.path.child, ready.parent.and_then(|parent| parent.items.as_ref())) {
         (Some(child), Some(index)) => {
             let item = engine.items.item(engine.ports.blobs.as_ref(), index, child).await?;
@@ -108,6 +120,10 @@ pub(crate) async fn prepare(
             Action::Approval(approval) => {
                 Ok(waiting::ask(approval, step.timeout, &evaluator, engine.ports.clock.now(), ready))
             }
+            Action::Workflow(sub) => match nested::given(step, &sub.workflow.inputs, &evaluator) {
+                Ok(inputs) => Ok(Prepared::Run(PreparedRun { inputs, taken_over: old })),
+                Err(error) => Ok(ready.settle(failed(&error))),
+            },
             _ => Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?)),
         },
     }
@@ -145,20 +161,33 @@ fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) ->
     (node.is_blocked_by(ready.needs) && !handles_failure).then_some(Prepared::Settled(Verdict::Block))
 }
 
-/// The result of the same child in an older epoch, where it still counts.
-async fn adopted(engine: &Engine, run: &Run, ready: &Ready<'_>) -> Result<Option<Outcome>, EngineError> {
+/// What the same child of an older epoch left.
+enum Adopted {
+    Nothing,
+    /// It was done.
+    Result(Outcome),
+    /// It was a run of its own, which goes on.
+    Run(Box<StepRow>),
+}
+
+/// What the same child in an older epoch left, where it still counts.
+async fn adopted(engine: &Engine, run: &Run, ready: &Ready<'_>) -> Result<Adopted, EngineError> {
+    let mut left = Adopted::Nothing;
     let mut parent = ready.parent.cloned();
     while let Some(epoch) = parent.as_ref().and_then(|parent| parent.adopts) {
         let at = |path: StepPath| ratchet_core::ids::StepKey { execution: run.row.id.clone(), epoch, path };
-        if let Some(row) = engine.ports.store.step(&at(ready.path.clone())).await?
-            && row.status() == StepStatus::Completed
-            && let Some(result) = row.result
-        {
-            return Ok(Some(Outcome::Succeeded(result)));
+        match engine.ports.store.step(&at(ready.path.clone())).await? {
+            Some(StepRow { state: StepState::Completed, result: Some(result), .. }) => {
+                return Ok(Adopted::Result(Outcome::Succeeded(result)));
+            }
+            Some(row) if row.execution.is_some() && matches!(left, Adopted::Nothing) => {
+                left = Adopted::Run(Box::new(row));
+            }
+            _ => {}
         }
         parent = engine.ports.store.step(&at(StepPath::step(ready.path.step.clone()))).await?;
     }
-    Ok(None)
+    Ok(left)
 }
 
 fn evaluate(
@@ -284,7 +313,8 @@ fn order(
             append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
         })),
         Action::Webhook(webhook) => Work::Request(Box::new(request(webhook, evaluator)?)),
-        Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Approval(_) => {
+        Action::Exec(exec) => Work::Program(Box::new(nested::program(step, exec, evaluator, files)?)),
+        Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Approval(_) | Action::Workflow(_) => {
             unreachable!("the engine does these at once: Action::needs_task says so")
         }
     };

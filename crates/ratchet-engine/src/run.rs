@@ -46,12 +46,17 @@ impl Run {
         node.step.map(|position| &self.workflow.steps[position])
     }
 
+    /// Whether an attempt of the step is a run of its own.
+    pub(crate) fn is_nested(&self, id: &StepId) -> bool {
+        self.workflow.step(id).is_some_and(|step| step.action.sub_workflow().is_some())
+    }
+
     pub(crate) fn step_policy(&self, path: &StepPath) -> StepPolicy {
         let policy = self.workflow.step(&path.step).map_or(StepPolicy::INTERNAL, StepPolicy::of);
         if path.child.is_some() { policy.for_child() } else { policy }
     }
 
     pub(crate) fn policy(&self) -> ExecutionPolicy {
-        ExecutionPolicy { timeout: self.workflow.timeout, finally_timeout: self.workflow.finally_timeout }
+        self.row.policy(&self.workflow)
     }
 }

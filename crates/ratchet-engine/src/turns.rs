@@ -53,6 +53,17 @@ pub(crate) async fn group_of(engine: &Engine, run: &Run) -> Result<Option<String
     if name.len() > NAME_MAX || name.chars().any(char::is_control) {
         return Err(unnamed(format!("it is longer than {NAME_MAX} bytes, or more than a line")));
     }
+    // A run that is a step of another one goes on in the turn of that.
+    let mut above = run.row.parent.as_ref().map(|parent| parent.key.execution.clone());
+    while let Some(row) = match above {
+        Some(id) => engine.ports.store.execution(&id).await?,
+        None => None,
+    } {
+        if row.turn.is_some_and(|turn| turn.group == name) {
+            return Ok(None);
+        }
+        above = row.parent.map(|parent| parent.key.execution);
+    }
     Ok(Some(name))
 }
 

@@ -127,7 +127,10 @@ pub struct OtherRun {
 pub struct StepView {
     /// The word for what it does.
     #[serde(rename = "type")]
-    pub step_type: &'static str,
+    pub step_type: String,
+    /// The run that it is, where it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub execution: Option<ExecutionId>,
     /// Where it stands.
     pub status: StepStatus,
     /// When its first attempt was claimed.
@@ -392,10 +395,12 @@ fn inputs_view(workflow: &Workflow, inputs: &Outputs) -> BTreeMap<String, Value>
         .collect()
 }
 
-fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
+fn step_view(step_type: &str, rows: Option<&StepRows>) -> StepView {
+    let step_type = step_type.to_owned();
     let Some(rows) = rows else {
         return StepView {
             step_type,
+            execution: None,
             status: StepStatus::Pending,
             started_at: None,
             completed_at: None,
@@ -437,6 +442,7 @@ fn step_view(step_type: &'static str, rows: Option<&StepRows>) -> StepView {
     };
     StepView {
         step_type,
+        execution: row.execution.clone(),
         status: row.status(),
         started_at: (row.attempt > 0).then_some(row.started_at),
         completed_at: row.settled_at,

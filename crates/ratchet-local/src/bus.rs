@@ -37,8 +37,9 @@ impl LocalBus {
         Subscription { bus: self.clone(), execution: execution.clone(), queue }
     }
 
+    /// The queue of the run at the root: whoever drives that drives all that its steps start.
     fn queue(&self, execution: &ExecutionId) -> Option<Arc<Queue>> {
-        lock(&self.queues).get(execution).cloned()
+        lock(&self.queues).get(&execution.root()).cloned()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::LocalError;
 /// state.db                                     the rows
 /// blobs/sha256/ab/cdef…                        content by digest
 /// captured/<digest>/<file name>                read-only copies of file values
+/// published/<name>/<version>.json              published definitions
 /// executions/<id>/engine.lock                  held by the process that drives the run
 /// executions/<id>/workspace/                   the files that the run works on
 /// executions/<id>/manifest.json                what they were at the start
@@ -24,6 +25,7 @@ use crate::error::LocalError;
 /// executions/<id>/apply.json                   the changes on their way into the user's directory
 /// executions/<id>/applied.json                 what came of that
 /// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl; home/ and tmp/ of an agent, and of a command that failed
+/// executions/<id>/nested/<name>/attempts/…     the same of a run that a step of the run started
 /// executions/<id>/scratch/<n>/                 home/ and tmp/ of a command while it runs
 /// unsupervised/<id>                            runs whose processes the kernel would not end with their engine
 /// ```
@@ -57,6 +59,11 @@ impl StateDirectory {
         self.root.join("state.db")
     }
 
+    /// The folder of published definitions, by name and version.
+    pub fn published(&self) -> PathBuf {
+        self.root.join("published")
+    }
+
     /// The root of all blobs.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
@@ -79,39 +86,44 @@ impl StateDirectory {
         self.root.join("executions")
     }
 
-    /// The folder of a run.
+    /// The folder of a run. That of a run that a step started lies in the folder of the run at the root.
     pub fn execution(&self, id: &ExecutionId) -> PathBuf {
-        self.executions().join(id.as_str())
+        if id.is_nested() { self.root_of(id).join("nested").join(id.nested_name()) } else { self.root_of(id) }
+    }
+
+    /// The folder of the run at the root of those that a run belongs to: they have one workspace and one engine.
+    fn root_of(&self, id: &ExecutionId) -> PathBuf {
+        self.executions().join(id.root().as_str())
     }
 
     /// The file that the process which drives a run holds locked.
     pub fn lock(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("engine.lock")
+        self.root_of(id).join("engine.lock")
     }
 
     /// The copy of the directory that a run works in.
     pub fn workspace(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("workspace")
+        self.root_of(id).join("workspace")
     }
 
     /// What the files of a run were at its start.
     pub fn manifest(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("manifest.json")
+        self.root_of(id).join("manifest.json")
     }
 
     /// Whether the copy was written through to the disk.
     pub fn synced(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("synced")
+        self.root_of(id).join("synced")
     }
 
     /// The changes of a run on their way into the user's directory.
     pub fn journal(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("apply.json")
+        self.root_of(id).join("apply.json")
     }
 
     /// What came of applying the changes of a run.
     pub fn applied(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("applied.json")
+        self.root_of(id).join("applied.json")
     }
 
     /// The folder of an attempt.
@@ -125,7 +137,7 @@ impl StateDirectory {
 
     /// The home and temporary folders of a run's commands.
     pub fn scratch(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("scratch")
+        self.root_of(id).join("scratch")
     }
 
     /// The folder with a file for each run whose processes could outlive its engine.

@@ -133,6 +133,7 @@ impl TaskLauncher for LocalLauncher {
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
         let place = AttemptPlace {
             workspace: place.root(&self.inner.state, &order.key.execution),
+            definitions: place.definitions(&self.inner.state, &order.key.execution),
             directory: self.inner.state.attempt(&order.key, order.attempt),
             scratch: self.inner.state.scratch(&order.key.execution),
         };
@@ -206,20 +207,21 @@ impl Inner {
 
     /// Keeps an attempt of a run that this process drives from starting, where it has not: a handler that claimed it may still be on its way here.
     fn fence(&self, key: &StepKey, attempt: u32) {
-        if lock(&self.adopted).contains(&key.execution) {
+        if lock(&self.adopted).contains(&key.execution.root()) {
             lock(&self.tasks).insert(key, attempt, Task::Fenced);
         }
     }
 
     /// Where an attempt stands that was not launched here: its engine ended with its processes, or another process drives the run.
     async fn state_elsewhere(&self, execution: &ExecutionId) -> Result<TaskState, LaunchError> {
-        if lock(&self.adopted).contains(execution) {
+        let root = &execution.root();
+        if lock(&self.adopted).contains(root) {
             return Ok(TaskState::Gone);
         }
-        if EngineLock::is_held(&self.state, execution) {
+        if EngineLock::is_held(&self.state, root) {
             return Ok(TaskState::Alive);
         }
-        let (table, state, id) = (self.table.clone(), self.state.clone(), execution.clone());
+        let (table, state, id) = (self.table.clone(), self.state.clone(), root.clone());
         let ended = tokio::task::spawn_blocking(move || end_leftovers(&table, &state, &id)).await;
         match ended {
             Ok(Ok(_)) => Ok(TaskState::Gone),

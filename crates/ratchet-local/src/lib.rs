@@ -11,6 +11,7 @@ pub mod launcher;
 pub mod lock;
 pub mod place;
 pub mod processes;
+pub mod published;
 pub mod secrets;
 pub mod state_store;
 pub mod supervise;

@@ -16,6 +16,9 @@ pub struct LocalPlace {
     /// Whether the run works in the directory itself.
     #[serde(default)]
     pub in_place: bool,
+    /// The folder of the workflow's file, absolute: programs that it names by a relative path lie there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definitions: Option<PathBuf>,
 }
 
 impl LocalPlace {
@@ -28,6 +31,15 @@ impl LocalPlace {
     /// Reads the options in a run's row.
     pub fn of(row: &ExecutionRow) -> Result<Self, LocalError> {
         Self::parse(&row.id, &row.options.place)
+    }
+
+    /// The folder of the workflow's file as the steps of a run find it: in their own files, where it is a part of the user's directory.
+    pub fn definitions(&self, state: &StateDirectory, execution: &ExecutionId) -> Option<PathBuf> {
+        let folder = self.definitions.as_ref()?;
+        Some(match folder.strip_prefix(&self.workspace) {
+            Ok(inside) => self.root(state, execution).join(inside),
+            Err(_) => folder.clone(),
+        })
     }
 
     /// The root of the files that the steps of a run work on.

@@ -178,7 +178,11 @@ impl Mark {
 
     fn is_in(&self, environment: &[u8]) -> bool {
         let contains = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
-        let is_named = environment.split(|byte| *byte == 0).any(|variable| variable == self.variable);
+        // A step's run that is one of its own has the name of the run at the root before its own.
+        let is_mark = |variable: &[u8]| {
+            variable.strip_prefix(self.variable.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
+        };
+        let is_named = environment.split(|byte| *byte == 0).any(is_mark);
         is_named && (contains(environment, &self.folder) || !contains(environment, &self.any_folder))
     }
 }
@@ -261,6 +265,7 @@ mod tests {
             ("HOME=/state/executions/r1/attempts/1/s/1/home\0RATCHET_EXECUTION_ID=r1", true),
             ("RATCHET_EXECUTION_ID=r1\0HOME=/elsewhere/executions/r1/attempts/1/s/1/home\0", false),
             ("RATCHET_EXECUTION_ID=r12\0", false),
+            ("RATCHET_EXECUTION_ID=r1.0a\0", true),
             ("XRATCHET_EXECUTION_ID=r1\0", false),
             ("HOME=/state/executions/r1/home\0", false),
             ("", false),

@@ -43,15 +43,19 @@ pub(crate) struct Tasks {
     runs: HashMap<ExecutionId, Run>,
 }
 
+/// Which of the runs that steps of a run started (nothing for the run itself), and which attempt in it.
+type Name = (Box<str>, Epoch, StepPath, u32);
+
+/// A run, and all that steps of it started.
 #[derive(Default)]
 struct Run {
-    tasks: HashMap<(Epoch, StepPath, u32), Task>,
+    tasks: HashMap<Name, Task>,
     /// How many of them are unsettled: asked for at every turn of the run's driver.
     unsettled: usize,
 }
 
 impl Run {
-    fn put(&mut self, name: (Epoch, StepPath, u32), task: Task) {
+    fn put(&mut self, name: Name, task: Task) {
         self.unsettled += usize::from(task.is_unsettled());
         let earlier = self.tasks.insert(name, task);
         self.unsettled -= usize::from(earlier.is_some_and(|earlier| earlier.is_unsettled()));
@@ -61,7 +65,7 @@ impl Run {
 impl Tasks {
     /// Adds an attempt; `false` where it is there already, which then stays as it is.
     pub(crate) fn insert(&mut self, key: &StepKey, attempt: u32, task: Task) -> bool {
-        let run = self.runs.entry(key.execution.clone()).or_default();
+        let run = self.runs.entry(key.execution.root()).or_default();
         let name = name(key, attempt);
         let is_new = !run.tasks.contains_key(&name);
         if is_new {
@@ -73,7 +77,7 @@ impl Tasks {
     /// Puts an attempt where it now stands.
     pub(crate) fn replace(&mut self, key: &StepKey, attempt: u32, task: Task) {
         // A run that was given back meanwhile is not begun again by what comes late.
-        if let Some(run) = self.runs.get_mut(&key.execution) {
+        if let Some(run) = self.runs.get_mut(&key.execution.root()) {
             run.put(name(key, attempt), task);
         }
     }
@@ -87,7 +91,7 @@ impl Tasks {
 
     /// Where an attempt stands; `None` where it was not launched here.
     pub(crate) fn get(&self, key: &StepKey, attempt: u32) -> Option<&Task> {
-        self.runs.get(&key.execution)?.tasks.get(&name(key, attempt))
+        self.runs.get(&key.execution.root())?.tasks.get(&name(key, attempt))
     }
 
     /// Every attempt of a run.
@@ -106,6 +110,7 @@ impl Tasks {
     }
 }
 
-fn name(key: &StepKey, attempt: u32) -> (Epoch, StepPath, u32) {
-    (key.epoch, key.path.clone(), attempt)
+/// An attempt among those of the run at the root: of which of the runs below it, if of one.
+fn name(key: &StepKey, attempt: u32) -> Name {
+    (key.execution.nested_name().into(), key.epoch, key.path.clone(), attempt)
 }

@@ -34,6 +34,10 @@ pub const OUTPUT_NOT_KEPT: &str = "RT-0315";
 pub const OUTPUT_SECRET: &str = "RT-0317";
 /// A secret is too short to be masked.
 pub const SECRET_TOO_SHORT: &str = "RT-0318";
+/// A program did not write the one JSON object that its step type declares.
+pub const PROGRAM_OUTPUT: &str = "RT-0319";
+/// A program is named by a path, and where the workflow's file lies is not known.
+pub const PROGRAM_UNPLACED: &str = "RT-0320";
 /// The agent's program is missing, could not be started, or refused its arguments.
 pub const AGENT_UNAVAILABLE: &str = "RT-0330";
 /// The agent has no key, or the API refuses it.
@@ -68,7 +72,7 @@ pub const REPLY_TOO_LONG: &str = "RT-0353";
 pub const REDIRECT_REFUSED: &str = "RT-0354";
 
 /// All of them.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 35] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -86,6 +90,8 @@ pub const ALL: [&str; 33] = [
     OUTPUT_NOT_KEPT,
     OUTPUT_SECRET,
     SECRET_TOO_SHORT,
+    PROGRAM_OUTPUT,
+    PROGRAM_UNPLACED,
     AGENT_UNAVAILABLE,
     AGENT_UNAUTHORISED,
     AGENT_RATE_LIMITED,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Write},
+    io::{self, Seek as _, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -31,15 +31,32 @@ use crate::{
     scratch::Scratch,
 };
 
+/// A program to run.
+pub(crate) struct Invocation<'a> {
+    /// The program and its arguments.
+    pub(crate) argv: &'a [String],
+    /// Values that it reads as variables of its own.
+    pub(crate) values: &'a BTreeMap<String, String>,
+    /// Exit codes besides 0 that are not failures.
+    pub(crate) allow_exit_codes: &'a [i32],
+    /// What it reads; nothing where there is none.
+    pub(crate) stdin: Option<&'a str>,
+    /// Where a program lies that is named by a relative path; else that is where it starts.
+    pub(crate) beside: Option<&'a Path>,
+}
+
+/// A text as what a process reads.
+fn as_file(text: &str) -> io::Result<fs::File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
 impl Runner {
     /// Runs a program to its end.
-    pub(crate) async fn command(
-        &self,
-        attempt: &Attempt<'_>,
-        argv: &[String],
-        values: &BTreeMap<String, String>,
-        allow_exit_codes: &[i32],
-    ) -> Result<Done, Undone> {
+    pub(crate) async fn command(&self, attempt: &Attempt<'_>, invocation: Invocation<'_>) -> Result<Done, Undone> {
+        let Invocation { argv, values, allow_exit_codes, stdin, beside } = invocation;
         let (order, place) = (attempt.order, attempt.place);
         let scratch = self.scratch.take(&place.scratch).map_err(|error| place_refused(&place.scratch, &error))?;
         let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
@@ -49,14 +66,15 @@ impl Runner {
         let directory = working_directory(attempt)?;
         let search = environment.get("PATH").map_or("", String::as_str);
         let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
-        let file = process::find(name, search, &directory).map_err(|why| not_found(name, &why, search))?;
+        let file =
+            process::find(name, search, beside.unwrap_or(&directory)).map_err(|why| not_found(name, &why, search))?;
         let sizes = Sizes::of(argv, &environment);
         let program = Program {
             file,
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
             directory,
-            stdin: None,
+            stdin: stdin.map(as_file).transpose().map_err(|error| place_refused(&std::env::temp_dir(), &error))?,
             mark,
         };
         let observer = &self.observer;
@@ -80,7 +98,8 @@ impl Runner {
         judged
             .map_err(|failure| failure.map_or(Undone::Stopped, |failure| Undone::Failed(Box::new(failure), usage)))?;
         let warning = log.trouble().map(|error| format!("its output.log is not complete: {error}"));
-        let said = if order.outputs.is_empty() { Said::default() } else { said(&mut log, ended.code()) };
+        let said =
+            if order.outputs.is_empty() && stdin.is_none() { Said::default() } else { said(&mut log, ended.code()) };
         Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning, masks })
     }
 }

@@ -13,6 +13,7 @@ mod family;
 mod output_log;
 mod paths;
 mod process;
+mod program;
 mod request;
 mod runner;
 mod scratch;

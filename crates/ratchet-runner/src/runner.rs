@@ -21,6 +21,7 @@ use ratchet_engine::{
 use crate::{
     capture::{Capture, Said},
     codes,
+    command::Invocation,
     environment::BaseEnvironment,
     family,
     request::Web,
@@ -131,8 +132,10 @@ impl Runner {
         let (order, place) = (attempt.order, attempt.place);
         let worked = match &order.work {
             Work::Command { argv, values, allow_exit_codes } => {
-                self.command(&attempt, argv, values, allow_exit_codes).await
+                let invocation = Invocation { argv, values, allow_exit_codes, stdin: None, beside: None };
+                self.command(&attempt, invocation).await
             }
+            Work::Program(program) => self.program(&attempt, program).await,
             Work::Agent(asked) => self.ask(&attempt, asked).await,
             Work::Request(asked) => self.send(&attempt, asked).await,
         };

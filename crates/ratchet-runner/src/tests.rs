@@ -146,6 +146,7 @@ impl World {
             None => runner,
         };
         let place = AttemptPlace {
+            definitions: None,
             workspace: self.place.path().join("workspace"),
             directory: self.place.path().join("attempt"),
             scratch: self.place.path().join("scratch"),

@@ -62,6 +62,7 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
 pub fn execution_row(id: &str) -> ExecutionRow {
     let digest = Digest::new(sha256_hex(b"steps: []"));
     let mut row = ExecutionRow {
+        parent: None,
         id: ExecutionId::new(id),
         definition: DefinitionRef {
             name: "example".to_owned(),
@@ -144,7 +145,7 @@ pub fn token_hash(word: &str) -> TokenHash {
 
 /// A step whose first attempt was claimed with a token known by this word, at revision 1.
 pub fn claimed_step(key: StepKey, token: &str) -> StepRow {
-    let claimed = StepTransition::Claimed { token_hash: token_hash(token), predecessor: None };
+    let claimed = StepTransition::Claimed { token_hash: token_hash(token), predecessor: None, execution: None };
     let record = Chain::EMPTY.next(&key.to_string(), time(1), Actor::Engine, "step ready".to_owned(), claimed);
     StepRow::first(key, record, NeedOutcome::FINE)
 }

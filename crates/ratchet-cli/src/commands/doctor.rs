@@ -209,7 +209,10 @@ async fn state(directory: PathBuf, common: &CommonArguments) -> StateFinding {
 /// How many executions there are and what they take, where there is a state.
 async fn measured(common: &CommonArguments) -> Result<Option<(usize, DiskUse)>, CommandError> {
     let Some(state) = State::open_existing(common)? else { return Ok(None) };
-    let executions = newest(&*state.store, &ExecutionFilter::default(), usize::MAX).await?.len();
+    let executions =
+        newest(&*state.store, &ExecutionFilter { roots_only: true, ..ExecutionFilter::default() }, usize::MAX)
+            .await?
+            .len();
     Ok(Some((executions, disk_use(&state.directory, &state.store).await?)))
 }
 

@@ -3,6 +3,7 @@ use std::{fs, path::PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    arguments::CommonArguments,
     command_error::CommandError,
     console::Console,
     definition,
@@ -40,8 +41,12 @@ enum Format {
     Svg,
 }
 
-pub(super) fn run(arguments: &GraphArguments, console: Console) -> Result<ExitCode, CommandError> {
-    let definition = definition::load(&arguments.file, console)?;
+pub(super) fn run(
+    arguments: &GraphArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let definition = definition::load(&arguments.file, common, console)?;
     let picture = Picture::of(&definition.workflow);
     let text = match arguments.format.unwrap_or_else(|| format_of(arguments.output.as_ref())) {
         Format::Mermaid => mermaid(&picture),

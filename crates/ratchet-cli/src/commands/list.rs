@@ -33,6 +33,9 @@ pub(crate) struct ListArguments {
     /// At most so many; 0 for all
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
+    /// Also executions that steps of others started
+    #[arg(short, long)]
+    all: bool,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -70,8 +73,11 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let filter =
-        ExecutionFilter { workflow: arguments.workflow.clone(), status: arguments.status.map(ExecutionStatus::from) };
+    let filter = ExecutionFilter {
+        workflow: arguments.workflow.clone(),
+        status: arguments.status.map(ExecutionStatus::from),
+        roots_only: !arguments.all,
+    };
     let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
     let listed = match State::open_existing(common)? {
         Some(state) => listed(&state, &filter, limit).await?,

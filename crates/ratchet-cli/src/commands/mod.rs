@@ -10,6 +10,7 @@ mod list;
 mod logs;
 mod new;
 mod prune;
+mod publish;
 mod render;
 mod replay;
 mod rerun;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Validate(validate::ValidateArguments),
     Graph(graph::GraphArguments),
     Render(render::RenderArguments),
+    Publish(publish::PublishArguments),
     Status(status::StatusArguments),
     List(list::ListArguments),
     Logs(logs::LogsArguments),
@@ -64,9 +66,10 @@ impl Command {
             Self::Cancel(arguments) => drive(common, || cancel::run(arguments, common, console)),
             Self::Approve(arguments) => drive(common, || approve::approve(arguments, common, console)),
             Self::Reject(arguments) => drive(common, || approve::reject(arguments, common, console)),
-            Self::Validate(arguments) => validate::run(arguments, console),
-            Self::Graph(arguments) => graph::run(arguments, console),
+            Self::Validate(arguments) => validate::run(arguments, common, console),
+            Self::Graph(arguments) => graph::run(arguments, common, console),
             Self::Render(arguments) => wait_for(render::run(arguments, common, console)),
+            Self::Publish(arguments) => publish::run(arguments, common, console),
             Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),

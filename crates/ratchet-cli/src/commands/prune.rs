@@ -50,7 +50,9 @@ pub(super) async fn run(
         return Ok(ExitCode::Completed);
     };
     let now = Timestamp::now();
-    let rows = list::newest(&*state.store, &ExecutionFilter::default(), usize::MAX).await?;
+    let rows =
+        list::newest(&*state.store, &ExecutionFilter { roots_only: true, ..ExecutionFilter::default() }, usize::MAX)
+            .await?;
     let old: Vec<ExecutionRow> = prunable(rows, arguments, now)
         .into_iter()
         .filter(|row| !EngineLock::is_held(&state.directory, &row.id))

@@ -67,7 +67,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let definition = definition::load(&arguments.file, console)?;
+    let definition = definition::load(&arguments.file, common, console)?;
     let workflow = &definition.workflow;
     let step = definition::step(workflow, &arguments.step)?;
     let refused = |source| CommandError::File { path: arguments.workspace.clone(), source };
@@ -181,9 +181,15 @@ fn unknown(step: &Step) -> StepView {
         Action::Template(_) => &["text"],
         Action::Approval(_) => &["approved", "comment", "by"],
         Action::Webhook(_) => &["status", "body", "json", "headers"],
-        Action::Assert(_) | Action::Wait(_) => &[],
+        Action::Assert(_) | Action::Wait(_) | Action::Workflow(_) | Action::Exec(_) => &[],
+    };
+    let referred = match &step.action {
+        Action::Workflow(sub) => &sub.workflow.outputs[..],
+        Action::Exec(exec) => &exec.outputs[..],
+        _ => &[],
     };
     let declared = step.outputs.iter().map(|output| output.name.as_str());
+    let declared = declared.chain(referred.iter().map(|output| output.name.as_str()));
     let outputs: Outputs = declared
         .chain(more.iter().copied())
         .map(|name| (name.to_owned(), Output::Json(json!(format!("<{}.outputs.{name}>", step.id)))))
@@ -324,6 +330,11 @@ impl Page {
                     self.text(&format!("approvers.{position}"), approver);
                 }
             }
+            Action::Workflow(sub) => {
+                let (name, version) = (&sub.definition.name, &sub.definition.version);
+                self.plain("runs", json!({ "workflow": name, "version": version, "file": sub.definition.origin }));
+            }
+            Action::Exec(exec) => self.plain("exec", json!(exec.command)),
             Action::Template(template) => {
                 match &template.text {
                     TextSource::Inline(text) => self.text("template", text),

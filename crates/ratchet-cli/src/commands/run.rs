@@ -34,9 +34,10 @@ Examples:
   ratchet run workflow.yaml
   ratchet run workflow.yaml -i target_file=src/main.py -i target_coverage=90
   ratchet run workflow.yaml --agent recorded:recording --workspace ~/project
-  ratchet run workflow.yaml --until tests --json | jq .outputs")]
+  ratchet run workflow.yaml --until tests --json | jq .outputs
+  ratchet run deploy@2.1                              what `ratchet publish` kept")]
 pub(crate) struct RunArguments {
-    /// The file, or a folder with a workflow.yaml in it
+    /// The file, a folder with a workflow.yaml in it, or NAME or NAME@VERSION of a published workflow
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -80,14 +81,14 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let definition = definition::load(&arguments.file, console)?;
+    let definition = definition::load(&arguments.file, common, console)?;
     let workflow = &definition.workflow;
     let inputs = arguments.inputs.resolve(workflow, std::collections::BTreeMap::new())?;
     let environment = arguments.inputs.environment()?;
     let options = RunOptions {
         selection: selection(arguments, workflow)?,
         max_parallel: arguments.max_parallel.unwrap_or_else(driving::cores),
-        place: place(arguments)?,
+        place: place(arguments, &definition)?,
     };
     let execution = match &arguments.idempotency_key {
         Some(key) => execution_name::of_key(&workflow.name, key),
@@ -112,7 +113,10 @@ pub(super) async fn run(
 
 /// Which definition it is: its text says it all.
 fn reference(definition: &Definition) -> DefinitionRef {
-    let origin = std::path::absolute(&definition.path).unwrap_or_else(|_| definition.path.clone());
+    let origin = match definition.folder {
+        Some(_) => std::path::absolute(&definition.path).unwrap_or_else(|_| definition.path.clone()),
+        None => definition.path.clone(),
+    };
     DefinitionRef {
         name: definition.workflow.name.clone(),
         version: definition.workflow.version.clone(),
@@ -131,11 +135,12 @@ fn selection(arguments: &RunArguments, workflow: &Workflow) -> Result<Selection,
 }
 
 /// What the local engine and the agent need to find the run's files again, also after a restart.
-fn place(arguments: &RunArguments) -> Result<Value, CommandError> {
+fn place(arguments: &RunArguments, definition: &Definition) -> Result<Value, CommandError> {
     let record = arguments.record.as_deref().map(std::path::absolute).transpose();
     Ok(json!({
         "workspace": driving::absolute(&arguments.workspace)?,
         "in_place": arguments.in_place,
+        "definitions": definition.folder,
         "agent": arguments.agent.as_ref().map(AgentChoice::stored).transpose()?,
         "record": record.map_err(|source| CommandError::File { path: arguments.record.clone().unwrap_or_default(), source })?,
     }))

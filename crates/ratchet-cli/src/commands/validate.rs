@@ -1,10 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ratchet_definition::{compile::compile, diagnostic::Diagnostic, mistake::Severity};
+use ratchet_definition::{diagnostic::Diagnostic, mistake::Severity, sources::compile_all};
 use serde_json::{Value, json};
 
-use crate::{command_error::CommandError, console::Console, definition, exit_code::ExitCode, words::counted};
+use crate::{
+    arguments::CommonArguments, command_error::CommandError, console::Console, definition, exit_code::ExitCode,
+    words::counted,
+};
 
 /// Check workflow files without running anything
 #[derive(Debug, Args)]
@@ -57,8 +60,13 @@ struct Checked {
     valid: bool,
 }
 
-pub(super) fn run(arguments: &ValidateArguments, console: Console) -> Result<ExitCode, CommandError> {
-    let checked = arguments.files.iter().map(|file| check(file)).collect::<Result<Vec<Checked>, CommandError>>()?;
+pub(super) fn run(
+    arguments: &ValidateArguments,
+    common: &CommonArguments,
+    console: Console,
+) -> Result<ExitCode, CommandError> {
+    let checked =
+        arguments.files.iter().map(|file| check(file, common)).collect::<Result<Vec<Checked>, CommandError>>()?;
     let denied = |file: &Checked| arguments.deny == Some(Deny::Warnings) && !file.findings.is_empty();
     if arguments.json || arguments.format == Format::Json {
         console.json(&checked.iter().map(as_json).collect::<Vec<Value>>())?;
@@ -72,19 +80,18 @@ pub(super) fn run(arguments: &ValidateArguments, console: Console) -> Result<Exi
     Ok(if fine { ExitCode::Completed } else { ExitCode::WrongCall })
 }
 
-fn check(path: &Path) -> Result<Checked, CommandError> {
-    let (_, source) = definition::source(path)?;
-    Ok(match compile(&source) {
+fn check(path: &Path, common: &CommonArguments) -> Result<Checked, CommandError> {
+    let (_, _, sources) = definition::sources(path, common)?;
+    let name = sources.origin().to_owned();
+    Ok(match compile_all(&sources) {
         Ok(compiled) => Checked {
-            name: source.name,
+            name,
             steps: compiled.workflow.steps.len(),
             workflow: Some(compiled.workflow.name),
             findings: compiled.warnings,
             valid: true,
         },
-        Err(findings) => {
-            Checked { name: source.name, workflow: None, steps: 0, findings: findings.all().to_vec(), valid: false }
-        }
+        Err(findings) => Checked { name, workflow: None, steps: 0, findings: findings.all().to_vec(), valid: false },
     })
 }
 

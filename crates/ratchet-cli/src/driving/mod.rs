@@ -141,6 +141,7 @@ pub(crate) async fn start(
         options: start.options,
         actor: person(),
         trace,
+        parent: None,
     };
     let mut interrupts = Interrupts::listen()?;
     let started = tokio::select! {

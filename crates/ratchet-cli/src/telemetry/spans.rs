@@ -250,7 +250,8 @@ mod tests {
         assert_eq!((span.parent.as_ref(), span.failure.as_deref()), (Some(&step), Some("too long")));
         assert_eq!(span.from, first.started_at);
 
-        let again = changed_step(&failed, StepTransition::Reclaimed { token_hash: token_hash("second") });
+        let again =
+            changed_step(&failed, StepTransition::Reclaimed { token_hash: token_hash("second"), execution: None });
         assert!(attempt_span(&again, again.records.last().expect("a record"), &step, &execution).is_none());
         let done = step_with_result(&again, StepResult::default());
         let span = attempt_span(&done, done.records.last().expect("a record"), &step, &execution).expect("a span");

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     event::ExecutionEvent,
-    execution::{ExecutionRow, Selection},
+    execution::{ExecutionRow, Parent, Selection},
     output::Outputs,
     rejection::Rejection,
     status::ExecutionStatus,
@@ -46,13 +46,17 @@ pub fn decide_execution(
                                                              => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }),
         (S::Paused, _, E::PauseOver) if row.is_watched()     => Ok(ExecutionTransition::WentOn),
         (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from })
-                                                             => Ok(resumed(row, reset_from, policy, now)),
+                                                             => Ok(resumed(row, reset_from, None, policy, now)),
         (S::Completed, _, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
-                                                             => Ok(resumed(row, reset_from, policy, now)),
+                                                             => Ok(resumed(row, reset_from, None, policy, now)),
+        (S::Paused | S::Failed | S::Cancelled, _, E::Adopted { parent }) if is_taken_over(row, parent)
+                                                             => Ok(resumed(row, &[], Some(parent), policy, now)),
+        (S::Running | S::Completed, _, E::Adopted { parent }) if is_taken_over(row, parent)
+                                                             => Ok(ExecutionTransition::Adopted { parent: parent.clone() }),
         (S::Running, false, E::AllSettled { failed, continued, outputs })
                                                              => Ok(ended(row, *failed, *continued, outputs)),
 
-        (status, _, E::TurnCame | E::TurnRefused { .. } | E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::ResumeRequested { .. } | E::AllSettled { .. })
+        (status, _, E::TurnCame | E::TurnRefused { .. } | E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::Adopted { .. } | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
     }
 }
@@ -71,9 +75,15 @@ fn may_end_early(row: &ExecutionRow, ending: &Ending) -> bool {
     }
 }
 
+/// A run goes over to a later epoch of the run of its step, never back.
+fn is_taken_over(row: &ExecutionRow, parent: &Parent) -> bool {
+    row.parent.as_ref().is_some_and(|old| old.key.execution == parent.key.execution && old.key.epoch < parent.key.epoch)
+}
+
 fn resumed(
     row: &ExecutionRow,
     reset_from: &[crate::ids::StepId],
+    parent: Option<&Parent>,
     policy: &ExecutionPolicy,
     now: Timestamp,
 ) -> ExecutionTransition {
@@ -81,6 +91,7 @@ fn resumed(
     let waits = row.turn.is_some() && row.status.is_ended();
     ExecutionTransition::Resumed {
         reset_from: reset_from.to_vec(),
+        parent: parent.cloned(),
         deadline: policy.timeout.filter(|_| !waits).map(|timeout| later(now, timeout)),
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn after_settling(path: &StepPath, transition: &StepTransition, succe
 pub(super) fn too_late(row: &StepRow, token_hash: &TokenHash) -> Rejection {
     let is_of_last_attempt = row.records.iter().any(|record| match &record.transition {
         StepTransition::Claimed { token_hash: claimed, .. }
-        | StepTransition::Reclaimed { token_hash: claimed }
+        | StepTransition::Reclaimed { token_hash: claimed, .. }
         | StepTransition::LostAndReclaimed { token_hash: claimed } => claimed == token_hash,
         _ => false,
     });

@@ -4,14 +4,18 @@ use super::{StepDecision, StepPolicy, step_finished};
 use crate::{
     command::Command,
     event::Verdict,
-    ids::{StepPath, TokenHash},
+    ids::{ExecutionId, StepPath, TokenHash},
     transition::StepTransition,
 };
 
 pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepPolicy) -> StepDecision {
     match verdict {
-        Verdict::Run { token_hash, predecessor } => StepDecision::new(
-            StepTransition::Claimed { token_hash: token_hash.clone(), predecessor: *predecessor },
+        Verdict::Run { token_hash, predecessor, execution } => StepDecision::new(
+            StepTransition::Claimed {
+                token_hash: token_hash.clone(),
+                predecessor: *predecessor,
+                execution: execution.clone(),
+            },
             [Command::LaunchStep],
         ),
         Verdict::FanOut { count, lanes, items, adopts } => StepDecision::new(
@@ -41,6 +45,7 @@ pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepP
     }
 }
 
-pub(super) fn start_again(token_hash: &TokenHash) -> StepDecision {
-    StepDecision::new(StepTransition::Reclaimed { token_hash: token_hash.clone() }, [Command::LaunchStep])
+pub(super) fn start_again(token_hash: &TokenHash, execution: Option<&ExecutionId>) -> StepDecision {
+    let transition = StepTransition::Reclaimed { token_hash: token_hash.clone(), execution: execution.cloned() };
+    StepDecision::new(transition, [Command::LaunchStep])
 }

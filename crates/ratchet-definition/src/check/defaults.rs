@@ -14,9 +14,8 @@ pub(crate) fn apply(root: &mut Node, limits: Limits, report: &mut Report) {
     let defaults = fields.remove(position);
     let mut budget = Budget { values: limits.values, bytes: limits.alias_bytes };
     let mut needed = BTreeSet::new();
-    let lists = fields.iter_mut().filter(|entry| matches!(entry.key.text.as_str(), "steps" | "on_failure" | "finally"));
-    for list in lists {
-        let Content::List(steps) = &mut list.value.content else { continue };
+    for list in lists_of(fields) {
+        let Content::List(steps) = &mut list.content else { continue };
         for step in steps {
             let name = step.get("type").and_then(Node::text);
             let Some(position) =
@@ -40,6 +39,23 @@ pub(crate) fn apply(root: &mut Node, limits: Limits, report: &mut Report) {
             report.warning("RT-0069", entry.key.span.clone(), message, "remove them");
         }
     }
+}
+
+/// The lists of steps: the workflow's own, and those of its step types.
+fn lists_of(fields: &mut [Entry]) -> Vec<&mut Node> {
+    let mut lists = Vec::new();
+    for Entry { key, value } in fields {
+        if matches!(key.text.as_str(), "steps" | "on_failure" | "finally") {
+            lists.push(value);
+        } else if let (Content::Map(types), "step_types") = (&mut value.content, key.text.as_str()) {
+            for step_type in types {
+                if let Content::Map(fields) = &mut step_type.value.content {
+                    lists.extend(lists_of(fields));
+                }
+            }
+        }
+    }
+    lists
 }
 
 /// Adds the fields that a step does not have, and the variables that its environment does not have. False where the budget is spent.

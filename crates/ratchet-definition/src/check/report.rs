@@ -1,6 +1,6 @@
 //! The mistakes that were found so far.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     mistake::{Mistake, Severity},
@@ -14,6 +14,8 @@ const FINDINGS_MAX: usize = 500;
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     mistakes: Vec<Mistake>,
+    /// The names of the step types that the file declares.
+    pub(crate) custom_types: BTreeSet<String>,
     /// For "did you mean".
     pub(crate) nearest: Nearest,
 }

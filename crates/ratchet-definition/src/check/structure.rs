@@ -7,8 +7,8 @@ use crate::{
     check::report::Report,
     duration::{parse_duration, seconds_of},
     shape::{
-        COMMON_STEP_FIELDS, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape, StepType, Support, Word,
-        has_default, step_type,
+        COMMON_STEP_FIELDS, CUSTOM_STEP, Field, Least, ListLength, NAME_LENGTH_MAX, STEP_TYPES, Shape, StepType,
+        Support, Word, has_default, step_type,
     },
     yaml::{Content, Entry, Kind, Node, Scalar, Style},
 };
@@ -233,7 +233,10 @@ fn check_step(node: &mut Node, report: &mut Report) {
     let found = node.entries().iter().find(|entry| entry.key.text == "type");
     let step = found.and_then(|entry| known_type(entry.value.text()?, entry.value.head(), report));
     if let Some(step) = step {
-        let name = format!("a step of type `{}`", step.name);
+        let name = match found.and_then(|entry| entry.value.text()) {
+            Some(name) => format!("a step of type `{name}`"),
+            None => "a step".to_owned(),
+        };
         check_fields(node, &name, &[COMMON_STEP_FIELDS, step.fields], report);
     } else if let Content::Map(entries) = &mut node.content {
         // Without a type nobody knows which other fields are right: only those of every step are looked at.
@@ -242,18 +245,15 @@ fn check_step(node: &mut Node, report: &mut Report) {
     }
 }
 
-/// The type of step of this name, where this version runs such steps.
+/// The type of step of this name.
 fn known_type(name: &str, at: std::ops::Range<usize>, report: &mut Report) -> Option<&'static StepType> {
     match step_type(name) {
-        Some(step) if step.support == Support::Later => {
-            let message =
-                format!("steps of type `{name}` are part of the language, and this version does not support them yet");
-            report.error("RT-0020", at, message, None);
-            None
-        }
         Some(step) => Some(step),
+        None if report.custom_types.contains(name) => Some(&CUSTOM_STEP),
         None => {
-            let known = STEP_TYPES.iter().filter(|step| step.support == Support::Now).map(|step| step.name);
+            let known = STEP_TYPES.iter().map(|step| step.name);
+            let own: Vec<String> = report.custom_types.iter().cloned().collect();
+            let known: Vec<&str> = known.chain(own.iter().map(String::as_str)).collect();
             let help = report.nearest.help(name, known);
             report.error("RT-0019", at, format!("there is no type of step `{}`", shown(name)), help);
             None
@@ -281,7 +281,7 @@ fn check_defaults(node: &mut Node, report: &mut Report) {
             }
             !own
         });
-        let name = format!("a step of type `{}`", step.name);
+        let name = format!("a step of type `{}`", key.text);
         check_known_fields(value, &name, &[COMMON_STEP_FIELDS, step.fields], report);
         true
     });

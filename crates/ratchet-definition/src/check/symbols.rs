@@ -9,6 +9,7 @@ use ratchet_core::workflow::Place;
 
 use crate::{
     check::kinds::Kind,
+    link::{Interface, Interfaces},
     yaml::{Entry, Node},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct InputSymbol {
     pub(crate) is_file: bool,
     /// What its value is.
     pub(crate) kind: Option<Kind>,
+    /// Whether its value must not be seen.
+    pub(crate) is_sensitive: bool,
 }
 
 /// The outputs that a step declares, in the order of the file. There may be thousands, so they are found by name without a search.
@@ -44,6 +47,21 @@ pub(crate) struct DeclaredOutputs<'tree> {
     pub(crate) names: Vec<&'tree str>,
     /// By name: the position, whether it is a file, and what its value is.
     by_name: HashMap<&'tree str, (usize, bool, Option<Kind>)>,
+}
+
+impl<'tree> DeclaredOutputs<'tree> {
+    /// Of a step that refers to what gives them.
+    fn of(interface: &'tree Interface) -> Self {
+        let names = || interface.outputs.iter().map(|output| output.name.as_str());
+        let kinds = interface.outputs.iter().map(|output| Kind::of(output.value_type));
+        let by_name = (0..).zip(names().zip(kinds));
+        Self {
+            names: names().collect(),
+            by_name: by_name
+                .map(|(position, (name, kind))| (name, (position, kind == Kind::File, Some(kind))))
+                .collect(),
+        }
+    }
 }
 
 impl DeclaredOutputs<'_> {
@@ -75,6 +93,8 @@ pub(crate) struct StepSymbol<'tree> {
     pub(crate) outputs: DeclaredOutputs<'tree>,
     /// Whether it runs once for each value of a list.
     pub(crate) fans_out: bool,
+    /// What it refers to: a workflow, or a step type.
+    pub(crate) interface: Option<&'tree Interface>,
 }
 
 /// What a step of type `claude_code` gives without declaring it.
@@ -95,13 +115,14 @@ const ALWAYS_GIVEN: [&[&str]; 4] = [AGENT_OUTPUTS, TEMPLATE_OUTPUTS, APPROVAL_OU
 
 impl<'tree> Symbols<'tree> {
     /// Reads the names of a tree whose structure was checked.
-    pub(crate) fn of(root: &'tree Node) -> Self {
+    pub(crate) fn of(root: &'tree Node, interfaces: &'tree Interfaces) -> Self {
         let entries = root.get("inputs").map(Node::entries).unwrap_or_default();
         let inputs = entries
             .iter()
             .map(|entry| {
                 let (is_file, kind) = (is_file_type(&entry.value), Kind::declared(&entry.value));
-                (entry.key.text.as_str(), InputSymbol { is_file, kind })
+                let sensitive = entry.value.get("sensitive").is_some_and(|node| node.to_json() == true);
+                (entry.key.text.as_str(), InputSymbol { is_file, kind, is_sensitive: sensitive })
             })
             .collect();
         let secrets = root.get("secrets").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).collect();
@@ -111,7 +132,7 @@ impl<'tree> Symbols<'tree> {
             .flat_map(|(name, place)| {
                 root.get(name).map(Node::items).unwrap_or_default().iter().map(move |n| (n, place))
             })
-            .map(|(node, place)| StepSymbol::of(node, place))
+            .map(|(node, place)| StepSymbol::of(node, place, interfaces))
             .collect();
         let mut by_id = HashMap::with_capacity(steps.len());
         let mut declaring: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -150,16 +171,22 @@ impl<'tree> Symbols<'tree> {
 }
 
 impl<'tree> StepSymbol<'tree> {
-    fn of(node: &'tree Node, place: Place) -> Self {
+    fn of(node: &'tree Node, place: Place, interfaces: &'tree Interfaces) -> Self {
+        let interface = interfaces.of_step(node);
         let id = node.get("id");
         let outputs = node.get("outputs").map(Node::entries).unwrap_or_default();
         Self {
             node,
             id: id.and_then(Node::text).unwrap_or_default(),
             id_span: id.map_or_else(|| node.head(), |id| id.span.clone()),
-            step_type: node.get("type").and_then(Node::text).filter(|name| crate::shape::step_type(name).is_some()),
+            // Of a step whose type is wrong, or refers to what is wrong, nothing is known.
+            step_type: node
+                .get("type")
+                .and_then(Node::text)
+                .filter(|name| interface.is_some() || (*name != "workflow" && crate::shape::step_type(name).is_some())),
             place,
-            outputs: DeclaredOutputs {
+            interface,
+            outputs: interface.map(DeclaredOutputs::of).unwrap_or_else(|| DeclaredOutputs {
                 names: outputs.iter().map(|entry| entry.key.text.as_str()).collect(),
                 by_name: (0..)
                     .zip(outputs)
@@ -169,7 +196,7 @@ impl<'tree> StepSymbol<'tree> {
                         (entry.key.text.as_str(), (position, is_file, kind))
                     })
                     .collect(),
-            },
+            }),
             fans_out: node.get("foreach").is_some(),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use ratchet_core::workflow::{Action, Program};
 
 use super::*;
-use crate::work::at_most;
+use crate::{sources::Lookup, work::at_most};
 
 fn cases(folder: &str) -> Vec<(String, String, PathBuf)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(folder);
@@ -29,7 +29,30 @@ fn cases(folder: &str) -> Vec<(String, String, PathBuf)> {
 }
 
 fn compiled(text: &str) -> Result<Compiled, Diagnostics> {
-    compile(&SourceFile { name: "workflow.yaml".into(), text: text.into() })
+    let source = SourceFile { name: "workflow.yaml".into(), text: text.into() };
+    compile_all(&Sources::gather(&source, &Parts))
+}
+
+/// The files that cases refer to: those of a folder, and as many that each run the next as anybody asks for.
+struct Parts;
+
+impl Lookup for Parts {
+    fn file(&self, path: &str) -> Result<String, String> {
+        if let Some(number) = path.strip_prefix("deep/").and_then(|name| name.strip_suffix(".yaml")) {
+            let next = number.parse::<u32>().map_err(|error| error.to_string())? + 1;
+            let step = format!("{{id: next, type: workflow, workflow: ./{next}.yaml}}");
+            return Ok(format!("name: deep\nversion: \"1\"\nsteps:\n  - {step}\n"));
+        }
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/parts").join(path);
+        fs::read_to_string(file).map_err(|_| "there is no such file".to_owned())
+    }
+
+    fn published(&self, name: &str, version: Option<&str>) -> Result<String, String> {
+        match (name, version) {
+            ("double", None | Some("1")) => self.file("double.yaml"),
+            _ => Err(format!("nothing was published as {name}")),
+        }
+    }
 }
 
 /// Compares a report with the one that is kept beside the case.

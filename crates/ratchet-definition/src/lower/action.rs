@@ -23,7 +23,7 @@ impl<'tree> Lowering<'_, 'tree> {
             "webhook" => self.webhook(node, context).map(|webhook| Action::Webhook(Box::new(webhook))),
             "wait" => self.wait(node, context).map(Action::Wait),
             "approval" => self.approval(node, context).map(Action::Approval),
-            _ => None,
+            name => self.referred(name, node, context),
         }
     }
 

@@ -5,6 +5,7 @@
 mod action;
 mod fields;
 mod limits;
+mod nested;
 mod practice;
 mod secrets;
 mod step;
@@ -22,7 +23,7 @@ use std::{collections::BTreeMap, ops::Range};
 use ratchet_core::{
     graph::Graph,
     ids::StepId,
-    workflow::{CachePolicy, SecretPart, Uses, Workflow},
+    workflow::{CachePolicy, InputDeclaration, OutputDeclaration, SecretPart, Uses, Workflow},
 };
 
 use crate::{
@@ -40,18 +41,17 @@ pub(crate) fn lower<'tree>(
     report: &mut Report,
 ) -> Option<Workflow> {
     let reach = graph.map(Reach::of);
-    let resolver = Resolver { symbols, reach: reach.as_ref(), report, inputs_read: std::collections::BTreeSet::new() };
-    let mut lowering = Lowering {
-        file,
-        resolver,
-        cache: CachePolicy::default(),
-        cache_enabled: true,
-        retry: None,
-        workflow_secrets: BTreeMap::new(),
-        trusted: Vec::new(),
-        variants: 0,
-    };
-    lowering.workflow(root, graph)
+    Lowering::new(file, symbols, reach.as_ref(), report).workflow(root, graph)
+}
+
+/// What a step type takes and gives that is a program.
+pub(crate) fn exec_interface<'tree>(
+    node: &'tree Node,
+    file: &'tree str,
+    symbols: &'tree Symbols<'tree>,
+    report: &mut Report,
+) -> (Vec<InputDeclaration>, Vec<OutputDeclaration>) {
+    Lowering::new(file, symbols, None, report).exec_interface(node)
 }
 
 /// What is needed to lower a part of the tree.
@@ -79,6 +79,26 @@ struct PendingTrust {
     step: StepId,
     uses: Uses,
     trust: Trust,
+}
+
+impl<'check, 'tree> Lowering<'check, 'tree> {
+    fn new(
+        file: &'tree str,
+        symbols: &'tree Symbols<'tree>,
+        reach: Option<&'check Reach<'tree>>,
+        report: &'check mut Report,
+    ) -> Self {
+        Self {
+            file,
+            resolver: Resolver { symbols, reach, report, inputs_read: std::collections::BTreeSet::new() },
+            cache: CachePolicy::default(),
+            cache_enabled: true,
+            retry: None,
+            workflow_secrets: BTreeMap::new(),
+            trusted: Vec::new(),
+            variants: 0,
+        }
+    }
 }
 
 impl Lowering<'_, '_> {

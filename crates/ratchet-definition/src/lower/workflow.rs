@@ -78,7 +78,7 @@ impl<'tree> Lowering<'_, 'tree> {
             .collect()
     }
 
-    fn input(&mut self, entry: &'tree Entry) -> Option<InputDeclaration> {
+    pub(super) fn input(&mut self, entry: &'tree Entry) -> Option<InputDeclaration> {
         let node = &entry.value;
         let kind = node.get("type").and_then(Node::text).and_then(value_type)?;
         let validation = node.get("validation").map(|rules| self.validation(rules, kind)).unwrap_or_default();

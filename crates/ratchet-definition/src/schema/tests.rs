@@ -52,8 +52,10 @@ fn every_property_is_described_and_every_reference_leads_somewhere() {
 }
 
 /// Codes about structure: what the schema must find too. All others are about meaning, or about the text as YAML.
-const STRUCTURE: &[&str] =
-    &["RT-0010", "RT-0011", "RT-0012", "RT-0013", "RT-0014", "RT-0015", "RT-0016", "RT-0018", "RT-0019", "RT-0020"];
+const STRUCTURE: &[&str] = &["RT-0010", "RT-0011", "RT-0012", "RT-0013", "RT-0014", "RT-0015", "RT-0016", "RT-0018"];
+
+/// The code of a type of step that nobody declares: which types a file declares no schema sees, nor what their steps may say.
+const UNDECLARED: &str = "RT-0019";
 
 /// Codes of texts that are no tree, or not the tree that is meant: no schema sees them.
 const TEXT: &[&str] = &["RT-0001", "RT-0002", "RT-0003", "RT-0004", "RT-0005", "RT-0006", "RT-0007", "RT-0008"];
@@ -69,6 +71,9 @@ fn the_schema_and_the_parser_agree_on_structure() {
         let errors = checker.check(&tree.to_json());
         let codes = error_codes(&text);
         if codes.iter().any(|code| TEXT.contains(&code.as_str())) {
+            continue;
+        }
+        if codes.contains(UNDECLARED) {
             continue;
         }
         compared += 1;

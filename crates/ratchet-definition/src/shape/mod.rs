@@ -5,8 +5,8 @@
 mod step;
 mod workflow;
 
-pub use step::{COMMON_STEP_FIELDS, EXACTLY_ONE, STEP_TYPES, exactly_one, has_default, step_type};
-pub use workflow::WORKFLOW;
+pub use step::{COMMON_STEP_FIELDS, CUSTOM_STEP, EXACTLY_ONE, STEP_TYPES, exactly_one, has_default, step_type};
+pub use workflow::{TYPES_FILE, WORKFLOW};
 
 /// A map with known names.
 #[derive(Debug)]
@@ -56,8 +56,6 @@ pub struct StepType {
     pub description: &'static str,
     /// Its fields besides those of every step.
     pub fields: &'static [Field],
-    /// Whether this version runs it.
-    pub support: Support,
 }
 
 /// What a value may be.
@@ -139,6 +137,8 @@ pub enum NameKind {
     Kebab,
     /// Small letters, digits and underscores: the id of a step.
     Step,
+    /// Small letters, digits, and hyphens or underscores between them: a type of step.
+    StepType,
     /// A name that expressions can use.
     Identifier,
     /// The name of an environment variable.
@@ -167,6 +167,16 @@ impl NameKind {
                     && !text.contains("--")
             }
             Self::Step => first.is_ascii_lowercase() && characters.all(|c| underscored(c) && !c.is_ascii_uppercase()),
+            Self::StepType => {
+                let is_between = |c: char| matches!(c, '-' | '_');
+                first.is_ascii_lowercase()
+                    && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || is_between(c))
+                    && !text.ends_with(is_between)
+                    && !text.contains("--")
+                    && !text.contains("__")
+                    && !text.contains("-_")
+                    && !text.contains("_-")
+            }
             Self::Identifier | Self::Variable => {
                 (first.is_ascii_alphabetic() || first == '_') && characters.all(underscored)
             }
@@ -181,6 +191,7 @@ impl NameKind {
         match self {
             Self::Kebab => "^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
             Self::Step => "^[a-z][a-z0-9_]*$",
+            Self::StepType => "^[a-z][a-z0-9]*([-_][a-z0-9]+)*$",
             Self::Identifier | Self::Variable => "^[A-Za-z_][A-Za-z0-9_]*$",
             Self::Header => "^[A-Za-z0-9][A-Za-z0-9_-]*$",
         }
@@ -191,6 +202,7 @@ impl NameKind {
         match self {
             Self::Kebab => "small letters, digits and single hyphens, beginning with a letter",
             Self::Step => "small letters, digits and underscores, beginning with a letter",
+            Self::StepType => "small letters, digits and single hyphens or underscores, beginning with a letter",
             Self::Identifier | Self::Variable => "letters, digits and underscores, not beginning with a digit",
             Self::Header => "letters, digits, hyphens and underscores, beginning with a letter or digit",
         }
@@ -248,6 +260,9 @@ mod tests {
             (NameKind::Step, "_check", false),
             (NameKind::Step, "", false),
             (NameKind::Step, "é", false),
+            (NameKind::StepType, "deploy-all_2", true),
+            (NameKind::StepType, "deploy-", false),
+            (NameKind::StepType, "Deploy", false),
             (NameKind::Variable, "CREATE_PR", true),
             (NameKind::Variable, "2X", false),
             (NameKind::Identifier, "_x", true),

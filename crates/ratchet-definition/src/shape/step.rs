@@ -1,6 +1,6 @@
 //! The fields of steps: those of every type, and those of each.
 
-use super::{Field, Least, ListLength, NameKind, Record, Shape, StepType, Support, Word, workflow::VALUE_TYPE};
+use super::{Field, Least, ListLength, NameKind, Record, Shape, StepType, Word, workflow::VALUE_TYPE};
 
 /// The type of this name.
 pub fn step_type(name: &str) -> Option<&'static StepType> {
@@ -13,6 +13,7 @@ pub static EXACTLY_ONE: &[(&str, &[&str])] = &[
     ("template", &["template", "template_file"]),
     ("wait", &["for", "until"]),
     ("step_output", &["path", "from"]),
+    ("step_type", &["steps", "exec"]),
 ];
 
 /// The fields of which exactly one is there, if there are any.
@@ -103,7 +104,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "shell",
         description: "Runs a command.",
-        support: Support::Now,
         fields: &[
             Field::required(
                 "command",
@@ -131,7 +131,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "claude_code",
         description: "Asks Claude Code, an agent that works on the files of the workspace.",
-        support: Support::Now,
         fields: &[
             Field::required("prompt", &Shape::Template, "What is asked."),
             Field::optional("security_profile", &SECURITY_PROFILE, "What the agent's process may do."),
@@ -164,7 +163,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "assert",
         description: "Fails where a condition is false.",
-        support: Support::Now,
         fields: &[
             Field::optional("condition", &Shape::Expression, "What must be true."),
             Field::optional(
@@ -182,7 +180,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "template",
         description: "Fills in a text.",
-        support: Support::Now,
         fields: &[
             Field::optional("template", &Shape::Template, "The text that is filled in."),
             Field::optional(
@@ -200,7 +197,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "webhook",
         description: "Sends an HTTP request. A reply whose status is not expected fails the step.",
-        support: Support::Now,
         fields: &[
             Field::required(
                 "url",
@@ -232,7 +228,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "approval",
         description: "Waits for a person's word. Its `timeout` is how long: then it fails, as it does after a no.",
-        support: Support::Now,
         fields: &[
             Field::required("message", &Shape::Template, "What the person is asked."),
             Field::optional(
@@ -245,7 +240,6 @@ pub static STEP_TYPES: &[StepType] = &[
     StepType {
         name: "wait",
         description: "Waits for a time, without a process.",
-        support: Support::Now,
         fields: &[
             Field::optional("for", &Shape::ScalarTemplate, "How long, from when the step could start."),
             Field::optional(
@@ -255,8 +249,30 @@ pub static STEP_TYPES: &[StepType] = &[
             ),
         ],
     },
-    StepType { name: "workflow", description: "Runs another workflow.", support: Support::Later, fields: &[] },
+    StepType {
+        name: "workflow",
+        description: "Runs another workflow as a run of its own. What that gives are the outputs of the step.",
+        fields: &[
+            Field::required(
+                "workflow",
+                &Shape::Text,
+                "The file of the workflow, by its path from this one, or the name that it was published under.",
+            ),
+            Field::optional(
+                "version",
+                &Shape::Scalar,
+                "The version of a published workflow. Without it, the one that was published last.",
+            ),
+        ],
+    },
 ];
+
+/// A type of step that a workflow declares: what such steps say besides stands under `inputs`.
+pub static CUSTOM_STEP: StepType = StepType {
+    name: "custom",
+    description: "Does what `step_types` says of its type. The values that it takes stand under `inputs`.",
+    fields: &[],
+};
 
 /// Variables of processes.
 pub(super) static ENVIRONMENT: Shape = Shape::Map(NameKind::Variable, &Shape::ScalarTemplate);

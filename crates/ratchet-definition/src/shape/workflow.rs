@@ -46,7 +46,7 @@ pub static WORKFLOW: Record = Record {
         Field::optional("concurrency", &Shape::Record(&CONCURRENCY), "How many runs of a group may go on at once."),
         Field::optional("budget", &Shape::Record(&BUDGET), "What the agents of a run may spend, all together."),
         Field::later("workspace", "Where the files come from that a run works on."),
-        Field::later("step_types", "Types of steps that this workflow declares."),
+        Field::optional("step_types", &TYPES, "Types of steps by name: what each does, or the file that says it."),
         Field::required(
             "steps",
             &Shape::List(&Shape::Step, ListLength::NotEmpty),
@@ -175,6 +175,72 @@ static BUDGET: Record = Record {
             "max_agent_calls",
             &Shape::Integer(1, 1_000_000),
             "Attempts of steps that ask an agent. An attempt counts from its launch, whatever comes of it.",
+        ),
+    ],
+};
+
+/// Types of steps by name.
+static TYPES: Shape = Shape::Map(NameKind::StepType, &Shape::OneOf(&[Shape::Text, Shape::Record(&STEP_TYPE)]));
+
+/// A file of step types that workflows share.
+pub static TYPES_FILE: Record = Record {
+    name: "a file of step types",
+    definition: "types_file",
+    description: "Types of steps that workflows share.",
+    fields: &[Field::required(
+        "step_types",
+        &TYPES,
+        "Types of steps by name: what each does, or the file that says it.",
+    )],
+};
+
+static STEP_TYPE: Record = Record {
+    name: "a step type",
+    definition: "step_type",
+    description: "What steps of a type do: a group of steps, which is a run of its own, or a program.",
+    fields: &[
+        Field::optional("description", &Shape::Text, "What such a step is for."),
+        Field::optional(
+            "inputs",
+            &Shape::Map(NameKind::Identifier, &Shape::Record(&INPUT)),
+            "What such a step takes, by name.",
+        ),
+        Field::optional(
+            "outputs",
+            &Shape::Map(NameKind::Identifier, &Shape::Record(&OUTPUT)),
+            "What such a step gives, by name: of a program, fields of the object that it writes.",
+        ),
+        Field::optional(
+            "steps",
+            &Shape::List(&Shape::Step, ListLength::NotEmpty),
+            "The steps of the group. They see its inputs and each other, and nothing of the workflow around them.",
+        ),
+        Field::optional(
+            "exec",
+            &Shape::List(&Shape::Scalar, ListLength::NotEmpty),
+            "A program and its arguments. It reads one JSON object, the inputs, and writes one, the outputs. A program with a path lies beside this file.",
+        ),
+        Field::optional("environment", &ENVIRONMENT, "Variables of the processes of the group's steps.")
+            .alias(&["env"]),
+        Field::optional(
+            "secrets",
+            &Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
+            "Names of secrets that steps of the group may ask for.",
+        ),
+        Field::optional(
+            "on_failure",
+            &Shape::List(&Shape::Step, ListLength::Any),
+            "Steps that run after those of the group where they failed.",
+        ),
+        Field::optional(
+            "finally",
+            &Shape::List(&Shape::Step, ListLength::Any),
+            "Steps that run after everything else in the group, whatever came of it.",
+        ),
+        Field::optional(
+            "finally_timeout",
+            &Shape::Duration(Least::AboveZero),
+            "How long the steps of `finally` may take together. A minute where nothing is said.",
         ),
     ],
 };

@@ -62,6 +62,16 @@ impl Advance<'_> {
                         self.launch(slot, *order).await?;
                     }
                 }
+                Act::StartRun(order) => {
+                    if fresh.is_none() {
+                        fresh = self.engine.ports.store.execution(&self.run.row.id).await?;
+                    }
+                    let is_open = order.key.path.child.is_none() || self.is_open(&order.key).await?;
+                    // Else the claim is found by whoever looks after the run, and comes to nothing or is started then.
+                    if is_open && fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
+                        self.start_run(*order).await?;
+                    }
+                }
                 Act::Then(task) => self.push(task),
                 Act::WakeAt { row, due } => self.wake_at(&row, due).await?,
                 Act::Pause { step, reason } => self.pause(step, reason).await?,

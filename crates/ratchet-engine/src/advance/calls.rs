@@ -32,9 +32,11 @@ pub(super) enum Beginning {
 }
 
 impl Run {
-    /// Whose budget the run's agents are paid from, and what it is. A run that another one started would be paid from that one's: the owner is the root.
-    fn budget(&self) -> Option<(ExecutionId, Budget)> {
-        self.workflow.budget.map(|budget| (self.row.id.clone(), budget))
+    /// Whose budget the run's agents are paid from, and what it is. What a step's run spends is paid from the budget around it, where there is one.
+    pub(super) fn budget(&self) -> Option<(ExecutionId, Budget)> {
+        let around = self.row.parent.as_ref().and_then(|parent| parent.budget.as_ref());
+        let own = || self.workflow.budget.map(|budget| (self.row.id.clone(), budget));
+        around.map(|paid| (paid.owner.clone(), paid.budget)).or_else(own)
     }
 
     fn asks_agent(&self, step: &StepId) -> bool {

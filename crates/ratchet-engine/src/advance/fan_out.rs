@@ -25,6 +25,8 @@ const PAGE: usize = 10 * BUCKET_SIZE as usize;
 pub(crate) struct Children {
     /// Attempts that should be running.
     pub(crate) running: Vec<(StepKey, u32)>,
+    /// Attempts that are runs of their own.
+    pub(crate) nested: Vec<StepRow>,
     /// Attempts that failed and whose next one is due.
     pub(crate) retry_due: Vec<(StepKey, u32)>,
     /// Those that waited for a time which has come.
@@ -37,6 +39,17 @@ pub(crate) struct Children {
     pub(crate) asks: bool,
     /// Whether one waits for a person: its attempt was lost.
     pub(crate) waits_for_person: bool,
+}
+
+/// What is left of children that their fan-out did not wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftBehind {
+    /// None.
+    Nothing,
+    /// Some that are being given up.
+    Stopping,
+    /// Some that are runs of their own and are ending.
+    Ending,
 }
 
 /// What the children of a fan-out gave together.
@@ -264,24 +277,27 @@ impl Advance<'_> {
         Ok(())
     }
 
-    /// Stops the children of fan-outs that ended before they did. Says whether there may be any.
-    pub(super) async fn stop_left_behind(&mut self) -> Result<bool, EngineError> {
+    /// Stops the children of fan-outs that ended before they did. Says what there may be of them.
+    pub(super) async fn stop_left_behind(&mut self) -> Result<LeftBehind, EngineError> {
         let with_children = self.run.workflow.steps.iter().filter(|step| step.foreach.is_some());
         let paths: Vec<StepPath> = with_children.map(|step| StepPath::step(step.id.clone())).collect();
-        let mut found = false;
+        let mut found = LeftBehind::Nothing;
         for path in paths {
             let ended = self.row(&path).await?;
             let ended = ended.filter(|row| row.left_children_behind() && row.status() != StepStatus::Cancelled);
             if ended.is_some() && self.overlay.contains_key(&path) {
                 // It ends only with what is committed next, and its children are stopped then.
-                found = true;
+                found = LeftBehind::Stopping;
                 continue;
             }
-            if let Some(row) = ended
-                && !self.unsettled_children(&row.key).await?.is_empty()
-            {
-                self.stop_children(&row.key).await?;
-                found = true;
+            let Some(row) = ended else { continue };
+            for child in self.unsettled_children(&row.key).await? {
+                if self.end_run(&child).await? {
+                    self.push(Task::Cancel(vec![child.key]));
+                    found = LeftBehind::Stopping;
+                } else if found == LeftBehind::Nothing {
+                    found = LeftBehind::Ending;
+                }
             }
         }
         Ok(found)
@@ -332,6 +348,7 @@ impl Advance<'_> {
                 found.next_due = found.next_due.into_iter().chain(next_due).min();
                 taken_over.extend(row.predecessor);
                 match &row.state {
+                    StepState::Running { .. } if row.execution.is_some() => found.nested.push(row.clone()),
                     StepState::Running { .. } => found.running.push((row.key.clone(), row.attempt)),
                     StepState::Waiting(Waiting::Retry { due }) if *due <= now => {
                         found.retry_due.push((row.key.clone(), row.attempt));

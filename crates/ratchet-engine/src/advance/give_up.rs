@@ -16,6 +16,11 @@ impl Advance<'_> {
     /// Gives rows up: they are of an older epoch, or their siblings failed.
     pub(super) async fn cancel(&mut self, keys: Vec<StepKey>, after: Option<u64>) -> Result<(), EngineError> {
         for row in self.stopped(keys, |_| true).await? {
+            if !self.end_run(&row).await? {
+                // It is looked at again when its run has ended.
+                self.awaits_runs = true;
+                continue;
+            }
             let again = Task::Cancel(vec![row.key.clone()]);
             self.cancel_row(row, again, after);
         }
@@ -32,7 +37,7 @@ impl Advance<'_> {
         Ok(())
     }
 
-    fn cancel_row(&mut self, row: StepRow, again: Task, after: Option<u64>) {
+    pub(super) fn cancel_row(&mut self, row: StepRow, again: Task, after: Option<u64>) {
         let change = Change {
             cause: format!("StepCancelled {}", row.key.path),
             event: StepEvent::Cancelled,
@@ -79,7 +84,8 @@ impl Advance<'_> {
         }
         // Each takes as long as its process does to end: they end side by side.
         let launcher = &self.engine.ports.launcher;
-        let running = rows.iter().filter(|row| matches!(row.state, StepState::Running { .. }));
+        let has_task = |row: &&StepRow| matches!(row.state, StepState::Running { .. }) && row.execution.is_none();
+        let running = rows.iter().filter(has_task);
         let stopped = join_all(running.map(|row| launcher.stop(&row.key, row.attempt))).await;
         stopped.into_iter().collect::<Result<(), LaunchError>>()?;
         Ok(rows)
@@ -93,7 +99,7 @@ impl Advance<'_> {
             return Ok(undecided);
         }
         let is_undecided = |row: &StepRow| match row.state {
-            StepState::Running { .. } => true,
+            StepState::Running { .. } => row.execution.is_none(),
             StepState::Waiting(Waiting::Lost { found_in }) => found_in == self.run.row.epoch,
             _ => false,
         };

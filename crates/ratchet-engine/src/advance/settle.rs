@@ -5,7 +5,7 @@ use ratchet_core::{
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
     fan_out,
     history::Actor,
-    ids::{StepId, StepKey, StepPath},
+    ids::{ExecutionId, StepId, StepKey, StepPath, TokenHash},
     join::{JoinKind, JoinRow, NeedOutcome},
     output::Outputs,
     rejection::Rejection,
@@ -14,10 +14,11 @@ use ratchet_core::{
     workflow::OnLost,
 };
 
-use super::{Act, Advance, Change, Dispatch, Task, calls::Beginning, settle_ended};
+use super::{Act, Advance, Change, Dispatch, Launch, Task, calls::Beginning, fan_out::LeftBehind, settle_ended};
 use crate::{
     engine::EngineError,
     execution_row,
+    nested::RunOrder,
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
     prepare::{Prepared, Ready, prepare},
@@ -28,7 +29,7 @@ use crate::{
 /// What is to be done about another attempt for which there is room.
 enum Next {
     /// It is decided about by this event, and launched where the decision is to.
-    Attempt(StepEvent, Option<(Slot, Box<Order>)>),
+    Attempt(StepEvent, Option<Launch>),
     /// None: the run pauses.
     OverBudget,
 }
@@ -64,8 +65,15 @@ impl Advance<'_> {
             self.slot = Some(slot);
         }
         let successor = self.successor_of(&path).await?;
-        let ready =
-            Ready { path: &path, needs, predecessor, parent: parent.as_ref(), adopts: adopts.as_deref(), successor };
+        let ready = Ready {
+            path: &path,
+            needs,
+            predecessor,
+            parent: parent.as_ref(),
+            adopts: dispatch.adopts.as_deref(),
+            successor,
+        };
+        let mut left = adopts.into_iter().filter(|old| !old.status().is_settled()).map(|old| *old).collect::<Vec<_>>();
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
             Prepared::Task(mut order) => match self.beginning(&order, after).await? {
@@ -81,9 +89,21 @@ impl Advance<'_> {
                         return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
                     };
                     let token = self.give_token(&mut order, 1);
-                    (StepEvent::Ready(Verdict::Run { token_hash: token.hash(), predecessor }), Some((slot, order)))
+                    let verdict = Verdict::Run { token_hash: token.hash(), predecessor, execution: None };
+                    (StepEvent::Ready(verdict), Some(Launch::Task(slot, order)))
                 }
             },
+            Prepared::Run(prepared) => {
+                left.extend(prepared.taken_over.iter().filter(|old| !old.status().is_settled()).cloned());
+                let key = self.run.key(path.clone());
+                let execution = prepared.taken_over.and_then(|old| old.execution);
+                let execution = execution.unwrap_or_else(|| ExecutionId::of_attempt(&key, 1));
+                // Nobody reports with it: the run itself is looked at.
+                let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
+                let order = RunOrder { key, attempt: 1, execution: execution.clone(), inputs: prepared.inputs };
+                let verdict = Verdict::Run { token_hash, predecessor, execution: Some(execution) };
+                (StepEvent::Ready(verdict), Some(Launch::Run(Box::new(order))))
+            }
         };
         let change = Change {
             cause: format!("StepReady {path}"),
@@ -95,7 +115,15 @@ impl Advance<'_> {
             origin: Task::Dispatch(dispatch),
             path,
         };
+        let staged = self.staged.len();
         self.change_or_log(change, after);
+        if let Some(claim) = self.staged.get(staged).map(|entry| entry.id) {
+            for old in left {
+                // What it had started goes on under the new claim.
+                let again = Task::Dispose(old.key.clone());
+                self.cancel_row(old, again, Some(claim));
+            }
+        }
         Ok(())
     }
 
@@ -146,7 +174,7 @@ impl Advance<'_> {
     pub(super) async fn lost(&mut self, key: StepKey, attempt: u32, after: Option<u64>) -> Result<(), EngineError> {
         let Some(row) = self.current(&key).await? else { return Ok(()) };
         let found_in = self.run.row.epoch;
-        let lost = |attempt, token_hash| StepEvent::Lost { attempt, token_hash, found_in };
+        let lost = |attempt, token_hash, _| StepEvent::Lost { attempt, token_hash, found_in };
         let makes_another = self.run.step_policy(&key.path).on_lost == OnLost::Rerun
             && row.losses < LOSSES_MAX
             && row.attempt == attempt;
@@ -157,7 +185,7 @@ impl Advance<'_> {
                 None => return self.put_off(Event::TaskLost { key, attempt }, after).await,
             }
         } else {
-            (lost(attempt, Token::new(self.engine.ports.clock.entropy()).hash()), None)
+            (lost(attempt, Token::new(self.engine.ports.clock.entropy()).hash(), None), None)
         };
         self.change_or_log(
             Change {
@@ -181,7 +209,7 @@ impl Advance<'_> {
         if row.status() != StepStatus::Waiting {
             return Ok(());
         }
-        let due = |attempt, token_hash| StepEvent::RetryDue { attempt, token_hash };
+        let due = |attempt, token_hash, execution| StepEvent::RetryDue { attempt, token_hash, execution };
         let (event, launch) = match self.next_attempt(&row, attempt, due, after).await? {
             Some(Next::Attempt(event, launch)) => (event, launch),
             Some(Next::OverBudget) => return Ok(()),
@@ -283,9 +311,14 @@ impl Advance<'_> {
     /// Ends the run.
     pub(super) async fn end(&mut self, needs: NeedOutcome, after: Option<u64>) -> Result<(), EngineError> {
         // Whoever was to stop the children of a fan-out that failed may have died, and nobody looks after a run that has ended.
-        if self.stop_left_behind().await? {
-            let last = self.staged.last().map(|entry| entry.id);
-            return self.act_after(Act::Then(Task::End(needs)), last).await;
+        match self.stop_left_behind().await? {
+            LeftBehind::Nothing => {}
+            LeftBehind::Stopping => {
+                let last = self.staged.last().map(|entry| entry.id);
+                return self.act_after(Act::Then(Task::End(needs)), last).await;
+            }
+            // Their end is told, and looked for by the wake-up: the run ends then.
+            LeftBehind::Ending => return Ok(()),
         }
         settle_ended(self.engine, &self.run).await?;
         let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
@@ -304,7 +337,9 @@ impl Advance<'_> {
         match execution_row::change(&self.run, event, Actor::Engine, event.name().to_owned(), now) {
             Ok((row, record)) => {
                 let expect = Expectation::Revision(self.run.row.revision);
-                let acts = vec![Act::ExecutionChanged(Box::new(row.clone()), Box::new(record))];
+                let told = execution_row::for_parent(&row, &record).map(|told| Act::Publish(Box::new(told)));
+                let mut acts = vec![Act::ExecutionChanged(Box::new(row.clone()), Box::new(record))];
+                acts.extend(told);
                 self.run.row = row.clone();
                 let leaving = turns::leaving(&row);
                 let id = self.stage(Write::Execution { row: Box::new(row), expect }, after, Some(origin), acts);
@@ -328,7 +363,7 @@ impl Advance<'_> {
         &mut self,
         row: &StepRow,
         attempt: u32,
-        event: impl Fn(u32, ratchet_core::ids::TokenHash) -> StepEvent,
+        event: impl Fn(u32, TokenHash, Option<ExecutionId>) -> StepEvent,
         after: Option<u64>,
     ) -> Result<Option<Next>, EngineError> {
         let parent = match row.key.path.child {
@@ -345,6 +380,14 @@ impl Advance<'_> {
         };
         let mut order = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Task(order) => order,
+            Prepared::Run(prepared) => {
+                let key = row.key.clone();
+                let execution = ExecutionId::of_attempt(&key, attempt + 1);
+                let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
+                let event = event(attempt, token_hash, Some(execution.clone()));
+                let order = RunOrder { key, attempt: attempt + 1, execution, inputs: prepared.inputs };
+                return Ok(Some(Next::Attempt(event, Some(Launch::Run(Box::new(order))))));
+            }
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
             Prepared::Settled(verdict) => return Ok(Some(Next::Attempt(Self::no_longer_runs(row, verdict), None))),
         };
@@ -355,10 +398,10 @@ impl Advance<'_> {
         }
         let Some(slot) = self.take_slot().await? else { return Ok(None) };
         let token = self.give_token(&mut order, attempt + 1);
-        Ok(Some(Next::Attempt(event(attempt, token.hash()), Some((slot, order)))))
+        Ok(Some(Next::Attempt(event(attempt, token.hash(), None), Some(Launch::Task(slot, order)))))
     }
 
-    fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {
+    pub(super) fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {
         let failure = match verdict {
             Verdict::Settle { outcome: Outcome::Failed { failure, .. }, .. } => failure,
             _ => StepFailure::new(
@@ -445,6 +488,6 @@ impl Advance<'_> {
     }
 }
 
-fn first_four(bytes: [u8; 16]) -> [u8; 4] {
+pub(super) fn first_four(bytes: [u8; 16]) -> [u8; 4] {
     [bytes[0], bytes[1], bytes[2], bytes[3]]
 }

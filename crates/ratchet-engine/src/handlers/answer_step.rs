@@ -40,6 +40,7 @@ pub(crate) async fn answer(
     }
     record(engine, &run, key, &answer, &actor).await?;
     let row = let_go_on(engine, id).await?;
+    let_all_above_go_on(engine, &row).await?;
     let trace = row.trace.clone();
     engine.ports.bus.publish(Envelope { execution: id.clone(), trace, event: Event::ExecutionChanged }).await?;
     Ok(row)
@@ -75,6 +76,19 @@ async fn record(engine: &Engine, run: &Run, key: &StepKey, answer: &Answer, acto
         }
     }
     Err(EngineError::Contention { execution: run.row.id.clone() })
+}
+
+/// The runs that this one is a step of go on with it. They would find that out by themselves, a little later.
+async fn let_all_above_go_on(engine: &Engine, row: &ExecutionRow) -> Result<(), EngineError> {
+    let mut above = row.parent.as_ref().map(|parent| parent.key.execution.clone());
+    while let Some(id) = above {
+        let run = Run::load(engine, &id).await?;
+        if run.row.status == ExecutionStatus::Paused && run.row.is_watched() {
+            let_go_on(engine, &id).await?;
+        }
+        above = run.row.parent.map(|parent| parent.key.execution);
+    }
+    Ok(())
 }
 
 /// A run that was paused for the answer goes on. It is read after the answer was written: whoever pauses it writes that first, and then looks

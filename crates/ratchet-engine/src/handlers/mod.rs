@@ -7,4 +7,5 @@ pub(crate) mod end_execution;
 pub(crate) mod plan;
 pub(crate) mod recover_step;
 pub(crate) mod resume_execution;
+pub(crate) mod run_changed;
 pub(crate) mod start_execution;

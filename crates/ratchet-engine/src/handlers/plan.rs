@@ -3,19 +3,21 @@
 use jiff::Timestamp;
 use ratchet_core::{
     event::ExecutionEvent,
+    execution::ExecutionRow,
     history::Actor,
     ids::{ExecutionId, StepId, StepKey},
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
+    transition::Ending,
     workflow::OnLost,
 };
 
 use crate::{
-    advance::{Advance, Dispatch, Task, settle_ended},
+    advance::{Advance, Dispatch, NestedRuns, Task, paused_in_words, settle_ended, tell},
     engine::{Engine, EngineError},
     execution_row,
-    ports::TaskState,
+    ports::{Event, TaskState},
     run::Run,
     turns,
 };
@@ -25,10 +27,23 @@ const ROUNDS_MAX: u32 = 20;
 
 /// Derives what is left undone, and does it.
 pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), EngineError> {
+    look_after(engine, id, false).await
+}
+
+/// The same, and the runs that steps of it are have themselves looked after.
+pub(crate) async fn wake(engine: &Engine, id: &ExecutionId) -> Result<(), EngineError> {
+    look_after(engine, id, true).await
+}
+
+async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Result<(), EngineError> {
     for _ in 0..ROUNDS_MAX {
         let run = Run::load(engine, id).await?;
         if !run.row.is_watched() {
             return Ok(());
+        }
+        if is_left_alone(engine, &run.row).await? {
+            request(engine, &run, &ExecutionEvent::EndRequested { ending: Ending::Cancelled }).await?;
+            continue;
         }
         if run.row.waits_for_turn() {
             if turns::ask(engine, &run).await? {
@@ -41,7 +56,9 @@ pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), Engine
         let resumes = run.row.resumes();
         let now = engine.ports.clock.now();
         let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();
-        let plan = reconcile(run.graph(), &run.row, &rows, &resumes, now);
+        let mut plan = reconcile(run.graph(), &run.row, &rows, &resumes, now);
+        // A run that a step is goes on under the step's next claim.
+        plan.fence.retain(|key| !(plan.surviving.contains(key) && run.is_nested(&key.path.step)));
         if run.row.status == ExecutionStatus::Paused {
             if let Some(wake_at) = stays_paused(engine, &run, &plan).await? {
                 return set_next_wake(engine, id, Some(wake_at), false, now).await;
@@ -50,14 +67,18 @@ pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), Engine
             continue;
         }
         if !plan.fence.is_empty() {
-            fence(engine, run, plan.fence).await?;
-            continue;
+            if fence(engine, run.clone(), std::mem::take(&mut plan.fence)).await? {
+                continue;
+            }
+            if plan.ending.is_none() {
+                return set_next_wake(engine, id, Some(backoff(0, now)), true, now).await;
+            }
         }
         if let Some(ending) = plan.ending {
             request(engine, &run, &ExecutionEvent::EndRequested { ending }).await?;
             continue;
         }
-        if !carry_out(engine, run, plan).await? {
+        if !carry_out(engine, run, plan, wakes_nested).await? {
             return Ok(());
         }
     }
@@ -69,21 +90,51 @@ async fn newest(engine: &Engine, run: &Run) -> Result<Vec<Option<StepRow>>, Engi
     Ok(engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?)
 }
 
-/// Settles rows of older epochs, so that what counts of them can be told once and for all.
-async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<(), EngineError> {
+/// Whether nobody waits for what the run gives any more: the step that it was started for has another attempt, was given up, or is of a run that ends.
+async fn is_left_alone(engine: &Engine, row: &ExecutionRow) -> Result<bool, EngineError> {
+    let Some(parent) = row.parent.as_ref().filter(|_| !row.endings.contains(&Ending::Cancelled)) else {
+        return Ok(false);
+    };
+    let store = &engine.ports.store;
+    let Some(above) = store.execution(&parent.key.execution).await? else { return Ok(true) };
+    let is_this = |step: &StepRow| step.execution.as_ref() == Some(&row.id);
+    if above.epoch == parent.key.epoch {
+        let step = store.step(&parent.key).await?;
+        return Ok(!step.is_some_and(|step| is_this(&step) && !step.status().is_settled()));
+    }
+    if above.status.is_ended() || !above.endings.is_empty() {
+        return Ok(true);
+    }
+    // Its run was resumed: unless the step has something else to do there, it is about to take this one over.
+    let newer = store.step(&StepKey { epoch: above.epoch, ..parent.key.clone() }).await?;
+    Ok(newer.is_some_and(|newer| !is_this(&newer)))
+}
+
+/// Settles rows of older epochs, so that what counts of them can be told once and for all. `false` where some are runs of their own that have not ended yet.
+async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<bool, EngineError> {
     let mut advance = Advance::new(engine, run);
     let undecided = advance.undecided(&keys).await?;
     if let Some(step) = undecided.first().map(|key| key.path.step.clone()) {
         advance.push(Task::Suspend(undecided));
         advance.work().await?;
         // Whoever suspended them may have died before the run was paused.
-        return wait_for_person(engine, &advance.run, &step).await;
+        return wait_for_person(engine, &advance.run, &step).await.map(|()| true);
     }
     for key in &keys {
         advance.stop_children(key).await?;
     }
-    advance.push(Task::Cancel(keys));
-    advance.work().await
+    let (nested, other): (Vec<StepKey>, Vec<StepKey>) =
+        keys.into_iter().partition(|key| advance.run.is_nested(&key.path.step));
+    advance.push(Task::Cancel(other));
+    if !nested.is_empty() {
+        advance.work().await?;
+        if advance.awaits_runs {
+            return Ok(false);
+        }
+        advance.push(Task::Cancel(nested));
+    }
+    advance.work().await?;
+    Ok(!advance.awaits_runs)
 }
 
 /// Changes the execution's row, where that still applies.
@@ -104,6 +155,7 @@ async fn wait_for_person(engine: &Engine, run: &Run, step: &StepId) -> Result<()
 /// When a run is looked at again that waits for people's answers; `None` where it has one, or something else to do.
 async fn stays_paused(engine: &Engine, run: &Run, plan: &Plan) -> Result<Option<Timestamp>, EngineError> {
     let mut wake_at = plan.wake_at;
+    let mut nested = plan.nested.clone();
     let mut advance = Advance::new(engine, run.clone());
     for key in &plan.fan_outs {
         let children = advance.push_fan_out(key).await?;
@@ -111,12 +163,17 @@ async fn stays_paused(engine: &Engine, run: &Run, plan: &Plan) -> Result<Option<
             return Ok(None);
         }
         wake_at = wake_at.into_iter().chain(children.next_due).min();
+        nested.extend(children.nested);
+    }
+    let nested = advance.look_at_nested(nested).await?;
+    if nested.go_on || !advance.is_idle() {
+        return Ok(None);
     }
     Ok(wake_at.filter(|_| !plan.goes_on()))
 }
 
 /// Does what a plan says. Whether the run is paused now, so that it is to be looked at once more.
-async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, EngineError> {
+async fn carry_out(engine: &Engine, run: Run, plan: Plan, wakes_nested: bool) -> Result<bool, EngineError> {
     let id = run.row.id.clone();
     let mut goes_on = plan.goes_on();
     let mut waiting_for_person = plan.waiting_for_person;
@@ -125,6 +182,7 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, Engine
     let mut retry_due = plan.retry_due;
     let mut timers_due = plan.timers_due;
     let mut asking = plan.asking;
+    let mut nested = plan.nested;
     let mut next_due = None;
     for key in &plan.fan_outs {
         let children = advance.push_fan_out(key).await?;
@@ -133,6 +191,7 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, Engine
             asking.push(key.path.step.clone());
         }
         running.extend(children.running);
+        nested.extend(children.nested);
         retry_due.extend(children.retry_due);
         timers_due.extend(children.timers_due);
         next_due = next_due.into_iter().chain(children.next_due).min();
@@ -158,7 +217,7 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, Engine
         return advance.work().await.map(|()| false);
     }
     for ready in plan.ready {
-        let adopts = match &ready.old_fan_out {
+        let adopts = match &ready.old {
             Some(key) => engine.ports.store.step(key).await?.map(Box::new),
             None => None,
         };
@@ -180,12 +239,23 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan) -> Result<bool, Engine
     for key in timers_due {
         advance.push(Task::TimeCome(key));
     }
+    let NestedRuns { go_on, running, paused } = advance.look_at_nested(nested).await?;
+    goes_on |= go_on;
     advance.work().await?;
+    if wakes_nested {
+        for row in running.iter().chain(paused.iter().map(|(_, row)| row)).filter(|row| row.is_watched()) {
+            tell(engine, row, Event::WakeUpDue).await?;
+        }
+    }
     let now = engine.ports.clock.now();
     let wake_at = plan.wake_at.into_iter().chain(next_due).min();
     let is_still = !goes_on && !advance.changed && advance.put_off == 0;
-    if let (Some(step), true) = (asking.first(), is_still) {
-        let reason = asks_in_words(&asking);
+    let paused_at = paused.first().map(|(path, _)| &path.step);
+    if let (Some(step), true) = (asking.first().or(paused_at), is_still) {
+        let reason = if asking.is_empty() { paused_in_words(&paused) } else { asks_in_words(&asking) };
+        // What only a resume lets go on is not looked at again.
+        let is_watched = !asking.is_empty() || paused.iter().any(|(_, row)| row.is_watched());
+        let wake_at = wake_at.filter(|_| is_watched);
         let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at };
         request(engine, &advance.run, &event).await?;
         return Ok(true);

@@ -7,7 +7,7 @@ use ratchet_core::{
     execution::ExecutionRow, history::Chain, ids::Epoch, reconcile::WAKE_SECONDS_MIN, status::ExecutionStatus,
     transition::ExecutionTransition,
 };
-use ratchet_definition::compile::{SourceFile, compile};
+use ratchet_definition::sources::{Sources, compile_all};
 
 use crate::{
     engine::{Engine, EngineError, StartRequest, Started},
@@ -19,14 +19,16 @@ use crate::{
 
 /// Starts a run. The same identifier again is the same run, whoever asks and however often.
 pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Started, EngineError> {
-    let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace } = request;
+    let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace, parent } =
+        request;
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
-    let text = SourceFile { name: definition.origin.clone(), text: source.clone() };
     let workflow = match engine.kept_workflow(&definition.digest) {
         Some(workflow) => workflow,
-        None => Arc::new(compile(&text).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow),
+        None => {
+            let sources = Sources::read(&definition.origin, &source).map_err(unreadable)?;
+            Arc::new(compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow)
+        }
     };
-    let timeout = workflow.timeout;
     let blob = engine.ports.blobs.put(source.as_bytes()).await?;
     if blob.digest != definition.digest {
         return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));
@@ -34,9 +36,9 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     engine.keep_workflow(blob.digest, workflow.clone());
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
-    let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));
     let row = ExecutionRow {
         id: execution.clone(),
+        parent,
         definition,
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
@@ -52,7 +54,7 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         created_at: now,
         updated_at: now,
         ended_at: None,
-        deadline,
+        deadline: None,
         wake_at: Some(after(SignedDuration::from_secs(WAKE_SECONDS_MIN))),
         idle_wakes: 0,
         outputs: ratchet_core::output::Outputs::new(),
@@ -66,7 +68,8 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     let group = turns::group_of(engine, &run).await?;
     let mut row = run.row;
     // The time in which it waits for its turn does not count.
-    let deadline = deadline.filter(|_| group.is_none());
+    let timeout = row.policy(&run.workflow).timeout.filter(|_| group.is_none());
+    let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));
     let created = ExecutionTransition::Created { definition: row.definition.digest.clone(), deadline, group };
     let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
     row.apply(record.clone());

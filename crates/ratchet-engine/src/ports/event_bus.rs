@@ -72,6 +72,11 @@ pub enum Event {
         /// Whose.
         key: StepKey,
     },
+    /// The run that a step is has ended, is paused, or goes on.
+    RunChanged {
+        /// The step.
+        key: StepKey,
+    },
     /// The execution's `wake_at` has passed.
     WakeUpDue,
 }

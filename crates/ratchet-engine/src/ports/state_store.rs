@@ -88,6 +88,8 @@ pub struct ExecutionFilter {
     pub workflow: Option<String>,
     /// That stand here only.
     pub status: Option<ExecutionStatus>,
+    /// Without those that steps of others started.
+    pub roots_only: bool,
 }
 
 /// A part of a long answer.

@@ -77,6 +77,8 @@ pub trait AttemptRunner: Send + Sync {
 pub struct AttemptPlace {
     /// The root of the files that the step works on.
     pub workspace: PathBuf,
+    /// The folder of the workflow's file, where that is known: programs that it names by a relative path lie there.
+    pub definitions: Option<PathBuf>,
     /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and after a failure the home and temporary folders of its processes. Whoever has something
     /// to put there makes it.
     pub directory: PathBuf,

@@ -7,7 +7,7 @@ use ratchet_core::{
     budget::BudgetRow,
     execution::{ExecutionRow, Resume},
     group::Standing,
-    ids::{Epoch, ExecutionId, StepId, StepKey},
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     output::{BlobRef, Output, Outputs},
     resume::counting,
     status::{ExecutionStatus, StepStatus},
@@ -61,7 +61,7 @@ pub struct StepRows {
 }
 
 /// What a view needs of a child.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ChildBrief {
     /// The position of its item.
     pub index: u32,
@@ -73,6 +73,8 @@ pub struct ChildBrief {
     pub predecessor: Option<u32>,
     /// When it settled.
     pub settled_at: Option<Timestamp>,
+    /// The run that it is, where it is one.
+    pub execution: Option<ExecutionId>,
     /// What all of its attempts took.
     pub spent: Usage,
 }
@@ -183,6 +185,21 @@ impl ExecutionRows {
         self.steps.get(id)
     }
 
+    /// The runs that its steps are, in the order of the file, each with the step.
+    pub fn nested(&self, workflow: &Workflow) -> Vec<(StepPath, ExecutionId)> {
+        let mut nested = Vec::new();
+        for step in &workflow.steps {
+            let Some(rows) = self.step(&step.id) else { continue };
+            let own = rows.row.execution.iter().map(|id| (StepPath::step(step.id.clone()), id.clone()));
+            nested.extend(own);
+            for child in rows.children.iter().flatten() {
+                let path = StepPath::child(step.id.clone(), child.index);
+                nested.extend(child.execution.iter().map(|id| (path.clone(), id.clone())));
+            }
+        }
+        nested
+    }
+
     /// When anything in the execution changed last.
     pub fn last_change(&self) -> Timestamp {
         let steps = self.steps.values().filter_map(|rows| rows.row.records.last().map(|record| record.at));
@@ -210,7 +227,7 @@ impl StepRows {
     /// What all attempts of the step, or of its children, took.
     pub fn spent(&self) -> Usage {
         let own = spent(&self.row, &self.attempts);
-        self.children.iter().flatten().fold(own, |sum, child| add(sum, child.spent))
+        self.children.iter().flatten().fold(own, |sum, child| sum.and(child.spent))
     }
 }
 
@@ -277,6 +294,7 @@ fn brief(child: &StepRow, attempts: &[AttemptRow]) -> ChildBrief {
         asks: matches!(child.state, StepState::Waiting(Waiting::Approval(_))),
         predecessor: child.predecessor,
         settled_at: child.settled_at,
+        execution: child.execution.clone(),
         spent: spent(child, attempts),
     }
 }
@@ -288,24 +306,7 @@ fn spent(row: &StepRow, attempts: &[AttemptRow]) -> Usage {
         StepTransition::RetryScheduled { usage, .. } => Some(*usage),
         _ => None,
     });
-    failed.fold(row.result.as_ref().map(|result| result.usage).unwrap_or_default(), add)
-}
-
-fn add(one: Usage, other: Usage) -> Usage {
-    fn sum<T: std::ops::Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
-        match (one, other) {
-            (Some(one), Some(other)) => Some(one + other),
-            (one, other) => one.or(other),
-        }
-    }
-    Usage {
-        start_ms: one.start_ms + other.start_ms,
-        process_ms: one.process_ms + other.process_ms,
-        capture_ms: one.capture_ms + other.capture_ms,
-        cost_usd: sum(one.cost_usd, other.cost_usd),
-        tokens: sum(one.tokens, other.tokens),
-        turns: sum(one.turns, other.turns),
-    }
+    failed.fold(row.result.as_ref().map(|result| result.usage).unwrap_or_default(), Usage::and)
 }
 
 async fn restore_outputs(outputs: &mut Outputs, blobs: &dyn BlobStore) -> Result<(), RowsError> {

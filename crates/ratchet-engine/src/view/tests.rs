@@ -113,6 +113,7 @@ fn execution() -> ExecutionRow {
         ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None, group: None },
     );
     let mut row = ExecutionRow {
+        parent: None,
         id,
         definition: DefinitionRef {
             name: "sample".to_owned(),
@@ -149,7 +150,7 @@ fn execution() -> ExecutionRow {
 }
 
 fn claimed() -> StepTransition {
-    StepTransition::Claimed { token_hash: TokenHash::new("t"), predecessor: None }
+    StepTransition::Claimed { token_hash: TokenHash::new("t"), predecessor: None, execution: None }
 }
 
 fn succeeded(process_ms: u64) -> StepTransition {
@@ -215,6 +216,7 @@ fn the_overhead_follows_the_critical_path() {
 
     // b fans out: its last lane is child 0, then child 2.
     let child = |index, predecessor, settled| ChildBrief {
+        execution: None,
         asks: false,
         index,
         status: StepStatus::Completed,

@@ -33,6 +33,9 @@ const HANDLERS_MAX: usize = 64;
 /// How many steps wait for a slot at once: a few more than there may be slots that come free in one moment.
 const WAITING_FOR_SLOT_MAX: usize = 32;
 
+/// How many runs that steps started are woken at once.
+const NESTED_DUE_MAX: usize = 64;
+
 /// How often an event is handled again that failed for now, and how long after.
 const RETRIES_MAX: u32 = 8;
 const RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -251,8 +254,18 @@ impl Driver<'_> {
         if self.row.status != ExecutionStatus::Running {
             return Ok(());
         }
-        if is_changed || is_told || (self.row.waits_for_turn() && self.local.turn_has_come(&self.row).await?) {
+        let now = self.local.engine.ports().clock.now();
+        for id in self.local.store.due_within(self.id, now, NESTED_DUE_MAX).await? {
+            if let Some(row) = self.local.store.execution(&id).await? {
+                self.local.tell(&row, Event::WakeUpDue).await?;
+            }
+        }
+        if self.row.waits_for_turn() && self.local.turn_has_come(&self.row).await? {
             self.local.tell(&self.row, Event::ExecutionChanged).await?;
+        } else if is_changed || is_told {
+            // Word may have been left for a run that a step started.
+            self.looked_at_rest = false;
+            self.local.tell(&self.row, Event::WakeUpDue).await?;
         } else if self.is_due() && (self.handlers.is_empty() || self.told_of != self.row.wake_at) {
             self.told_of = self.row.wake_at;
             self.local.tell(&self.row, Event::WakeUpDue).await?;

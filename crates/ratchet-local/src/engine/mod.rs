@@ -247,7 +247,7 @@ impl LocalEngine {
 /// Where an engine leaves word for the one that drives a run.
 impl StateDirectory {
     fn nudge(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(id).join("changed")
+        self.execution(&id.root()).join("changed")
     }
 
     /// When word was left last, as the file system says it.

@@ -119,6 +119,7 @@ impl World {
     fn request(&self, steps: &str, in_place: bool) -> StartRequest {
         let source = format!("name: test\nversion: \"1\"\n{steps}");
         StartRequest {
+            parent: None,
             execution: self.id.clone(),
             definition: DefinitionRef {
                 name: "test".into(),

@@ -61,7 +61,9 @@ fn delete(connection: &mut Connection, id: &ExecutionId) -> rusqlite::Result<boo
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut deleted = 0;
     for (table, column) in TABLES {
-        deleted = transaction.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [id.as_str()])?;
+        // With those that its steps started, whose names begin with its own and a point: what follows a point in the order of names is a slash.
+        let these = format!("{column} = ?1 OR ({column} > ?1 || '.' AND {column} < ?1 || '/')");
+        deleted = transaction.execute(&format!("DELETE FROM {table} WHERE {these}"), [id.as_str()])?;
     }
     transaction.commit()?;
     Ok(deleted > 0)

@@ -74,6 +74,18 @@ impl LocalStateStore {
     }
 }
 
+impl LocalStateStore {
+    /// Runs that steps of a run started, however far below, and whose `wake_at` is not after `now`.
+    pub async fn due_within(
+        &self,
+        root: &ExecutionId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        self.readers.read(|connection| reads::due_within(connection, root, now, limit))
+    }
+}
+
 #[async_trait]
 impl StateStore for LocalStateStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError> {

@@ -134,7 +134,9 @@ pub(super) fn executions(
     let status = filter.status.map(ExecutionStatus::as_str);
     let after = after.map(ExecutionId::as_str);
     // Each combination is a statement of its own, so that its conditions can use an index.
-    let conditions = [workflow.map(|_| " AND workflow = ?1"), status.map(|_| " AND status = ?2"), after.map(|_| OLDER)];
+    let roots = filter.roots_only.then_some(" AND instr(id, '.') = 0");
+    let conditions =
+        [workflow.map(|_| " AND workflow = ?1"), status.map(|_| " AND status = ?2"), after.map(|_| OLDER), roots];
     let conditions: String = conditions.into_iter().flatten().collect();
     let statement =
         format!("SELECT body FROM execution WHERE TRUE{conditions} ORDER BY created_at DESC, id DESC LIMIT ?4");
@@ -146,6 +148,21 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: usize) -> Resu
     let mut statement =
         connection.prepare_cached("SELECT id FROM execution WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2")?;
     let ids = statement.query_map(params![nanoseconds(now), count(limit)], |row| row.get::<_, String>(0))?;
+    Ok(ids.map(|id| id.map(ExecutionId::new)).collect::<Result<_, _>>()?)
+}
+
+/// The names of runs that steps started begin with that of their root and a point: what follows a point in the order of names is a slash.
+pub(super) fn due_within(
+    connection: &Connection,
+    root: &ExecutionId,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<ExecutionId>, StoreFailure> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM execution WHERE id > ?1 || '.' AND id < ?1 || '/' AND wake_at <= ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let values = params![root.as_str(), nanoseconds(now), count(limit)];
+    let ids = statement.query_map(values, |row| row.get::<_, String>(0))?;
     Ok(ids.map(|id| id.map(ExecutionId::new)).collect::<Result<_, _>>()?)
 }
 

@@ -100,7 +100,7 @@ impl Scene {
     }
 
     fn place(&self) -> LocalPlace {
-        LocalPlace { workspace: self.source.clone(), in_place: false }
+        LocalPlace { workspace: self.source.clone(), in_place: false, definitions: None }
     }
 
     fn copy(&self) -> PathBuf {
@@ -349,7 +349,7 @@ fn a_workspace_that_is_no_directory_is_told() {
     let scene = Scene::new("write a one");
     for path in ["missing", "a"] {
         for in_place in [false, true] {
-            let place = LocalPlace { workspace: scene.source.join(path), in_place };
+            let place = LocalPlace { workspace: scene.source.join(path), in_place, definitions: None };
             assert_eq!(prepare(&scene.state, &scene.id, &place).unwrap_err().code(), "RT-0253");
         }
     }

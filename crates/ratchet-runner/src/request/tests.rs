@@ -162,6 +162,7 @@ impl Case {
         .with_secrets(Arc::new(secrets))
         .with_web(self.web);
         let attempt = AttemptPlace {
+            definitions: None,
             workspace: place.path().to_owned(),
             directory: place.path().join("attempt"),
             scratch: place.path().join("scratch"),

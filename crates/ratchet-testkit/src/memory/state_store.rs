@@ -221,6 +221,7 @@ impl StateStore for MemoryStateStore {
             after.as_ref().is_none_or(|after| after.as_ref().is_some_and(|after| age(row) < *after))
                 && filter.workflow.as_ref().is_none_or(|workflow| row.definition.name == *workflow)
                 && filter.status.is_none_or(|status| row.status == status)
+                && !(filter.roots_only && row.id.is_nested())
         });
         Ok(page(rows.cloned(), limit))
     }

@@ -124,6 +124,7 @@ impl Driver {
                 options: RunOptions { max_parallel, ..RunOptions::default() },
                 actor: Actor::Person("ada".to_owned()),
                 trace: crate::builders::trace(),
+                parent: None,
             });
         }
         let attempts: u32 = models.iter().map(attempts_max).sum();

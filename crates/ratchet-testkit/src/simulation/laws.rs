@@ -183,6 +183,7 @@ impl Laws {
             | ExecutionTransition::TurnCame { .. }
             | ExecutionTransition::FinallyBegan { .. }
             | ExecutionTransition::Paused { .. }
+            | ExecutionTransition::Adopted { .. }
             | ExecutionTransition::WentOn => {}
         }
     }

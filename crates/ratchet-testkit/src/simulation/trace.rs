@@ -51,6 +51,7 @@ pub(crate) fn brief(event: &Event) -> String {
         }
         Event::TaskLost { key, attempt } => format!("TaskLost {}#{attempt}", name(key)),
         Event::TimeCome { key } => format!("TimeCome {}", name(key)),
+        Event::RunChanged { key } => format!("RunChanged {}", name(key)),
         Event::RetryDue { key, attempt } => format!("RetryDue {}#{attempt}", name(key)),
     }
 }
@@ -127,6 +128,7 @@ fn execution_change(transition: &ExecutionTransition) -> &'static str {
         ExecutionTransition::FinallyBegan { .. } => "finally began",
         ExecutionTransition::Paused { .. } => "paused",
         ExecutionTransition::WentOn => "went on",
+        ExecutionTransition::Adopted { .. } => "adopted",
         ExecutionTransition::Resumed { .. } => "resumed",
         ExecutionTransition::Ended { .. } => "ended",
     }

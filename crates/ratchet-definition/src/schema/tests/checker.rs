@@ -106,6 +106,7 @@ impl<'schema> Checker<'schema> {
                 "oneOf" => {
                     rule.as_array().expect("schemas").iter().filter(|inner| self.fits(value, inner)).count() == 1
                 }
+                "not" => !self.fits(value, rule),
                 "if" => {
                     if self.fits(value, rule) {
                         self.holds(value, &schema["then"], at, errors);

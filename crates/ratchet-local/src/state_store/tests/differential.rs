@@ -136,7 +136,7 @@ async fn told(store: &dyn StateStore) -> Told {
         told.groups.push(store.group(group).await.unwrap());
     }
     for status in ExecutionStatus::ALL.map(Some).into_iter().chain([None]) {
-        let page = store.executions(&ExecutionFilter { workflow: None, status }, None, 10).await.unwrap();
+        let page = store.executions(&ExecutionFilter { status, ..ExecutionFilter::default() }, None, 10).await.unwrap();
         told.listed.push(page.rows.into_iter().map(|row| row.id).collect());
     }
     let all_steps = STEPS.map(StepId::new);

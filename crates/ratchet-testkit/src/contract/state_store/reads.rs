@@ -161,7 +161,7 @@ pub(super) async fn executions_are_filtered(store: Store) {
     commit(&store, ended.iter().map(|run| replace_execution(run, 1)).collect()).await;
 
     let list = async |workflow: Option<&'static str>, status, after: Option<&'static str>, limit| {
-        let filter = ExecutionFilter { workflow: workflow.map(str::to_owned), status };
+        let filter = ExecutionFilter { workflow: workflow.map(str::to_owned), status, roots_only: false };
         let page = answer(store.executions(&filter, after.map(ExecutionId::new).as_ref(), limit).await);
         (page.rows.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>(), page.more)
     };

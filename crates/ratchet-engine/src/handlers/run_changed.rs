@@ -1,0 +1,23 @@
+//! The run that a step is has ended, is paused, or goes on.
+
+use ratchet_core::ids::StepKey;
+
+use super::plan::plan;
+use crate::{
+    advance::{Advance, Task},
+    engine::{Engine, EngineError},
+    run::Run,
+};
+
+/// Records its end and goes on with what that makes possible; anything else concerns the whole run.
+pub(crate) async fn changed(engine: &Engine, key: &StepKey) -> Result<(), EngineError> {
+    let run = Run::load(engine, &key.execution).await?;
+    let is_current = run.row.epoch == key.epoch;
+    let mut advance = Advance::new(engine, run);
+    advance.push(if is_current { Task::Nested(key.clone()) } else { Task::DisposeEnded(key.clone()) });
+    advance.work().await?;
+    if !is_current || advance.needs_plan {
+        plan(engine, &key.execution).await?;
+    }
+    Ok(())
+}
