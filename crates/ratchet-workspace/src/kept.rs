@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    apply::Repository,
     contents::{Copied, Copier},
     error::WorkspaceError,
     layer::Layer,
@@ -82,7 +83,7 @@ impl Keeper {
         let _lock = self.lock()?;
         let (mut state, before, known) = self.load();
         let begun = SystemTime::now();
-        let mut found = list(source, skip)?;
+        let Sources { mut found, elsewhere } = Sources::list(source, skip, &self.folder.join("git"))?;
         look_up(&mut found, &known);
         let name = format!("{}", state.number + 1);
         let staging = self.folder.join(format!("{name}.staging"));
@@ -90,21 +91,20 @@ impl Keeper {
             remove_tree(leaving).map_err(|error| WorkspaceError::writing(leaving, error))?;
         }
         make(&staging).map_err(|error| WorkspaceError::writing(&staging, error))?;
-        let outcome = self.keep_found(source, &mut state, &before, &known, (found, begun), &staging);
+        let copied = copy_unknown(source, &elsewhere, &mut found, &staging);
+        let outcome = copied.and_then(|staged| self.keep_found(&mut state, &before, &known, (found, begun), &staged));
         let cleared = remove_tree(&staging).map_err(|error| WorkspaceError::writing(&staging, error));
         outcome.and_then(|kept| cleared.map(|()| kept))
     }
 
     fn keep_found(
         &self,
-        source: &Path,
         state: &mut State,
         before: &Manifest,
         known: &StatCache,
-        (mut found, begun): (Vec<(TreePath, Item)>, SystemTime),
-        staging: &Path,
+        (found, begun): (Vec<(TreePath, Item)>, SystemTime),
+        staged: &BTreeMap<TreePath, PathBuf>,
     ) -> Result<Kept, WorkspaceError> {
-        let staged = copy_unknown(source, &mut found, staging)?;
         let mut cache = Vec::with_capacity(found.len());
         let mut entries = Vec::with_capacity(found.len());
         for (path, item) in found {
@@ -264,9 +264,81 @@ impl Keeper {
     }
 }
 
+/// What a directory consists of. A repository that has part of itself elsewhere (a linked worktree, objects that it borrows) is made whole, so that nothing
+/// that a step does to it reaches the other one.
+struct Sources {
+    found: Vec<(TreePath, Item)>,
+    /// Where the files lie that are not below the directory.
+    elsewhere: BTreeMap<TreePath, PathBuf>,
+}
+
+impl Sources {
+    fn list(source: &Path, skip: Skip<'_>, own: &Path) -> Result<Self, WorkspaceError> {
+        let found = list(source, skip)?;
+        let git = git_path(&[])?;
+        let repository = Repository::find(source)?.filter(|_| !skip(&git));
+        let Some(repository) = repository else { return Ok(Self { found, elsewhere: BTreeMap::new() }) };
+        let (linked, alternates) = (repository.is_linked(), repository.alternates());
+        if !linked && alternates.is_empty() {
+            return Ok(Self { found, elsewhere: BTreeMap::new() });
+        }
+        let borrows = git_path(&["objects", "info", "alternates"])?;
+        let is_kept = |path: &TreePath| *path != borrows && !(linked && *path == git);
+        let here = found.into_iter().filter(|(path, _)| is_kept(path)).map(|(path, item)| (path, item, None));
+        let mut parts: Vec<Part> = here.collect();
+        if linked {
+            remove_tree(own).map_err(|error| WorkspaceError::writing(own, error))?;
+            make(own).map_err(|error| WorkspaceError::writing(own, error))?;
+            repository.write_own(own)?;
+            graft(&mut parts, &git, own)?;
+            for (name, folder) in repository.shared_folders() {
+                graft(&mut parts, &git_path(&[name])?, &folder)?;
+            }
+        }
+        for folder in alternates {
+            graft(&mut parts, &git_path(&["objects"])?, &folder)?;
+        }
+        parts.retain(|(path, ..)| is_kept(path) || *path == git);
+        // Of several with one path, the first counts: what lies in the directory itself.
+        parts.sort_by(|(left, ..), (right, ..)| left.cmp(right));
+        parts.dedup_by(|(later, ..), (earlier, ..)| later == earlier);
+        let mut sources = Self { found: Vec::with_capacity(parts.len()), elsewhere: BTreeMap::new() };
+        for (path, item, elsewhere) in parts {
+            sources.elsewhere.extend(elsewhere.map(|elsewhere| (path.clone(), elsewhere)));
+            sources.found.push((path, item));
+        }
+        Ok(sources)
+    }
+}
+
+/// A path, what lies there, and where that is unless it is below the directory.
+type Part = (TreePath, Item, Option<PathBuf>);
+
+/// Adds a folder that lies elsewhere, where there is one.
+fn graft(parts: &mut Vec<Part>, at: &TreePath, folder: &Path) -> Result<(), WorkspaceError> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    parts.push((at.clone(), Item::Folder { mode: 0o755 }, None));
+    for (path, item) in list(folder, &|_| false)? {
+        let absolute = folder.join(path.as_path());
+        let path = TreePath::inside(Some(at), path.as_bytes())
+            .map_err(|error| WorkspaceError::reading(&absolute, io::Error::other(error)))?;
+        parts.push((path, item, Some(absolute)));
+    }
+    Ok(())
+}
+
+/// A path in git's own folder.
+fn git_path(parts: &[&str]) -> Result<TreePath, WorkspaceError> {
+    let path = [&[".git"], parts].concat().join("/");
+    TreePath::new(&path).map_err(|error| WorkspaceError::reading(Path::new(&path), io::Error::other(error)))
+}
+
 /// Copies every file whose digest is not known into the staging folder, and notes what was copied.
 fn copy_unknown(
     source: &Path,
+    elsewhere: &BTreeMap<TreePath, PathBuf>,
     found: &mut [(TreePath, Item)],
     staging: &Path,
 ) -> Result<BTreeMap<TreePath, PathBuf>, WorkspaceError> {
@@ -276,7 +348,9 @@ fn copy_unknown(
     let (copier, next) = (Copier::default(), AtomicU64::new(0));
     let copies = in_parallel_each(&unknown, |at| {
         let to = staging.join(next.fetch_add(1, Ordering::Relaxed).to_string());
-        Ok(copier.copy(&source.join(found[*at].0.as_path()), &to)?.map(|copied| (copied, to)))
+        let path = &found[*at].0;
+        let from = elsewhere.get(path).cloned().unwrap_or_else(|| source.join(path.as_path()));
+        Ok(copier.copy(&from, &to)?.map(|copied| (copied, to)))
     })?;
     let mut staged = BTreeMap::new();
     for (at, copied) in unknown.into_iter().zip(copies) {

@@ -3,6 +3,7 @@
 //! A tree of files is described by a [`Manifest`]; what a step changed in it is a [`Layer`]. Both are plain data with one canonical form and a digest
 //! each; contents stand in them by their SHA-256 and live wherever the caller keeps them.
 
+mod apply;
 mod codec;
 mod contents;
 mod digest;
@@ -24,6 +25,9 @@ mod upper;
 mod view;
 
 pub use self::{
+    apply::{
+        Application, Applied, Conflict, GitChange, GitState, Head, MovedRef, Repository, STAGE_PREFIX, apply, recover,
+    },
     contents::Contents,
     digest::ContentDigest,
     error::WorkspaceError,

@@ -45,6 +45,11 @@ impl Stamp {
         }
     }
 
+    /// Whether it is the same file with the same content, though it may have been renamed since.
+    pub(crate) fn is_same_content(&self, other: &Self) -> bool {
+        (self.inode, self.size, self.modified) == (other.inode, other.size, other.modified)
+    }
+
     /// Whether the file could have changed again since it was read at a time, and still have this stamp.
     pub(crate) fn is_doubtful_at(&self, read: SystemTime) -> bool {
         let last = self.changed.max(self.modified);

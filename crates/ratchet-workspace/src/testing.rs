@@ -237,7 +237,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Edits a tree as text says, one edit a line: `+PATH TEXT` writes, `-PATH` removes, `xPATH` makes executable, `dPATH` makes a folder, `lPATH TO` a link.
+/// Edits a tree as text says, one edit a line: `+PATH TEXT` writes, `-PATH` removes, `xPATH` makes executable, `mPATH OCTAL` sets permissions, `dPATH` makes a folder, `lPATH TO` a link.
 pub(crate) fn edit_tree(tree: &mut Tree, edits: &str) {
     for step in steps(tree, edits) {
         step.on_data(tree);
@@ -254,21 +254,28 @@ pub(crate) fn edit(root: &Path, edits: &str) {
 }
 
 fn steps(tree: &Tree, edits: &str) -> Vec<Step> {
+    let mut tree = tree.clone();
     let step = |line: &str| {
         let (verb, rest) = line.split_at(1);
         let (path, text) = rest.split_once(' ').unwrap_or((rest, ""));
         let path = TreePath::new(path).unwrap();
-        match verb {
+        let step = match verb {
             "+" => Step::Put(path, Node::File(0o644, text.as_bytes().to_vec())),
             "-" => Step::Remove(path),
             "d" => Step::Put(path, Node::Folder(0o755)),
             "l" => Step::Put(path, Node::Link(LinkTarget::new(text))),
-            "x" => match &tree[&path] {
-                Node::File(_, content) => Step::Put(path, Node::File(0o755, content.clone())),
-                other => panic!("{other:?}"),
-            },
+            "x" | "m" => {
+                let mode = if verb == "x" { 0o755 } else { u32::from_str_radix(text, 8).unwrap() };
+                match &tree[&path] {
+                    Node::File(_, content) => Step::Put(path, Node::File(mode, content.clone())),
+                    Node::Folder(_) => Step::Put(path, Node::Folder(mode)),
+                    other @ Node::Link(_) => panic!("{other:?}"),
+                }
+            }
             other => panic!("{other}"),
-        }
+        };
+        step.on_data(&mut tree);
+        step
     };
     edits.lines().map(str::trim_start).filter(|line| !line.is_empty()).map(step).collect()
 }

@@ -21,3 +21,14 @@ pub(crate) fn remove_tree(root: &Path) -> io::Result<()> {
     }
     fs::remove_dir_all(root)
 }
+
+/// Writes a file whole or not at all, also across a power loss.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(folder)?.sync_all()
+}

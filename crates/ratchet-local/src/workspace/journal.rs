@@ -295,7 +295,8 @@ impl Journal {
         for folder in folders {
             match File::open(&folder) {
                 Ok(folder) => folder.sync_all()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // The folder is gone, or a file took its place.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -23,6 +23,7 @@ pub use self::{
     stack::Stack,
 };
 use crate::{
+    apply::{GitState, Repository},
     contents::Contents,
     error::WorkspaceError,
     layer::Layer,
@@ -160,7 +161,8 @@ impl View {
         if self.strategy.is_at_own_path() { &self.at } else { &self.root }
     }
 
-    /// Where this process finds them.
+    /// Where this process finds them. It is a path for this process alone, and means something else once its links are resolved: it is joined and opened, never made
+    /// canonical and never given to another program, which is started in the view instead.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -187,6 +189,11 @@ impl View {
         };
         bounds.check(&layer)?;
         Ok(layer)
+    }
+
+    /// Where the repository of the view points, if it has one.
+    pub fn git_state(&self) -> Result<Option<GitState>, WorkspaceError> {
+        Repository::state_in(self)
     }
 
     /// Keeps the contents of the files that a layer of this view changed.

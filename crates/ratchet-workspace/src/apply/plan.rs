@@ -1,0 +1,139 @@
+//! What of a run's changes is done to the user's directory, and what stands in the way.
+
+use std::{fmt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    git::{GitPart, git_part, is_new_object},
+    seen::{Kind, Seen},
+};
+use crate::{
+    error::WorkspaceError,
+    layer::{Change, Layer},
+    manifest::{Entry, Manifest},
+    path::TreePath,
+};
+
+/// A path that the user changed meanwhile, so that nothing is applied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Which.
+    pub path: TreePath,
+    /// What happened to it: a fragment that reads after the path.
+    pub reason: String,
+}
+
+impl Conflict {
+    pub(super) fn new(path: &TreePath, reason: &str) -> Self {
+        Self { path: path.clone(), reason: reason.to_owned() }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.reason)
+    }
+}
+
+/// A change that is done: what was seen there, and what will be.
+#[derive(Debug, Clone)]
+pub(super) struct Planned {
+    pub(super) path: TreePath,
+    pub(super) observed: Option<Seen>,
+    pub(super) after: Option<Entry>,
+}
+
+/// What is done, or why nothing is.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) changes: Vec<Planned>,
+    /// New objects of git. They are added whatever else comes of it.
+    pub(super) objects: Vec<(TreePath, Entry)>,
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+/// Compares the directory with what it was, wherever the run changed something. `has_git` says whether it has a repository of its own.
+pub(super) fn plan(target: &Path, start: &Manifest, layer: &Layer, has_git: bool) -> Result<Plan, WorkspaceError> {
+    let mut plan = Plan::default();
+    let sides = Sides { target, start, layer };
+    for (path, change) in layer {
+        match git_part(path).filter(|_| has_git) {
+            None | Some(GitPart::Module) if change.mark.is_applied() => {}
+            Some(GitPart::Objects) => {
+                let new = change.after.as_ref().filter(|_| is_new_object(path, change));
+                plan.objects.extend(new.map(|entry| (path.clone(), entry.clone())));
+                continue;
+            }
+            _ => continue,
+        }
+        match sides.compare(path, change)? {
+            Compared::Free(observed) => {
+                plan.changes.push(Planned { path: path.clone(), observed, after: change.after.clone() });
+            }
+            Compared::Done => {}
+            Compared::Taken(reason) => plan.conflicts.push(Conflict::new(path, reason)),
+        }
+    }
+    Ok(plan)
+}
+
+enum Compared {
+    /// It is as it was, and this lies there.
+    Free(Option<Seen>),
+    /// It is already what the run made of it.
+    Done,
+    /// It was changed: a fragment that reads after the path.
+    Taken(&'static str),
+}
+
+struct Sides<'a> {
+    target: &'a Path,
+    start: &'a Manifest,
+    layer: &'a Layer,
+}
+
+impl Sides<'_> {
+    fn compare(&self, path: &TreePath, change: &Change) -> Result<Compared, WorkspaceError> {
+        if let Some(reason) = self.ancestors_in_the_way(path)? {
+            // What is to go is gone with its folder.
+            return Ok(if change.after.is_none() { Compared::Done } else { Compared::Taken(reason) });
+        }
+        let absolute = self.target.join(path.as_path());
+        let now = Seen::at(&absolute).map_err(|error| WorkspaceError::reading(&absolute, error))?;
+        let is = |now: &Seen, entry: &Option<Entry>| match entry {
+            Some(entry) => now.is_entry(&absolute, entry),
+            None => Ok(false),
+        };
+        Ok(match now {
+            None if change.before.is_none() => Compared::Free(None),
+            None if change.after.is_none() => Compared::Done,
+            None => Compared::Taken("was removed"),
+            Some(Seen { kind: Kind::Folder, mode, .. }) if change.after == Some(Entry::Folder { mode }) => {
+                Compared::Done
+            }
+            Some(now) if is(&now, &change.before)? => Compared::Free(Some(now)),
+            Some(now) if is(&now, &change.after)? => Compared::Done,
+            Some(Seen { kind: Kind::Other, .. }) => Compared::Taken("is something that is no file"),
+            Some(_) if change.before.is_none() => Compared::Taken("was created"),
+            Some(_) => Compared::Taken("was changed"),
+        })
+    }
+
+    /// Nothing is written through a link, nor into a folder that the user took away.
+    fn ancestors_in_the_way(&self, path: &TreePath) -> Result<Option<&'static str>, WorkspaceError> {
+        for ancestor in path.ancestors() {
+            let becomes_folder =
+                self.layer.get(&ancestor).is_some_and(|change| change.after.as_ref().is_some_and(Entry::is_folder));
+            let was_folder = self.start.get(&ancestor).is_some_and(Entry::is_folder);
+            let absolute = self.target.join(ancestor.as_path());
+            match Seen::at(&absolute).map_err(|error| WorkspaceError::reading(&absolute, error))? {
+                Some(seen) if seen.is_folder() || becomes_folder => {}
+                Some(_) => return Ok(Some("lies in a folder that was replaced")),
+                None if becomes_folder && !was_folder => {}
+                None => return Ok(Some("lies in a folder that was removed")),
+            }
+        }
+        Ok(None)
+    }
+}
