@@ -1,10 +1,12 @@
 //! Content as files that are named by their SHA-256.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -19,6 +21,9 @@ use tokio::task::spawn_blocking;
 /// Bytes that are read at a time: no content is held in memory for being kept.
 const CHUNK: usize = 128 * 1024;
 
+/// How many digests are remembered as put.
+const PLACED_MAX: usize = 4096;
+
 /// The blob store of one machine: a folder.
 ///
 /// ```text
@@ -32,12 +37,14 @@ const CHUNK: usize = 128 * 1024;
 #[derive(Debug, Clone)]
 pub struct LocalBlobStore {
     root: PathBuf,
+    /// The digests that this process has put: their folders are on the disk.
+    placed: Arc<Mutex<HashSet<String>>>,
 }
 
 impl LocalBlobStore {
     /// The store in this folder, which is made when something is put.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), placed: Arc::default() }
     }
 
     /// The file of a digest, whether it is there or not; `None` for text that is no digest.
@@ -54,6 +61,21 @@ impl LocalBlobStore {
             io::ErrorKind::NotFound => BlobError::NotFound(digest.clone()),
             _ => refused("read", &path)(source),
         })
+    }
+
+    fn put_bytes(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        let content = BlobRef { digest: Digest::new(hex(&Sha256::digest(bytes))), size: bytes.len() as u64 };
+        if self.placed().contains(content.digest.as_str())
+            && let Some(path) = self.path(&content.digest)
+        {
+            let _lock = self.lock(FlockOperation::LockShared)?;
+            // A sweep may have removed it, or somebody damaged it.
+            let is_whole = fs::read(&path).is_ok_and(|there| there == bytes);
+            if is_whole && File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok() {
+                return Ok(content);
+            }
+        }
+        self.put_from(&mut Source::Bytes(bytes))
     }
 
     fn put_from(&self, source: &mut Source<'_>) -> Result<BlobRef, BlobError> {
@@ -75,7 +97,16 @@ impl LocalBlobStore {
         }
         // Also where somebody else has just put it: whoever returns first may be relied upon first.
         sync_folder(path.parent().unwrap_or(&self.root))?;
+        let mut placed = self.placed();
+        if placed.len() >= PLACED_MAX {
+            placed.clear();
+        }
+        placed.insert(content.digest.as_str().to_owned());
         Ok(content)
+    }
+
+    fn placed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
@@ -115,7 +146,7 @@ impl LocalBlobStore {
 impl BlobStore for LocalBlobStore {
     async fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
         let (store, bytes) = (self.clone(), bytes.to_vec());
-        in_background(move || store.put_from(&mut Source::Bytes(&bytes))).await
+        in_background(move || store.put_bytes(&bytes)).await
     }
 
     async fn put_file(&self, path: &Path) -> Result<BlobRef, BlobError> {
