@@ -37,8 +37,8 @@ pub(crate) fn run(file: &str, runs: &str) -> Outcome<()> {
     runtime.block_on(async {
         let engine = Arc::new(open(&state)?);
         let mut driven = JoinSet::new();
-        for number in 0..runs {
-            let (engine, request) = (Arc::clone(&engine), request(&source, &folder, number));
+        for _ in 0..runs {
+            let (engine, request) = (Arc::clone(&engine), request(&source, &folder));
             driven.spawn(async move {
                 let id = request.execution.clone();
                 engine.start(request).await?;
@@ -70,10 +70,10 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
     })?)
 }
 
-fn request(source: &str, folder: &Path, number: u32) -> StartRequest {
+fn request(source: &str, folder: &Path) -> StartRequest {
     StartRequest {
         parent: None,
-        execution: ExecutionId::new(format!("{}-{number}", uuid::Uuid::new_v4())),
+        execution: ExecutionId::new(uuid::Uuid::now_v7().to_string()),
         definition: DefinitionRef {
             name: "many".to_owned(),
             version: "1".to_owned(),

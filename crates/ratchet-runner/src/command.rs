@@ -318,6 +318,9 @@ fn launch_failure(code: &'static str, message: String, hint: &str) -> Undone {
 /// Where the command starts: a folder of the workspace.
 fn working_directory(attempt: &Attempt<'_>) -> Result<PathBuf, Undone> {
     let (workspace, given) = (&attempt.place.workspace, attempt.order.working_directory.as_str());
+    if given.is_empty() && workspace.is_dir() {
+        return Ok(workspace.clone());
+    }
     let given = if given.is_empty() { "." } else { given };
     let refuse = |reason: String| {
         let message = format!("the command cannot start in its working directory: {reason}");

@@ -25,6 +25,9 @@ const TURN_PAUSE_MAX: Duration = Duration::from_millis(10);
 /// Bytes of the smallest page: a database has at least one.
 const HEADER: u64 = 512;
 
+/// Pages of the write-ahead log after which they are copied into the file: 16 MB. A run writes the same few pages again and again, and each is copied once.
+const LOG_PAGES: u32 = 4000;
+
 /// Statements that a connection keeps compiled: all that there are.
 const STATEMENTS: usize = 64;
 
@@ -115,6 +118,7 @@ fn connect(path: &Path, patience: Patience) -> rusqlite::Result<Connection> {
     }))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     Ok(connection)
 }
 

@@ -8,6 +8,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Component, Path, PathBuf},
+    sync::OnceLock,
 };
 
 use globset::GlobBuilder;
@@ -22,21 +23,27 @@ use crate::directory::{self, StateDirectory};
 /// The files below a root. Nothing outside is reached, also not through a symbolic link.
 #[derive(Debug, Clone)]
 pub struct ConfinedFiles {
-    root: PathBuf,
+    given: PathBuf,
+    /// Where that really is: found out when a file is asked for, which most steps never do.
+    root: OnceLock<PathBuf>,
     state: StateDirectory,
 }
 
 impl ConfinedFiles {
     /// The files below an absolute root, and captured ones.
     pub fn new(root: &Path, state: StateDirectory) -> Self {
-        Self { root: root.canonicalize().unwrap_or_else(|_| root.to_owned()), state }
+        Self { given: root.to_owned(), root: OnceLock::new(), state }
+    }
+
+    fn root(&self) -> &Path {
+        self.root.get_or_init(|| self.given.canonicalize().unwrap_or_else(|_| self.given.clone()))
     }
 
     /// A path relative to the root, without `.` and `..`.
     pub fn relative(&self, path: &str) -> Result<PathBuf, FileError> {
         let outside = || FileError::Outside(path.to_owned());
         let given = Path::new(path);
-        let given = if given.is_absolute() { given.strip_prefix(&self.root).map_err(|_| outside())? } else { given };
+        let given = if given.is_absolute() { given.strip_prefix(self.root()).map_err(|_| outside())? } else { given };
         let mut normal = PathBuf::new();
         for component in given.components() {
             match component {
@@ -56,7 +63,7 @@ impl ConfinedFiles {
 
     /// Opens without ever leaving the root: the kernel sees to it at each step of the way, whatever happens to links meanwhile.
     fn open_below(&self, relative: &Path) -> io::Result<File> {
-        let root = File::open(&self.root)?;
+        let root = File::open(self.root())?;
         let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         let open = |path: &Path| -> io::Result<OwnedFd> {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -66,8 +73,8 @@ impl ConfinedFiles {
             Ok(file) => Ok(file.into()),
             // An absolute link may lead to a file below the root all the same.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
-                let resolved = self.root.join(relative).canonicalize()?;
-                match resolved.strip_prefix(&self.root) {
+                let resolved = self.root().join(relative).canonicalize()?;
+                match resolved.strip_prefix(self.root()) {
                     Ok(inside) => open(inside).map(File::from),
                     Err(_) => Err(error),
                 }
@@ -82,9 +89,10 @@ impl ConfinedFiles {
         }
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                let leads_out = self.root.join(relative).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
-                    && fs::read_link(self.root.join(relative))
-                        .is_ok_and(|to| to.is_absolute() && !to.starts_with(&self.root));
+                let leads_out =
+                    self.root().join(relative).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+                        && fs::read_link(self.root().join(relative))
+                            .is_ok_and(|to| to.is_absolute() && !to.starts_with(self.root()));
                 if leads_out { FileError::Outside(path.to_owned()) } else { FileError::NotFound(path.to_owned()) }
             }
             _ => FileError::Unreadable { path: path.to_owned(), reason: error.to_string() },
@@ -105,7 +113,7 @@ impl ConfinedFiles {
     /// The digest of a folder: over each path below it, sorted, with its kind, whether it can be executed, and its content.
     fn digest_of_folder(&self, path: &str, relative: &Path) -> Result<Digest, FileError> {
         let unreadable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
-        let root = self.root.join(relative);
+        let root = self.root().join(relative);
         let items = tree::walk(&root, &|_| false).map_err(|(_, error)| unreadable(error))?;
         let mut hasher = Sha256::new();
         for (below, item) in &items {
@@ -129,7 +137,7 @@ fn fingerprint(
         Kind::Link(to) => ("120000", to.to_string()),
         Kind::File => {
             let mode = if item.mode & 0o111 == 0 { "100644" } else { "100755" };
-            let file = if root == files.root {
+            let file = if root == files.root() {
                 files.open_below(below.as_path())?
             } else {
                 files.open_below(&relative.join(below.as_path()))?
@@ -193,8 +201,8 @@ impl FileAccess for ConfinedFiles {
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             // Resolved once more, so that a link to a folder is followed to where it leads.
-            let real = self.root.join(self.relative(path)?).canonicalize().map_err(unreadable)?;
-            let inside = real.strip_prefix(&self.root).map_err(|_| FileError::Outside(path.to_owned()))?;
+            let real = self.root().join(self.relative(path)?).canonicalize().map_err(unreadable)?;
+            let inside = real.strip_prefix(self.root()).map_err(|_| FileError::Outside(path.to_owned()))?;
             return self.digest_of_folder(path, inside).map(Some);
         }
         if !metadata.is_file() {
@@ -214,8 +222,8 @@ impl FileAccess for ConfinedFiles {
             GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| unreadable(error.to_string()))?;
         let matcher = glob.compile_matcher();
         let asks_for_git = pattern.starts_with(".git/");
-        let git = self.root.join(".git");
-        let items = tree::walk(&self.root, &|path| !asks_for_git && *path == *git)
+        let git = self.root().join(".git");
+        let items = tree::walk(self.root(), &|path| !asks_for_git && *path == *git)
             .map_err(|(path, error)| unreadable(format!("{}: {error}", path.display())))?;
         let mut found: Vec<String> = items
             .into_iter()
@@ -249,7 +257,7 @@ impl ConfinedFiles {
         let outside = || FileError::Outside(path.to_owned());
         let unwritable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
         let (Some(folder), Some(_)) = (relative.parent(), relative.file_name()) else { return Err(outside()) };
-        let mut below = self.root.clone();
+        let mut below = self.root().to_owned();
         for part in folder {
             below.push(part);
             match fs::create_dir(&below) {
@@ -258,7 +266,7 @@ impl ConfinedFiles {
             }
             // A link that stays inside is followed; the way on is the real one.
             below = below.canonicalize().map_err(unwritable)?;
-            if !below.starts_with(&self.root) {
+            if !below.starts_with(self.root()) {
                 return Err(outside());
             }
         }
