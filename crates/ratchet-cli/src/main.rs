@@ -13,6 +13,7 @@ mod execution_name;
 mod exit_code;
 mod history;
 mod inputs;
+mod nested;
 mod next;
 mod paint;
 mod progress;

@@ -7,7 +7,7 @@ use ratchet_core::{
 use ratchet_engine::view::{ExecutionView, StepView};
 use ratchet_local::workspace::Application;
 
-use crate::{paint::Paint, report::asking, state::Outcome};
+use crate::{nested::Nested, paint::Paint, report::asking, state::Outcome};
 
 /// A command, without the program's name, and what it does.
 type Suggestion = (String, &'static str);
@@ -30,7 +30,16 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
         return vec![resume(if is_done { "applies its changes" } else { "goes on from the last finished step" })];
     }
     let failed = failed(view);
-    let logs = failed.and_then(|(step, failed)| logs(id, step, failed));
+    let below = || {
+        let is_of_failed = |nested: &&Nested| failed.is_some_and(|(step, _)| nested.path.starts_with(step.as_str()));
+        let deepest = outcome.nested.iter().filter(is_of_failed);
+        let found = deepest.filter_map(|nested| {
+            let (step, view) = self::failed(&nested.view)?;
+            logs(id, &format!("{}.{step}", nested.path), view)
+        });
+        found.last()
+    };
+    let logs = failed.and_then(|(step, failed)| logs(id, step.as_str(), failed)).or_else(below);
     match view.status {
         ExecutionStatus::Running if view.waits_for.is_some() => {
             let before = outcome.abandoned.iter();
@@ -41,7 +50,7 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
             (format!("logs {id} --follow"), "what its steps write, until it ends"),
             (format!("cancel {id}"), "ends it"),
         ],
-        ExecutionStatus::Paused => paused(view),
+        ExecutionStatus::Paused => paused(outcome),
         ExecutionStatus::Failed => {
             let in_place = outcome.copy.is_none();
             let resume = resume(if in_place {
@@ -61,7 +70,8 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
 }
 
 /// What waits for a person: a question, or a lost attempt.
-fn paused(view: &ExecutionView) -> Vec<Suggestion> {
+fn paused(outcome: &Outcome) -> Vec<Suggestion> {
+    let view = &outcome.view;
     let id = &view.execution_id;
     if is_out_of_budget(view) {
         return vec![
@@ -69,14 +79,14 @@ fn paused(view: &ExecutionView) -> Vec<Suggestion> {
             (format!("resume {id}"), "asks again, and pauses again while the budget is reached"),
         ];
     }
-    let asks = asking(view);
+    let asks = asking(outcome);
     let answer = |step: &String| {
         [(format!("approve {id} {step}"), "says yes, and goes on"), (format!("reject {id} {step}"), "says no")]
     };
     let mut suggestions: Vec<Suggestion> = asks.iter().flat_map(answer).collect();
     if suggestions.is_empty() {
         let lost = view.steps.iter().filter(|(_, step)| step.status == StepStatus::Waiting);
-        suggestions.extend(lost.filter_map(|(step, lost)| logs(id, step, lost)));
+        suggestions.extend(lost.filter_map(|(step, lost)| logs(id, step.as_str(), lost)));
         suggestions.push((format!("resume {id}"), "runs it again, where its effect did not happen"));
         suggestions.push((format!("cancel {id}"), "ends it here"));
     }
@@ -95,7 +105,7 @@ fn failed(view: &ExecutionView) -> Option<(&StepId, &StepView)> {
 }
 
 /// What shows what a step wrote; none where it has not written.
-fn logs(id: &ExecutionId, step: &StepId, view: &StepView) -> Option<Suggestion> {
+fn logs(id: &ExecutionId, step: &str, view: &StepView) -> Option<Suggestion> {
     let has_started = view.attempts > 0 || view.children.is_some();
     let could_not = view.error.as_ref().is_some_and(|error| matches!(error.class, "launch" | "definition"));
     if !has_started || could_not {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 
 use crate::{
+    nested::Nested,
     paint::{Paint, mark},
     state::Outcome,
     words::{between, counted, dollars, elapsed, harmless, moment, one_line},
@@ -32,19 +33,22 @@ pub(crate) struct Report<'a> {
     left_behind: bool,
     /// Of those that it waits for: which no process drives.
     abandoned: &'a [ExecutionId],
+    /// The executions that its steps are.
+    nested: &'a [Nested],
 }
 
 impl<'a> Report<'a> {
     /// Of an execution that is driven, has ended or is paused.
     pub(crate) fn new(view: &'a ExecutionView, paint: Paint, now: Timestamp) -> Self {
-        Self { view, paint, now, left_behind: false, abandoned: &[] }
+        Self { view, paint, now, left_behind: false, abandoned: &[], nested: &[] }
     }
 
     /// Of an execution and its files. Since when nobody drives it is not known: its times end with its last change.
     pub(crate) fn of(outcome: &'a Outcome, paint: Paint, now: Timestamp) -> Self {
         let left_behind = outcome.left_behind;
         let now = if left_behind { outcome.view.updated_at } else { now };
-        Self { view: &outcome.view, paint, now, left_behind, abandoned: &outcome.abandoned }
+        let Outcome { view, abandoned, nested, .. } = outcome;
+        Self { view, paint, now, left_behind, abandoned, nested }
     }
 
     /// One line: the mark, the workflow, how it stands, how long it took, what it cost, its name. Below it why it does not go on, where it does not.
@@ -126,7 +130,44 @@ impl<'a> Report<'a> {
     /// A line a step, in the order of the file.
     pub(crate) fn steps(&self) -> Vec<String> {
         let width = self.view.steps.iter().map(|(id, _)| id.as_str().chars().count()).max().unwrap_or(0);
-        self.view.steps.iter().map(|(id, step)| self.step(id, step, width)).collect()
+        let mut lines = Vec::new();
+        for (id, step) in &self.view.steps {
+            lines.push(self.step(id, step, width));
+            let is_of_step = |nested: &&Nested| {
+                let rest = nested.path.strip_prefix(id.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
+            for nested in self.nested.iter().filter(is_of_step) {
+                lines.extend(self.nested_steps(nested));
+            }
+        }
+        lines
+    }
+
+    /// The steps of an execution that a step is, below it.
+    fn nested_steps(&self, nested: &Nested) -> Vec<String> {
+        let depth = nested.path.matches('.').count() + 1;
+        let inner = Report { view: &nested.view, nested: &[], ..*self };
+        let indent = "  ".repeat(depth);
+        let mut lines = Vec::new();
+        // The items of a fan-out stand side by side, so each has a line of its own; the step itself has one already.
+        if nested.path.ends_with(']') || depth > 1 {
+            let (sign, status) = (self.sign(&nested.view), nested.view.status);
+            lines.push(format!("{indent}  {sign} {}  {}", nested.path, self.paint.execution(status, status.as_str())));
+        }
+        lines.extend(inner.steps().iter().map(|line| format!("{indent}{line}")));
+        lines
+    }
+
+    fn sign(&self, view: &ExecutionView) -> String {
+        let sign = match view.status {
+            ExecutionStatus::Completed => mark(StepStatus::Completed),
+            ExecutionStatus::Failed => mark(StepStatus::Failed),
+            ExecutionStatus::Running => mark(StepStatus::Running),
+            ExecutionStatus::Paused => mark(StepStatus::Waiting),
+            ExecutionStatus::Cancelled => mark(StepStatus::Cancelled),
+        };
+        self.paint.execution(view.status, sign).to_string()
     }
 
     fn step(&self, id: &StepId, step: &StepView, width: usize) -> String {
@@ -208,11 +249,16 @@ impl<'a> Report<'a> {
     /// What people are asked.
     pub(crate) fn questions(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (id, step) in &self.view.steps {
+        let own = self.view.steps.iter().map(|(id, step)| (id.to_string(), step));
+        let below = self
+            .nested
+            .iter()
+            .flat_map(|nested| nested.view.steps.iter().map(move |(id, step)| (format!("{}.{id}", nested.path), step)));
+        for (id, step) in own.chain(below) {
             let Some(question) = &step.question else { continue };
             let mut message = question.message.lines();
             let first = harmless(message.next().unwrap_or_default());
-            lines.push(format!("{} {}: {first}", self.paint.warn("?"), self.paint.bold(id.as_str())));
+            lines.push(format!("{} {}: {first}", self.paint.warn("?"), self.paint.bold(&id)));
             lines.extend(message.map(|line| format!("  {}", harmless(line))));
             if !question.approvers.is_empty() {
                 lines.push(format!("  asked: {}", harmless(&question.approvers.join(", "))));
@@ -234,8 +280,17 @@ impl<'a> Report<'a> {
     }
 }
 
+/// The steps that wait for a person's word, also those of executions that steps are.
+pub(crate) fn asking(outcome: &Outcome) -> Vec<String> {
+    let mut names = asking_in(&outcome.view);
+    for nested in &outcome.nested {
+        names.extend(asking_in(&nested.view).into_iter().map(|name| format!("{}.{name}", nested.path)));
+    }
+    names
+}
+
 /// What asks a person, as the commands name it: a step, or a child of one.
-pub(crate) fn asking(view: &ExecutionView) -> Vec<String> {
+fn asking_in(view: &ExecutionView) -> Vec<String> {
     let of_step = |(id, step): &(StepId, StepView)| {
         let children = step.children.iter().flat_map(|children| &children.asking_items);
         let own = step.question.as_ref().map(|_| id.to_string());

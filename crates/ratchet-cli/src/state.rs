@@ -2,7 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{ExecutionId, StepPath},
+    status::ExecutionStatus,
+    workflow::Workflow,
+};
 use ratchet_engine::{
     masks::Masks,
     ports::{BlobStore, StateStore},
@@ -19,7 +24,13 @@ use ratchet_local::{
 };
 use serde::Serialize;
 
-use crate::{arguments::CommonArguments, command_error::CommandError, definition, state_directory};
+use crate::{
+    arguments::CommonArguments,
+    command_error::CommandError,
+    definition,
+    nested::{self, Nested},
+    state_directory,
+};
 
 /// What commands read and write.
 pub(crate) struct State {
@@ -48,6 +59,9 @@ pub(crate) struct Outcome {
     /// Of those that it waits for: which no process drives.
     #[serde(skip)]
     pub(crate) abandoned: Vec<ExecutionId>,
+    /// The executions that its steps are: each is told by its own name, and by its step.
+    #[serde(skip)]
+    pub(crate) nested: Vec<Nested>,
 }
 
 impl State {
@@ -103,7 +117,8 @@ impl State {
 
     /// An execution as it is shown, with what became of its files.
     pub(crate) async fn outcome(&self, execution: &ExecutionRow, workflow: &Workflow) -> Result<Outcome, CommandError> {
-        let view = self.view(execution, workflow).await?;
+        let (view, nested) = self.view(execution, workflow).await?;
+        let nested = nested::below(self, nested).await?;
         let place = LocalPlace::of(execution)?;
         let application = self.application(execution, &place)?;
         let left_behind = match execution.status {
@@ -123,7 +138,7 @@ impl State {
                 abandoned.push(row.id);
             }
         }
-        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind, abandoned })
+        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind, abandoned, nested })
     }
 
     /// Whether an execution goes on by its row, and no process drives it.
@@ -138,16 +153,21 @@ impl State {
 
     fn application(&self, execution: &ExecutionRow, place: &LocalPlace) -> Result<Option<Application>, CommandError> {
         Ok(match execution.status {
-            ExecutionStatus::Completed if place.in_place => Some(Application::Nothing),
+            ExecutionStatus::Completed if place.in_place || execution.id.is_nested() => Some(Application::Nothing),
             ExecutionStatus::Completed => application(&self.directory, &execution.id, execution.epoch)?,
             _ => None,
         })
     }
 
     /// An execution as it is shown.
-    async fn view(&self, execution: &ExecutionRow, workflow: &Workflow) -> Result<ExecutionView, CommandError> {
+    async fn view(
+        &self,
+        execution: &ExecutionRow,
+        workflow: &Workflow,
+    ) -> Result<(ExecutionView, Vec<(StepPath, ExecutionId)>), CommandError> {
         let rows = ExecutionRows::load(&*self.store, &*self.blobs, workflow, &execution.id).await?;
         let unknown = |id: &ExecutionId| CommandError::UnknownExecution { name: id.to_string() };
-        rows.map(|rows| ExecutionView::new(workflow, &rows)).ok_or_else(|| unknown(&execution.id))
+        rows.map(|rows| (ExecutionView::new(workflow, &rows), rows.nested(workflow)))
+            .ok_or_else(|| unknown(&execution.id))
     }
 }

@@ -3,7 +3,7 @@ use std::fs;
 use clap::Args;
 use ratchet_core::{
     execution::ExecutionRow,
-    ids::{StepId, StepKey, StepPath},
+    ids::{StepKey, StepPath},
     step::{Answer, StepRow, StepState, Waiting},
 };
 use ratchet_engine::ports::StateStore as _;
@@ -16,7 +16,7 @@ use crate::{
     driving::{self, Going, Shown},
     execution_name,
     exit_code::ExitCode,
-    report,
+    nested, report,
     state::State,
 };
 
@@ -86,7 +86,7 @@ async fn answer(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &question.execution)?;
     let row = execution_name::find(&*state.store, &question.execution).await?;
-    let path = path(&state, &row, question.step.as_deref()).await?;
+    let (row, path) = path(&state, row, question.step.as_deref()).await?;
     let key = StepKey { execution: row.id.clone(), epoch: row.epoch, path };
     let step = state.store.step(&key).await?;
     if step.as_ref().and_then(StepRow::answer).is_some_and(|given| given.approved == approved) {
@@ -113,8 +113,8 @@ async fn answer(
 }
 
 /// The step that is meant: by name, or the only one that asks.
-async fn path(state: &State, row: &ExecutionRow, name: Option<&str>) -> Result<StepPath, CommandError> {
-    let asking = report::asking(&state.outcome(row, &state.workflow(row).await?).await?.view);
+async fn path(state: &State, row: ExecutionRow, name: Option<&str>) -> Result<(ExecutionRow, StepPath), CommandError> {
+    let asking = report::asking(&state.outcome(&row, &state.workflow(&row).await?).await?);
     let name = match (name, &asking[..]) {
         (Some(name), _) => name,
         (None, [one]) => one,
@@ -127,14 +127,10 @@ async fn path(state: &State, row: &ExecutionRow, name: Option<&str>) -> Result<S
             return Err(CommandError::Argument { argument: "STEP", reason, hint: "`ratchet status` shows what asks" });
         }
     };
-    let name = name.trim_matches('\'');
-    let child = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
-    let (step, child) = match child.and_then(|(step, item)| Some((step, item.parse().ok()?))) {
-        Some((step, item)) => (step, Some(item)),
-        None => (name, None),
-    };
-    let step: StepId = definition::step(&state.workflow(row).await?, step)?.id.clone();
-    Ok(StepPath { step, child })
+    let (row, name) = nested::descend(state, &row, name.trim_matches('\'')).await?;
+    let path = nested::path(name);
+    definition::step(&state.workflow(&row).await?, path.step.as_str())?;
+    Ok((row, path))
 }
 
 /// The account that this process runs under: not what the environment says, which is the caller's to choose.

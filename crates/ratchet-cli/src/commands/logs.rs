@@ -22,6 +22,7 @@ use crate::{
     console::Console,
     definition, execution_name,
     exit_code::ExitCode,
+    nested,
     state::State,
     words::{counted, harmless, one_line},
 };
@@ -30,7 +31,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Show what steps wrote
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Of each step the newest attempt is shown, unless --attempt says which.
 
@@ -67,6 +68,14 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    let (row, step) = match &arguments.step {
+        Some(name) => {
+            let (row, step) = nested::descend(&state, &row, name).await?;
+            (row, Some(step.to_owned()))
+        }
+        None => (row, None),
+    };
+    let arguments = &LogsArguments { step, ..arguments.clone() };
     let root = state.directory.execution(&row.id).join("attempts");
     let files = LocalPlace::of(&row)?.root(&state.directory, &row.id);
     let mut printer =

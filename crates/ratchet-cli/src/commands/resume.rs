@@ -11,6 +11,7 @@ use crate::{
     driving::{self, Going, Shown},
     execution_name,
     exit_code::ExitCode,
+    nested,
     state::State,
 };
 
@@ -40,6 +41,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
+    nested::refuse(&row, "resumed by itself", "resume")?;
     let from = steps(&state, &row, &arguments.from).await?;
     let going = going(&state, &row, from).await?;
     drop(state);

@@ -4,7 +4,7 @@ use ratchet_local::{housekeeping::remove, lock::EngineLock};
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
-    state::State,
+    nested, state::State,
 };
 
 /// Remove executions with their state, logs and files
@@ -32,6 +32,7 @@ pub(super) async fn run(
     let mut rows: Vec<ExecutionRow> = Vec::new();
     for name in &arguments.executions {
         let row = execution_name::find(&*state.store, name).await?;
+        nested::refuse(&row, "removed by itself", "rm")?;
         refuse_unless_removable(&state, &row, arguments.force)?;
         rows.push(row);
     }

@@ -166,6 +166,10 @@ pub(crate) async fn go_on(
     console: Console,
 ) -> Result<ExitCode, CommandError> {
     let state = State::open(common)?;
+    // What a step started is driven with the run at the root.
+    let named = row;
+    let root = if named.id.is_nested() { state.store.execution(&named.id.root()).await? } else { None };
+    let row = root.as_ref().unwrap_or(named);
     let workflow = Arc::new(state.workflow(row).await?);
     let masks = state.masks(row, Some(&workflow)).await?;
     drop(state);
@@ -181,7 +185,7 @@ pub(crate) async fn go_on(
             desk.local.answer(&key, answer, actor).await?;
         }
         Going::ToItsEnd => {
-            desk.local.cancel(&row.id, person(), "by a person").await?;
+            desk.local.cancel(&named.id, person(), "by a person").await?;
         }
     }
     desk.tell_what_is_known(&row.id).await?;

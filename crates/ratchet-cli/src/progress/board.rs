@@ -313,7 +313,8 @@ impl Tally {
     }
 }
 
-fn note(row: &StepRow, change: &StepTransition) -> String {
+/// What there is to say of where a step stands.
+pub(super) fn note(row: &StepRow, change: &StepTransition) -> String {
     match &row.state {
         StepState::Failed { failure, continued } => {
             let after = if *continued { " (the run goes on)" } else { "" };

@@ -1,6 +1,7 @@
 //! What a person sees of a run under way.
 
 mod board;
+mod nested;
 mod plain;
 mod terminal;
 #[cfg(test)]
@@ -22,7 +23,12 @@ use ratchet_core::{
 };
 use ratchet_engine::{ports::Observer, view::StepRows};
 
-use self::{board::Board, plain::Plain, terminal::Terminal};
+use self::{
+    board::Board,
+    nested::{Below, Names},
+    plain::Plain,
+    terminal::Terminal,
+};
 use crate::paint::{self, Paint};
 
 /// Where progress is shown.
@@ -37,6 +43,7 @@ pub(crate) enum Stream {
 /// Shows a run under way: on a terminal a line a step, drawn in place; elsewhere plain lines.
 pub(crate) struct Progress {
     shown: Shown,
+    names: Names,
 }
 
 enum Shown {
@@ -62,16 +69,17 @@ impl Progress {
         } else {
             Shown::Plain(Plain::new(board, workflow.steps.len(), paint, write))
         };
-        Self { shown }
+        Self { shown, names: Names::default() }
     }
 
     /// Shows nothing.
     pub(crate) fn quiet() -> Self {
-        Self { shown: Shown::Nothing }
+        Self { shown: Shown::Nothing, names: Names::default() }
     }
 
     /// Shows what was done before this process.
     pub(crate) fn know<'a>(&self, steps: impl Iterator<Item = &'a StepRows>) {
+        let steps = steps.inspect(|step| self.names.know(step));
         match &self.shown {
             Shown::Plain(plain) => plain.know(steps),
             Shown::Terminal(_) | Shown::Nothing => self.update(|board| steps.for_each(|step| board.know(step))),
@@ -104,6 +112,17 @@ impl Progress {
 
 impl Observer for Progress {
     fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
+        let below = self.names.of_row(row);
+        if row.key.execution.is_nested() {
+            let Some(Below { root, path, name }) = below.filter(|_| !row.key.path.step.is_internal()) else { return };
+            match &self.shown {
+                Shown::Plain(plain) => plain.nested_changed(&path, row, record),
+                Shown::Terminal(_) | Shown::Nothing => {
+                    self.update(|board| board.line_written(&root, &format!("{name} {}", row.status())));
+                }
+            }
+            return;
+        }
         match &self.shown {
             Shown::Plain(plain) => plain.step_changed(row, record),
             Shown::Terminal(_) | Shown::Nothing => self.update(|board| {
@@ -112,13 +131,24 @@ impl Observer for Progress {
         }
     }
 
-    fn execution_changed(&self, _row: &ExecutionRow, record: &Record<ExecutionTransition>) {
-        if matches!(record.transition, ExecutionTransition::Resumed { .. } | ExecutionTransition::EndingBegan { .. }) {
+    fn execution_changed(&self, row: &ExecutionRow, record: &Record<ExecutionTransition>) {
+        if !row.id.is_nested()
+            && matches!(
+                record.transition,
+                ExecutionTransition::Resumed { .. } | ExecutionTransition::EndingBegan { .. }
+            )
+        {
             self.update(Board::begin_epoch);
         }
     }
 
     fn line_written(&self, key: &StepKey, line: &str) {
+        let below = self.names.of_key(key);
+        if key.execution.is_nested() && below.is_none() {
+            return;
+        }
+        let named = below.map(|below| (below.root, format!("{}: {line}", below.name)));
+        let (key, line) = named.as_ref().map_or((key, line), |(root, line)| (root, line.as_str()));
         match &self.shown {
             Shown::Plain(plain) => plain.line_written(key, line),
             Shown::Terminal(_) | Shown::Nothing => self.update(|board| board.line_written(key, line)),

@@ -16,10 +16,10 @@ use ratchet_core::{
 
 use ratchet_engine::view::StepRows;
 
-use super::board::{Board, BoardStep};
+use super::board::{Board, BoardStep, note};
 use crate::{
     paint::{Paint, mark},
-    words::{elapsed, one_line},
+    words::{between, elapsed, one_line},
 };
 
 /// With more steps than this, only their ends are told.
@@ -65,6 +65,24 @@ impl<W: Fn(&str)> Plain<W> {
         if let Some(line) = line {
             (self.write)(&line);
         }
+    }
+
+    /// Tells of a step of an execution that a step of the run is, by the way to it.
+    pub(super) fn nested_changed(&self, path: &str, row: &StepRow, record: &Record<StepTransition>) {
+        if matches!(record.transition, StepTransition::LanePassed { .. }) {
+            return;
+        }
+        let status = row.status();
+        let word = if status == StepStatus::Running { "started" } else { status.as_str() };
+        let mut line = format!("{} {path} {}", self.paint.step(status, mark(status)), self.paint.step(status, word));
+        if let (Some(settled), true) = (row.settled_at, row.attempt > 0) {
+            let _ = write!(line, " {}", elapsed(between(row.started_at, settled)));
+        }
+        let note = note(row, &record.transition);
+        if !note.is_empty() {
+            let _ = write!(line, " ({note})");
+        }
+        (self.write)(&line);
     }
 
     pub(super) fn line_written(&self, key: &StepKey, line: &str) {

@@ -1,12 +1,15 @@
 //! Spans of executions, steps and attempts, made from the rows when they end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use ratchet_core::{
     execution::{ExecutionRow, TraceParent},
     history::Record,
-    ids::StepKey,
+    ids::{ExecutionId, StepKey},
     status::{ExecutionStatus, StepStatus},
     step::{StepFailure, StepRow, Usage},
     transition::{ExecutionTransition, StepTransition},
@@ -49,7 +52,8 @@ pub(crate) enum Attribute {
 
 /// Logs what happens and exports spans where the standard variables ask for it.
 pub(crate) struct Spans {
-    trace: Mutex<Option<TraceParent>>,
+    /// Of each execution that was told of.
+    traces: Mutex<HashMap<ExecutionId, TraceParent>>,
     caller: Option<TraceParent>,
     #[cfg(feature = "otlp")]
     exporter: Option<Exporter>,
@@ -63,7 +67,7 @@ impl Spans {
             console.say("note: this ratchet was built without export of traces: build it with `make build`");
         }
         Arc::new(Self {
-            trace: Mutex::new(None),
+            traces: Mutex::default(),
             caller,
             #[cfg(feature = "otlp")]
             exporter: wanted.then(|| Exporter::start(console)).flatten(),
@@ -87,15 +91,15 @@ impl Spans {
         drop(span);
     }
 
-    fn trace(&self) -> Option<TraceParent> {
-        self.trace.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn trace(&self, execution: &ExecutionId) -> Option<TraceParent> {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).get(execution).cloned()
     }
 }
 
 impl Observer for Spans {
     fn step_changed(&self, row: &StepRow, record: &Record<StepTransition>) {
         log_step(row, record);
-        let Some(execution) = self.trace() else { return };
+        let Some(execution) = self.trace(&row.key.execution) else { return };
         if row.key.path.step.is_internal() {
             return;
         }
@@ -112,8 +116,9 @@ impl Observer for Spans {
         tracing::info!(
             execution = %row.id, status = %row.status, cause = record.cause, traceparent = row.trace.0, "execution changed"
         );
-        *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(row.trace.clone());
-        if matches!(record.transition, ExecutionTransition::Ended { .. }) {
+        self.traces.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id.clone(), row.trace.clone());
+        // That of an execution which is a step is the span of the step's attempt.
+        if row.parent.is_none() && matches!(record.transition, ExecutionTransition::Ended { .. }) {
             self.ended(execution_span(row, record, self.caller.clone()));
         }
     }
