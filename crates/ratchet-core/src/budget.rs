@@ -108,10 +108,10 @@ impl BudgetRow {
         }
     }
 
-    /// Takes an attempt out and adds what it used. False where it was not in: then nothing changes.
-    pub fn settle(&mut self, call: &AgentCall, usage: &Usage) -> bool {
+    /// Takes an attempt out and adds what it used; one that was given up before it was launched adds nothing. False where it was not in: then nothing changes.
+    pub fn settle(&mut self, call: &AgentCall, usage: Option<&Usage>) -> bool {
         let was_in = self.in_flight.remove(call);
-        if was_in {
+        if let (true, Some(usage)) = (was_in, usage) {
             self.spent = self.spent.and(usage);
         }
         was_in
@@ -208,7 +208,7 @@ mod tests {
         let calls = |most| Budget { max_agent_calls: Some(most), ..Budget::default() };
         let mut row = BudgetRow::empty(ExecutionId::new("run"));
         row.enter(call(0), &calls(2)).unwrap();
-        row.settle(&call(0), &usage(0.5, 100));
+        row.settle(&call(0), Some(&usage(0.5, 100)));
         row.enter(call(1), &calls(2)).unwrap();
         let cost = |most| Budget { max_cost_usd: Some(most), ..Budget::default() };
         let tokens = |most| Budget { max_tokens: Some(most), ..Budget::default() };
@@ -226,6 +226,8 @@ mod tests {
         }
         // The one that is in already does not count against itself.
         assert_eq!(row.enter(call(1), &calls(2)), Ok(()));
+        // What was never launched leaves no trace.
+        assert!(row.settle(&call(1), None) && row.spent.agent_calls == 1 && row.reached(&calls(2)).is_none());
     }
 
     #[test]
@@ -276,7 +278,7 @@ mod tests {
                     // Also of an attempt that was never launched, and again and again.
                     Act::Settle(item) => {
                         let is_first = launched.contains(&item) && settled.insert(item);
-                        prop_assert_eq!(row.settle(&call(item), &usage(item)), is_first);
+                        prop_assert_eq!(row.settle(&call(item), Some(&usage(item))), is_first);
                     }
                 }
                 most_in_flight = most_in_flight.max(row.in_flight.len() as u64);

@@ -159,6 +159,8 @@ pub(crate) struct Advance<'a> {
     pub(crate) put_off: u32,
     /// Whether a row is to be given up whose run has not ended yet.
     pub(crate) awaits_runs: bool,
+    /// The step for which the budget has no call left, and what is said of it.
+    over_budget: Option<(StepId, String)>,
     /// Whether something was found that only a look at the whole run can finish.
     pub(crate) needs_plan: bool,
 }
@@ -197,6 +199,7 @@ impl<'a> Advance<'a> {
             changed: false,
             put_off: 0,
             awaits_runs: false,
+            over_budget: None,
             needs_plan: false,
         }
     }
@@ -225,6 +228,8 @@ impl<'a> Advance<'a> {
             }
             if !self.staged.is_empty() {
                 self.commit().await?;
+            } else if let Some((step, reason)) = self.over_budget.take() {
+                self.pause(step, reason).await?;
             } else if self.queue.is_empty() {
                 return Ok(());
             }
@@ -325,9 +330,10 @@ impl<'a> Advance<'a> {
         if new.key.epoch == self.run.row.epoch {
             self.overlay.insert(path, new.clone());
         }
+        let was_launched = !matches!(origin, Task::Withdraw { .. });
         let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
         if let Some(old) = &old {
-            self.stage_settled(old, &transition, id);
+            self.stage_settled(old, &transition, was_launched, id);
         }
         match launch.filter(|_| launches) {
             Some(Launch::Task(slot, order)) => self.stage_launch(slot, order, id),
@@ -406,7 +412,7 @@ impl<'a> Advance<'a> {
                     self.changed |= matches!(entry.write, Write::Step { .. } | Write::Execution { .. });
                     match (outcome, &entry.write) {
                         (WriteOutcome::United(bucket), _) => self.united(&bucket).await?,
-                        (WriteOutcome::Budget { row, changed: true }, Write::SettleCall { usage, .. }) => {
+                        (WriteOutcome::Budget { row, changed: true }, Write::SettleCall { usage: Some(usage), .. }) => {
                             self.accounted(&row, usage);
                         }
                         (WriteOutcome::Group(row), _) => turns::tell_next(self.engine, &row).await?,

@@ -45,21 +45,39 @@ impl Run {
 }
 
 impl Advance<'_> {
-    /// Whether the budget lets an attempt begin. Else the run is to pause once what was staged is committed. That it is so still is seen when the attempt is entered.
-    pub(super) async fn beginning(&mut self, order: &Order, after: Option<u64>) -> Result<Beginning, EngineError> {
+    /// Whether the budget lets an attempt begin. Else the run is to pause once all else is done: what was claimed
+    /// in the same breath is launched before. That it is so still is seen when the attempt is entered.
+    pub(super) async fn beginning(&mut self, order: &Order) -> Result<Beginning, EngineError> {
         let Some((owner, budget)) = self.run.budget().filter(|_| matches!(order.work, Work::Agent(_))) else {
             return Ok(Beginning::Now);
         };
         let row = self.engine.ports.store.budget(&owner).await?;
-        let reached = row.as_ref().and_then(|row| Some((row, row.reached(&budget)?)));
-        let Some((row, limit)) = reached else { return Ok(Beginning::Now) };
+        let row = self.with_staged(row.unwrap_or_else(|| BudgetRow::empty(owner)));
+        let Some(limit) = row.reached(&budget) else { return Ok(Beginning::Now) };
         let step = order.key.path.step.clone();
         let spent = row.spent.beside(&budget, limit);
         if self.ends_early() {
             return Ok(Beginning::Never(failure(&spent)));
         }
-        self.act_after(Act::Pause { reason: pause_reason(&step, &spent), step }, after).await?;
+        self.over_budget.get_or_insert((step.clone(), pause_reason(&step, &spent)));
         Ok(Beginning::OncePaid)
+    }
+
+    /// A budget's row as it will be when what was staged is committed: the attempt whose end makes this one possible is mostly among that.
+    fn with_staged(&self, mut row: BudgetRow) -> BudgetRow {
+        for entry in &self.staged {
+            match &entry.write {
+                Write::SettleCall { owner, call, usage } if *owner == row.owner => {
+                    row.settle(call, usage.as_ref());
+                }
+                // One that is refused is in no later row either.
+                Write::EnterCall { owner, call, budget } if *owner == row.owner => {
+                    let _ = row.enter(call.clone(), budget);
+                }
+                _ => {}
+            }
+        }
+        row
     }
 
     /// Whether the run ends before its work is done: then a pause would keep what stands under `finally` from running, and the run from ending.
@@ -81,11 +99,11 @@ impl Advance<'_> {
     }
 
     /// Stages that an attempt has ended, in the write right after the one that says so.
-    pub(super) fn stage_settled(&mut self, old: &StepRow, transition: &StepTransition, end: u64) {
+    pub(super) fn stage_settled(&mut self, old: &StepRow, transition: &StepTransition, launched: bool, end: u64) {
         let Some((owner, _)) = self.run.budget().filter(|_| self.run.asks_agent(&old.key.path.step)) else { return };
         if matches!(old.state, StepState::Running { .. }) {
             let call = AgentCall { key: old.key.clone(), attempt: old.attempt };
-            let usage = transition.usage().unwrap_or_default();
+            let usage = launched.then(|| transition.usage().unwrap_or_default());
             self.stage(Write::SettleCall { owner, call, usage }, Some(end), None, Vec::new());
         }
     }
@@ -138,7 +156,7 @@ pub(crate) async fn settle_ended(engine: &Engine, run: &Run) -> Result<(), Engin
     let mut writes = Vec::new();
     for call in row.in_flight {
         if let Some(usage) = ended(engine, &call).await? {
-            writes.push(Write::SettleCall { owner: owner.clone(), call, usage });
+            writes.push(Write::SettleCall { owner: owner.clone(), call, usage: Some(usage) });
         }
     }
     if !writes.is_empty() {

@@ -76,7 +76,7 @@ impl Advance<'_> {
         let mut left = adopts.into_iter().filter(|old| !old.status().is_settled()).map(|old| *old).collect::<Vec<_>>();
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
-            Prepared::Task(mut order) => match self.beginning(&order, after).await? {
+            Prepared::Task(mut order) => match self.beginning(&order).await? {
                 Beginning::OncePaid => return Ok(()),
                 Beginning::Never(failure) => {
                     let outcome = Outcome::Failed { failure, usage: Usage::default() };
@@ -179,7 +179,7 @@ impl Advance<'_> {
             && row.losses < LOSSES_MAX
             && row.attempt == attempt;
         let (event, launch) = if makes_another {
-            match self.next_attempt(&row, attempt, lost, after).await? {
+            match self.next_attempt(&row, attempt, lost).await? {
                 Some(Next::Attempt(event, launch)) => (event, launch),
                 Some(Next::OverBudget) => return Ok(()),
                 None => return self.put_off(Event::TaskLost { key, attempt }, after).await,
@@ -210,7 +210,7 @@ impl Advance<'_> {
             return Ok(());
         }
         let due = |attempt, token_hash, execution| StepEvent::RetryDue { attempt, token_hash, execution };
-        let (event, launch) = match self.next_attempt(&row, attempt, due, after).await? {
+        let (event, launch) = match self.next_attempt(&row, attempt, due).await? {
             Some(Next::Attempt(event, launch)) => (event, launch),
             Some(Next::OverBudget) => return Ok(()),
             None => return self.put_off(Event::RetryDue { key, attempt }, after).await,
@@ -364,7 +364,6 @@ impl Advance<'_> {
         row: &StepRow,
         attempt: u32,
         event: impl Fn(u32, TokenHash, Option<ExecutionId>) -> StepEvent,
-        after: Option<u64>,
     ) -> Result<Option<Next>, EngineError> {
         let parent = match row.key.path.child {
             Some(_) => self.row(&StepPath::step(row.key.path.step.clone())).await?,
@@ -391,7 +390,7 @@ impl Advance<'_> {
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
             Prepared::Settled(verdict) => return Ok(Some(Next::Attempt(Self::no_longer_runs(row, verdict), None))),
         };
-        match self.beginning(&order, after).await? {
+        match self.beginning(&order).await? {
             Beginning::Now => {}
             Beginning::OncePaid => return Ok(Some(Next::OverBudget)),
             Beginning::Never(failure) => return Ok(Some(Next::Attempt(StepEvent::GivenUp { failure }, None))),

@@ -156,8 +156,8 @@ pub enum Write {
         owner: ExecutionId,
         /// The attempt.
         call: AgentCall,
-        /// What it used.
-        usage: Usage,
+        /// What it used; `None` where it was given up before it was launched.
+        usage: Option<Usage>,
     },
     /// Makes it an execution's turn in a group, or has it wait for that ([`GroupRow::take_turn`]). The row is made where it is not there. Never conflicts: the outcome says how
     /// the execution stands.

@@ -78,7 +78,7 @@ fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Resu
         RowWrite::SettleCall { owner, call, usage } => {
             let row = BUDGET.read(connection, owner.as_str())?;
             let mut row: BudgetRow = row.unwrap_or_else(|| BudgetRow::empty(owner.clone()));
-            let changed = row.settle(call, usage);
+            let changed = row.settle(call, usage.as_ref());
             if changed {
                 BUDGET.put(connection, owner.as_str(), &row)?;
             }

@@ -22,7 +22,7 @@ pub(super) enum RowWrite {
     Attempt { key: StepKey, attempt: u32, records: usize, body: String },
     Unite { key: JoinKey, arrival: JoinRow },
     EnterCall { owner: ExecutionId, call: AgentCall, budget: Budget },
-    SettleCall { owner: ExecutionId, call: AgentCall, usage: Usage },
+    SettleCall { owner: ExecutionId, call: AgentCall, usage: Option<Usage> },
     TakeTurn { group: String, member: Member, waits: bool },
     LeaveGroup { group: String, execution: ExecutionId, epoch: Epoch },
 }

@@ -72,7 +72,7 @@ impl Tables {
                 let Some(row) = self.budgets.get_mut(&owner) else {
                     return Ok(WriteOutcome::Budget { row: BudgetRow::empty(owner), changed: false });
                 };
-                let changed = row.settle(&call, &usage);
+                let changed = row.settle(&call, usage.as_ref());
                 return Ok(WriteOutcome::Budget { row: row.clone(), changed });
             }
             Write::TakeTurn { group, member, waits } => {

@@ -150,13 +150,20 @@ impl Laws {
         Some((concurrency.group.clone().unwrap_or_else(|| known.model.name.clone()), concurrency.limit))
     }
 
-    /// What the rows say that the agents of a run used, but for some calls.
-    pub(crate) fn recorded(&self, id: &ExecutionId, except: &BTreeSet<AgentCall>) -> Spent {
-        self.accounts.get(id).map(|account| account.recorded(except)).unwrap_or_default()
+    /// What the rows say that the agents of a run used, but for some calls, and how many of these were never launched: such a call may or may not be counted, for whoever
+    /// gave it up may have died before it was taken out.
+    pub(crate) fn recorded(&self, id: &ExecutionId, except: &BTreeSet<AgentCall>) -> (Spent, u64) {
+        let account = self.accounts.get(id);
+        account.map(|account| (account.recorded(except), account.never_launched())).unwrap_or_default()
     }
 }
 
 impl Account {
+    fn never_launched(&self) -> u64 {
+        let is_it = |named: &&AttemptName| self.ended.contains_key(*named) && !self.launched.contains(*named);
+        self.entered.iter().filter(is_it).count() as u64
+    }
+
     fn recorded(&self, except: &BTreeSet<AgentCall>) -> Spent {
         let is_meant =
             |(key, attempt): &&AttemptName| !except.contains(&AgentCall { key: key.clone(), attempt: *attempt });

@@ -1,5 +1,6 @@
 //! Contracts that a port breaks on purpose, to see that the laws notice. `docs/simulation.md` lists them.
 
+use ratchet_core::{budget::Budget, group::LIMIT_MAX};
 use ratchet_engine::ports::{Expectation, Write};
 
 use super::random::hash;
@@ -25,11 +26,15 @@ pub enum Mutation {
     TokensIgnored,
     /// The launcher starts what it said was gone.
     LauncherForgets,
+    /// The store adds what an agent used each time that it is told.
+    PaidTwice,
+    /// The store does not count whose turn it is.
+    TurnsUncounted,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ClaimsOverwrite,
         Self::RevisionsIgnored,
         Self::WritesDropped,
@@ -39,6 +44,8 @@ impl Mutation {
         Self::NothingDue,
         Self::TokensIgnored,
         Self::LauncherForgets,
+        Self::PaidTwice,
+        Self::TurnsUncounted,
     ];
 
     /// Its name on the command line.
@@ -53,11 +60,16 @@ impl Mutation {
             Self::NothingDue => "nothing-due",
             Self::TokensIgnored => "tokens-ignored",
             Self::LauncherForgets => "launcher-forgets",
+            Self::PaidTwice => "paid-twice",
+            Self::TurnsUncounted => "turns-uncounted",
         }
     }
 
     /// A write as the broken store takes it, where `current` is the revision of the row that is there.
     pub(crate) fn forge(self, write: &mut Write, current: Option<u64>) {
+        if let (Self::TurnsUncounted, Write::TakeTurn { member, .. }) = (self, &mut *write) {
+            member.limit = LIMIT_MAX;
+        }
         let (Write::Step { expect, .. }, Some(current)) = (write, current) else { return };
         let is_forged = match self {
             Self::ClaimsOverwrite => *expect == Expectation::Absent,
@@ -67,6 +79,12 @@ impl Mutation {
         if is_forged {
             *expect = Expectation::Revision(current);
         }
+    }
+
+    /// What the broken store writes before a write.
+    pub(crate) fn before(self, write: &Write) -> Option<Write> {
+        let (Self::PaidTwice, Write::SettleCall { owner, call, .. }) = (self, write) else { return None };
+        Some(Write::EnterCall { owner: owner.clone(), call: call.clone(), budget: Budget::default() })
     }
 
     /// Whether the broken store does not apply a write.

@@ -89,7 +89,12 @@ pub(crate) fn written(write: &Write) -> String {
         }
         Write::EnterCall { owner, call, .. } => format!("budget of {owner}: {}#{} enters", call.key, call.attempt),
         Write::SettleCall { owner, call, usage } => {
-            format!("budget of {owner}: {}#{} ends with {:?}", call.key, call.attempt, usage.cost_usd)
+            format!(
+                "budget of {owner}: {}#{} ends with {:?}",
+                call.key,
+                call.attempt,
+                usage.map(|usage| usage.cost_usd)
+            )
         }
         Write::TakeTurn { group, member, .. } => format!("group {group}: {} asks", member.execution),
         Write::LeaveGroup { group, execution, epoch } => format!("group {group}: {execution} leaves in {epoch}"),

@@ -8,6 +8,7 @@ mod guide;
 mod help;
 mod interrupts;
 mod language;
+mod limits;
 mod logs;
 mod runs;
 mod secrets;

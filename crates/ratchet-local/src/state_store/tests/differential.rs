@@ -55,9 +55,9 @@ fn write() -> impl Strategy<Value = Write> {
         call,
         budget: Budget { max_agent_calls: Some(most), ..Budget::default() },
     });
-    let settle = (call(), 0..5_u32).prop_map(|((owner, call), cents)| {
-        let usage = Usage { cost_usd: Some(f64::from(cents) / 100.0), ..Usage::default() };
-        Write::SettleCall { owner, call, usage }
+    let settle = (call(), proptest::option::of(0..5_u32)).prop_map(|((owner, call), cents)| {
+        let usage = |cents| Usage { cost_usd: Some(f64::from(cents) / 100.0), ..Usage::default() };
+        Write::SettleCall { owner, call, usage: cents.map(usage) }
     });
     let take = (group(), run(), 1..=EPOCHS, 1..3_u32, any::<bool>()).prop_map(|(group, run, epoch, limit, waits)| {
         let member = Member { execution: ExecutionId::new(run), epoch: Epoch(epoch), limit };

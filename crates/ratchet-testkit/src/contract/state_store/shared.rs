@@ -33,6 +33,10 @@ pub(super) async fn an_attempt_is_paid_once(store: Store) {
     assert_eq!(outcomes, vec![budget(settled.clone(), true), budget(settled.clone(), false)]);
     assert_eq!(answer(store.budget(&owner).await), Some(settled), "the same attempt again adds nothing");
     assert_eq!(answer(store.budget(&ExecutionId::new("run2")).await), None, "a budget is its owner's");
+
+    let given_up = Write::SettleCall { owner: owner.clone(), call: call(2), usage: None };
+    let outcomes = commit(&store, vec![given_up]).await;
+    assert_eq!(outcomes, vec![budget(row(&owner, spent, &[]), true)], "what was never launched is not paid");
 }
 
 pub(super) async fn a_reached_budget_ends_a_commit(store: Store) {
@@ -57,7 +61,7 @@ pub(super) async fn no_more_are_entered_than_the_budget_has(store: Store) {
     // Each is settled by two that do not know of each other.
     let settled = in_flight.into_iter().flat_map(|call| [call.clone(), call]).map(|call| {
         let (store, owner) = (Arc::clone(&store), ExecutionId::new("run"));
-        async move { commit(&store, vec![Write::SettleCall { owner, call, usage: usage() }]).await }
+        async move { commit(&store, vec![Write::SettleCall { owner, call, usage: Some(usage()) }]).await }
     });
     all_at_once(settled).await;
     let spent = answer(store.budget(&ExecutionId::new("run")).await).expect("the row").spent;
@@ -116,7 +120,7 @@ fn enter(item: u32) -> Write {
 }
 
 fn settle(item: u32) -> Write {
-    Write::SettleCall { owner: ExecutionId::new("run"), call: call(item), usage: usage() }
+    Write::SettleCall { owner: ExecutionId::new("run"), call: call(item), usage: Some(usage()) }
 }
 
 fn row(owner: &ExecutionId, spent: Spent, in_flight: &[u32]) -> BudgetRow {

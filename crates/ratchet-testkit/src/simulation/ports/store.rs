@@ -67,6 +67,9 @@ impl SimulatedStore {
             }
             let current = if let Before::Step(Some(row)) = &before { Some(row.revision()) } else { None };
             mutation.forge(&mut write, current);
+            if let Some(before) = mutation.before(&write) {
+                self.inner.commit(vec![before]).await?;
+            }
         }
         let committed = self.inner.commit(vec![write.clone()]).await?;
         let mut world = lock(&self.world);
