@@ -179,6 +179,13 @@ impl ExecutionRow {
         self.status == ExecutionStatus::Running && self.turn.as_ref().is_some_and(|turn| !turn.has_come)
     }
 
+    /// Whose budget the run's agents are paid from, and what it is. What a step's run spends is paid from the budget around it, where there is one.
+    pub fn budget(&self, workflow: &Workflow) -> Option<(ExecutionId, Budget)> {
+        let around = self.parent.as_ref().and_then(|parent| parent.budget.as_ref());
+        let own = || workflow.budget.map(|budget| (self.id.clone(), budget));
+        around.map(|paid| (paid.owner.clone(), paid.budget)).or_else(own)
+    }
+
     /// How long the run and its `finally` may take: what the workflow says, within what the step says that it was started for.
     pub fn policy(&self, workflow: &Workflow) -> ExecutionPolicy {
         let given = self.parent.as_ref().and_then(|parent| parent.timeout_ms).map(Duration::from_millis);

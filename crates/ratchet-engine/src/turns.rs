@@ -64,7 +64,22 @@ pub(crate) async fn group_of(engine: &Engine, run: &Run) -> Result<Option<String
         }
         above = row.parent.map(|parent| parent.key.execution);
     }
-    Ok(Some(name))
+    // A part of a run whose turn it is goes on within that: waiting for its own, it would wait for itself.
+    let is_within = is_within(engine, &run.row, &name).await?;
+    Ok((!is_within).then_some(name))
+}
+
+/// Whether a run that this one was started for, directly or not, is in a group.
+async fn is_within(engine: &Engine, row: &ExecutionRow, group: &str) -> Result<bool, EngineError> {
+    let mut parent = row.parent.as_ref().map(|parent| parent.key.execution.clone());
+    while let Some(id) = parent {
+        let Some(row) = engine.ports.store.execution(&id).await? else { return Ok(false) };
+        if row.turn.as_ref().is_some_and(|turn| turn.group == group) {
+            return Ok(true);
+        }
+        parent = row.parent.map(|parent| parent.key.execution);
+    }
+    Ok(false)
 }
 
 /// Asks for the turn of a run that waits for it. Whether there is more to do for the run at once: its turn has come, or it has ended.

@@ -83,7 +83,7 @@ pub struct ExecutionView {
 /// A budget as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BudgetView {
-    /// By the attempts that have ended, in every epoch.
+    /// By the attempts that have ended, in every epoch and in every run that is paid from it.
     pub spent: SpentView,
     /// What may be spent.
     pub limit: Budget,
@@ -269,7 +269,7 @@ impl ExecutionView {
             epoch: row.epoch.0,
             cost_usd: steps.iter().filter_map(|(_, step)| step.cost_usd).fold(0.0, |sum, cost| sum + cost),
             tokens: steps.iter().filter_map(|(_, step)| step.tokens).sum(),
-            budget: workflow.budget.zip(rows.budget.as_ref()).map(budget_view),
+            budget: rows.budget.as_ref().map(budget_view),
             waits_for: row.turn.as_ref().zip(rows.before.as_ref()).map(turn_view),
             overhead: Overhead::of(workflow, rows, row.ended_at.unwrap_or(updated_at)),
             created_at: row.created_at,
@@ -316,10 +316,10 @@ impl FailureView {
     }
 }
 
-fn budget_view((limit, row): (Budget, &BudgetRow)) -> BudgetView {
+fn budget_view((row, limit): &(BudgetRow, Budget)) -> BudgetView {
     let Spent { tokens, agent_calls, .. } = row.spent;
     let spent = SpentView { cost_usd: row.spent.cost_usd(), tokens, agent_calls };
-    BudgetView { spent, limit, calls_in_flight: row.in_flight.len() }
+    BudgetView { spent, limit: *limit, calls_in_flight: row.in_flight.len() }
 }
 
 fn turn_view((turn, before): (&Turn, &Before)) -> TurnView {

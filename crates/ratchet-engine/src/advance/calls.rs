@@ -32,11 +32,9 @@ pub(super) enum Beginning {
 }
 
 impl Run {
-    /// Whose budget the run's agents are paid from, and what it is. What a step's run spends is paid from the budget around it, where there is one.
+    /// Whose budget the run's agents are paid from, and what it is.
     pub(super) fn budget(&self) -> Option<(ExecutionId, Budget)> {
-        let around = self.row.parent.as_ref().and_then(|parent| parent.budget.as_ref());
-        let own = || self.workflow.budget.map(|budget| (self.row.id.clone(), budget));
-        around.map(|paid| (paid.owner.clone(), paid.budget)).or_else(own)
+        self.row.budget(&self.workflow)
     }
 
     fn asks_agent(&self, step: &StepId) -> bool {

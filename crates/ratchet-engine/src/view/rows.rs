@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
-    budget::BudgetRow,
+    budget::{Budget, BudgetRow},
     execution::{ExecutionRow, Resume},
     group::Standing,
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
@@ -32,8 +32,8 @@ pub struct ExecutionRows {
     pub execution: ExecutionRow,
     /// Of each step, the row that counts. A step without one is pending.
     steps: HashMap<StepId, StepRows>,
-    /// What was spent of its budget, where it has one.
-    pub budget: Option<BudgetRow>,
+    /// The budget that its agents are paid from, where there is one, and what was spent of it.
+    pub budget: Option<(BudgetRow, Budget)>,
     /// Who is before it, where it waits for its turn.
     pub before: Option<Before>,
 }
@@ -139,8 +139,11 @@ impl ExecutionRows {
         }
         restore_outputs(&mut execution.inputs, blobs).await?;
         restore_outputs(&mut execution.outputs, blobs).await?;
-        let budget = match workflow.budget {
-            Some(_) => store.budget(id).await?.or_else(|| Some(BudgetRow::empty(id.clone()))),
+        let budget = match execution.budget(workflow) {
+            Some((owner, budget)) => {
+                let row = store.budget(&owner).await?;
+                Some((row.unwrap_or_else(|| BudgetRow::empty(owner)), budget))
+            }
             None => None,
         };
         let before = load_before(store, &execution).await?;
