@@ -20,7 +20,7 @@ impl LocalEngine {
             return Ok(true);
         }
         for member in group.queue.iter().take(ahead.min(LOOKED_AT_MAX)) {
-            if EngineLock::is_held(&self.state, &member.execution) {
+            if EngineLock::is_held(&self.state, &member.execution.root()) {
                 continue;
             }
             // Read after the lock was looked at: whoever makes a run holds its lock before its row is there.
