@@ -33,6 +33,9 @@ pub(crate) enum CommandError {
     /// Inputs are missing, unknown or of the wrong type.
     #[error("the inputs are wrong:\n{}", .0.iter().map(|mistake| format!("  - {mistake}")).collect::<Vec<_>>().join("\n"))]
     Inputs(Vec<String>),
+    /// The event starts no run.
+    #[error("the event in {} starts no run: {reason}", path.display())]
+    NotStarted { path: PathBuf, reason: String },
     /// An argument is not what it must be.
     #[error("{argument}: {reason}")]
     Argument { argument: &'static str, reason: String, hint: &'static str },
@@ -190,6 +193,7 @@ impl CommandError {
             Self::Inputs(_) => "RT-0401",
             Self::Argument { .. } | Self::ArgumentValue { .. } => "RT-0402",
             Self::Call { .. } => "RT-0421",
+            Self::NotStarted { .. } => "RT-0430",
             Self::UnknownExecution { .. } | Self::NoExecutions => "RT-0403",
             Self::AmbiguousExecution { .. } => "RT-0404",
             Self::UnknownStep { .. } => "RT-0405",
@@ -228,6 +232,7 @@ impl CommandError {
             Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),
             Self::Inputs(_) => "give inputs with -i name=value or --inputs FILE".to_owned(),
             Self::Argument { hint, .. } => (*hint).to_owned(),
+            Self::NotStarted { .. } => "compare it with `on` in the workflow, or leave --event out".to_owned(),
             Self::UnknownExecution { .. } => "`ratchet list` shows the executions of this state directory".to_owned(),
             Self::NoExecutions => "`ratchet run FILE` makes the first".to_owned(),
             Self::AmbiguousExecution { .. } => "give more of its name".to_owned(),
@@ -282,6 +287,7 @@ impl CommandError {
             | Self::Argument { .. }
             | Self::ArgumentValue { .. }
             | Self::Call { .. }
+            | Self::NotStarted { .. }
             | Self::UnknownExecution { .. }
             | Self::AmbiguousExecution { .. }
             | Self::NoExecutions

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::{budget::Budget, execution::DefinitionRef, graph::Graph, ids::StepId, retry::RetryPolicy};
 pub use crate::{
+    resources::Resources,
+    trigger::Triggers,
     uses::{Names, Uses},
     webhook::{Body, Data, Url, UrlPart, Webhook},
 };
@@ -32,6 +34,8 @@ pub struct Workflow {
     pub outputs: Vec<OutputDeclaration>,
     /// Variables of every step's process.
     pub environment: BTreeMap<String, Template>,
+    /// What starts it by itself, where anything does.
+    pub triggers: Option<Box<Triggers>>,
     /// How long the whole run may take.
     pub timeout: Option<Duration>,
     /// How long the steps of `finally` may take together.
@@ -235,6 +239,8 @@ pub struct Step {
     pub inputs: StepInputs,
     /// What it gives, in the order of the file: a later one may read an earlier one.
     pub outputs: Vec<StepOutput>,
+    /// The size of its task, where tasks are containers.
+    pub resources: Option<Resources>,
     /// What it does.
     pub action: Action,
 }
@@ -349,6 +355,7 @@ impl Step {
             SecretPart::Secret(_) => None,
         }));
         templates.extend(&self.cache.key);
+        templates.extend(self.resources.iter().filter_map(|resources| resources.image.as_ref()));
         let mut expressions: Vec<&Expression> = self.when.iter().collect();
         expressions.extend(self.foreach.iter().map(|foreach| &foreach.items));
         match &self.inputs {

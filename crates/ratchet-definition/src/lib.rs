@@ -24,6 +24,7 @@ pub mod schema;
 pub mod shape;
 pub mod sources;
 mod template;
+pub mod trigger;
 pub mod yaml;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use ratchet_core::{
     output::{Output, Outputs},
     status::StepStatus,
     workflow::{
-        Action, Body, Expression, OutputSource, SecretPart, Shell, Step, StepInputs, Template, TextSource, Wait,
-        Webhook, Workflow,
+        Action, Body, Expression, OutputSource, Resources, SecretPart, Shell, Step, StepInputs, Template, TextSource,
+        Wait, Webhook, Workflow,
     },
 };
 use ratchet_definition::{
@@ -272,6 +272,28 @@ impl Page {
         }
         if let Some(key) = &step.cache.key {
             self.text("cache_key", key);
+        }
+        if let Some(resources) = &step.resources {
+            self.resources(resources);
+        }
+    }
+
+    /// The size of the task, as containers have it.
+    fn resources(&mut self, resources: &Resources) {
+        let Resources { cpu_units, memory_mib, disk_gib, image, spot } = resources;
+        let sizes = [
+            ("cpu", cpu_units.map(|units| json!(f64::from(units) / 1024.0))),
+            ("memory", memory_mib.map(|memory| json!(format!("{memory} MiB")))),
+            ("disk", disk_gib.map(|disk| json!(format!("{disk} GiB")))),
+            ("spot", spot.map(|spot| json!(spot))),
+        ];
+        for (name, value) in sizes {
+            if let Some(value) = value {
+                self.plain(&format!("resources.{name}"), value);
+            }
+        }
+        if let Some(image) = image {
+            self.text("resources.image", image);
         }
     }
 

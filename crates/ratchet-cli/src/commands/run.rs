@@ -4,6 +4,7 @@ use std::{
 };
 
 use clap::Args;
+use jiff::Timestamp;
 use ratchet_core::{
     execution::{DefinitionRef, RunOptions, Selection},
     history::sha256_hex,
@@ -11,6 +12,7 @@ use ratchet_core::{
     output::{Output, Outputs},
     workflow::{InputDeclaration, ValueType, Workflow},
 };
+use ratchet_definition::trigger::{self, NotStarted, Start as Started};
 use serde_json::{Value, json};
 
 use crate::{
@@ -34,6 +36,7 @@ Examples:
   ratchet run workflow.yaml
   ratchet run workflow.yaml -i target_file=src/main.py -i target_coverage=90
   ratchet run workflow.yaml --agent recorded:recording --workspace ~/project
+  ratchet run workflow.yaml --event push.json
   ratchet run workflow.yaml --until tests --json | jq .outputs
   ratchet run deploy@2.1                              what `ratchet publish` kept")]
 pub(crate) struct RunArguments {
@@ -69,6 +72,9 @@ pub(crate) struct RunArguments {
     /// Run this step alone
     #[arg(long, value_name = "STEP", conflicts_with = "until")]
     only: Option<String>,
+    /// Start the run that this event would start: a JSON file
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    event: Option<PathBuf>,
     /// Be the one run with this key: a second call with it gives the first run's result
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -83,7 +89,14 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let definition = definition::load(&arguments.file, common, console)?;
     let workflow = &definition.workflow;
-    let inputs = arguments.inputs.resolve(workflow, std::collections::BTreeMap::new())?;
+    let (trigger, mapped) = match &arguments.event {
+        Some(path) => {
+            let Started { trigger, inputs } = event(workflow, path)?;
+            (trigger, inputs)
+        }
+        None => (json!({ "type": "manual" }), std::collections::BTreeMap::new()),
+    };
+    let inputs = arguments.inputs.resolve(workflow, mapped)?;
     let environment = arguments.inputs.environment()?;
     let options = RunOptions {
         selection: selection(arguments, workflow)?,
@@ -105,10 +118,22 @@ pub(super) async fn run(
         text: definition.text,
         inputs,
         environment,
-        trigger: json!({ "type": "manual" }),
+        trigger,
         options,
     };
     driving::start(common, start, arguments.shown, console).await
+}
+
+/// What the event in a file starts.
+fn event(workflow: &Workflow, path: &Path) -> Result<Started, CommandError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source })?;
+    let event: Value = serde_json::from_str(&text).map_err(|error| CommandError::Argument {
+        argument: "--event",
+        reason: format!("{}: {error}", path.display()),
+        hint: "the file holds one event as JSON, as it comes from where it happened",
+    })?;
+    trigger::start(workflow, &event, Timestamp::now())
+        .map_err(|NotStarted { reason }| CommandError::NotStarted { path: path.to_owned(), reason })
 }
 
 /// Which definition it is: its text says it all.

@@ -44,6 +44,7 @@ impl<'tree> Lowering<'_, 'tree> {
             _ => OnLost::Rerun,
         };
         let on_failure = self.on_failure(node, place);
+        let resources = self.resources(node, context);
         let action = self.action(node, context);
         self.check_retry(node);
         if node.get("type").and_then(Node::text) == Some("webhook") {
@@ -67,6 +68,7 @@ impl<'tree> Lowering<'_, 'tree> {
             cache,
             inputs,
             outputs,
+            resources,
             action: action?,
         })
     }

@@ -123,7 +123,7 @@ impl<'tree> Lowering<'_, 'tree> {
         words
     }
 
-    fn parsed<T>(&mut self, node: &Node, parsed: Result<Parsed<T>, Vec<Mistake>>) -> Option<Parsed<T>> {
+    pub(super) fn parsed<T>(&mut self, node: &Node, parsed: Result<Parsed<T>, Vec<Mistake>>) -> Option<Parsed<T>> {
         match parsed {
             Ok(parsed) => Some(parsed),
             Err(mistakes) => {

@@ -42,6 +42,7 @@ impl<'tree> Lowering<'_, 'tree> {
         self.taint(&mut steps);
         self.check_assertions(&steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
+        let triggers = self.triggers(root);
         self.check_practice(root);
         Some(Workflow {
             name: fields::text(root, "name")?,
@@ -50,6 +51,7 @@ impl<'tree> Lowering<'_, 'tree> {
             inputs,
             outputs,
             environment,
+            triggers,
             timeout: fields::duration(root, "timeout"),
             finally_timeout: fields::duration(root, "finally_timeout").unwrap_or(FINALLY_TIMEOUT),
             concurrency,

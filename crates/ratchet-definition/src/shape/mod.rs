@@ -3,6 +3,7 @@
 //! The check of a file's structure (`check`), the JSON Schema ([`crate::schema`]) and the reference pages are all made from it.
 
 mod step;
+mod trigger;
 mod workflow;
 
 pub use step::{COMMON_STEP_FIELDS, CUSTOM_STEP, EXACTLY_ONE, STEP_TYPES, exactly_one, has_default, step_type};

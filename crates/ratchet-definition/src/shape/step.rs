@@ -96,7 +96,11 @@ pub static COMMON_STEP_FIELDS: &[Field] = &[
         &Shape::Map(NameKind::Identifier, &Shape::OneOf(&[Shape::Template, Shape::Record(&OUTPUT)])),
         "What the step gives, by name: a path, or a type and an expression.",
     ),
-    Field::later("resources", "The size of the step's task."),
+    Field::optional(
+        "resources",
+        &Shape::Record(&RESOURCES),
+        "The size of the step's task, where tasks are containers. On one machine it has no effect.",
+    ),
 ];
 
 /// Every type of step.
@@ -351,6 +355,35 @@ static SECRET_FILE: Record = Record {
     definition: "secret_file",
     description: "A secret in a file that only the step's process can read. The variable of the secret's name holds its path.",
     fields: &[Field::required("file", &Shape::Text, "The name of the file, without a folder.")],
+};
+
+static RESOURCES: Record = Record {
+    name: "a task's size",
+    definition: "resources",
+    description: "What the step's task is given, where tasks are containers. What is not said is the deployment's choice. On one machine it has no effect.",
+    fields: &[
+        Field::optional(
+            "cpu",
+            &Shape::OneOf(&[Shape::Number(Some(0.25)), Shape::Text]),
+            "Processors: 0.25, 0.5, 1, 2, 4, 8 or 16, also as `2 vCPU`; or units of which 1024 are one: 256 to 16384.",
+        ),
+        Field::optional(
+            "memory",
+            &Shape::OneOf(&[Shape::Integer(512, 122_880), Shape::Text]),
+            "Memory: MiB as a number, or text such as `4GB` or `512MB`. It goes with `cpu`.",
+        ),
+        Field::optional(
+            "disk",
+            &Shape::OneOf(&[Shape::Integer(21, 200), Shape::Text]),
+            "Disk: GiB as a number, 21 to 200, or text such as `50GB`.",
+        ),
+        Field::optional("image", &Shape::Template, "The image that the task runs in."),
+        Field::optional(
+            "spot",
+            &Shape::Boolean,
+            "Whether the task may run on capacity that is taken back at any time.",
+        ),
+    ],
 };
 
 static ON_LOST: Shape = Shape::Word(&[

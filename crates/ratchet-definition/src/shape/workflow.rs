@@ -1,6 +1,8 @@
 //! The fields of a workflow.
 
-use super::{Field, Least, ListLength, NameKind, Record, Shape, Word, step::ENVIRONMENT, step::RETRY};
+use super::{
+    Field, Least, ListLength, NameKind, Record, Shape, Word, step::ENVIRONMENT, step::RETRY, trigger::TRIGGERS,
+};
 
 /// A whole file.
 pub static WORKFLOW: Record = Record {
@@ -34,7 +36,7 @@ pub static WORKFLOW: Record = Record {
             &Shape::List(&Shape::Name(NameKind::Variable), ListLength::Any),
             "Names of secrets that steps may ask for. Their values come from where the workflow runs.",
         ),
-        Field::later("on", "What starts a run: pushes, schedules, webhooks, events."),
+        Field::optional("on", &Shape::Record(&TRIGGERS), "What starts a run of the published workflow by itself."),
         Field::optional(
             "defaults",
             &Shape::StepDefaults,

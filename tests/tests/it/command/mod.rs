@@ -4,6 +4,7 @@ mod agents;
 mod conclusions;
 mod disks;
 mod errors;
+mod events;
 mod guide;
 mod help;
 mod interrupts;
