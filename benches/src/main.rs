@@ -5,6 +5,7 @@
 
 mod contender;
 mod cost;
+mod language;
 mod limit;
 mod process;
 mod report;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
         ["limit", database, chains, steps, joined] => limit::run(database, chains, steps, *joined == "joined"),
         ["service", file, runs] => service::run(file, runs),
         ["stamp", file] => cost::stamp(file),
+        ["language", binary] => {
+            Path::new(binary).canonicalize().map_err(Into::into).and_then(|binary| language(&binary))
+        }
         [binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(measure),
         _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
     };
@@ -47,6 +51,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the language costs, and nothing else.
+fn language(binary: &Path) -> Outcome<()> {
+    let place = Place::new(binary)?;
+    let rounds = 9;
+    let mut report = Report::new(rounds);
+    report.validate(&language::validate(binary, &place.root, rounds)?);
+    report.evaluate(&(0..rounds).map(|_| language::evaluate()).collect::<Outcome<Vec<_>>>()?);
+    report.hostile(&language::hostile(binary, &place.root)?);
+    report.print(&place.root.join("report.json"))
 }
 
 fn measure(ratchet: PathBuf) -> Outcome<()> {
@@ -84,6 +99,9 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
     report.syncs(cost::syncs(&place, &[&ratchet, &Limit])?);
     report.first_step(&cost::first_step(&place, &ratchet, rounds)?);
     report.binary(cost::size(&ratchet.binary)?);
+    report.validate(&language::validate(&ratchet.binary, &place.root, rounds)?);
+    report.evaluate(&(0..rounds).map(|_| language::evaluate()).collect::<Outcome<Vec<_>>>()?);
+    report.hostile(&language::hostile(&ratchet.binary, &place.root)?);
     report.overhead(cost::overhead(&place, &ratchet)?);
     report.print(&place.root.join("report.json"))
 }

@@ -50,6 +50,49 @@ pub(crate) fn watched(program: &Program) -> Outcome<Measured> {
     Ok(Measured { elapsed, peak_bytes: watch.join().unwrap_or_default() })
 }
 
+/// What one run took of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) elapsed: Duration,
+    /// Processor time, of the program and of the system for it: a busy machine changes it less than the clock.
+    pub(crate) processor: Duration,
+    /// Its greatest resident set, in bytes, as the kernel counts it.
+    pub(crate) peak_bytes: u64,
+}
+
+/// Runs a program that ends with one of these codes, and asks the kernel what it took.
+pub(crate) fn spent(program: &Program, codes: &[i32]) -> Outcome<Spent> {
+    let start = Instant::now();
+    let child = program.command().stderr(Stdio::null()).spawn();
+    let child = child.map_err(|error| format!("{}: {error}", program.words[0]))?;
+    let (code, usage) = wait(&child)?;
+    let elapsed = start.elapsed();
+    if !codes.contains(&code) {
+        return Err(format!("{} ended with {code}", program.words.join(" ")).into());
+    }
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    let processor = time(usage.ru_utime) + time(usage.ru_stime);
+    Ok(Spent { elapsed, processor, peak_bytes: usage.ru_maxrss.unsigned_abs() * 1024 })
+}
+
+/// Waits for a child's end, and gives its exit code, -1 where a signal ended it, and what it took.
+#[expect(unsafe_code, reason = "the kernel's account of one child is given by this call alone")]
+fn wait(child: &Child) -> Outcome<(i32, libc::rusage)> {
+    let mut status = 0;
+    let id = libc::pid_t::try_from(child.id())?;
+    // SAFETY: both pointers are to values of this frame of the types that the call writes, and zeroes are a valid `rusage`.
+    let (waited, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(id, &raw mut status, 0, &raw mut usage), usage)
+    };
+    if waited != id {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok((if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }, usage))
+}
+
 fn measured<T>(program: &Program, meanwhile: impl FnOnce(&Child) -> T) -> Outcome<(Duration, T)> {
     let start = Instant::now();
     let child = program.command().stderr(Stdio::piped()).spawn();
