@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use globset::Glob;
 use ratchet_core::{
     trigger::{EventPattern, PushTrigger, Schedule, Triggers, WebhookTrigger},
-    workflow::Template,
+    workflow::{Action, Step, Template},
 };
 
 use super::{Lowering, fields, schedule};
@@ -36,6 +36,17 @@ impl<'tree> Lowering<'_, 'tree> {
         }
         let inputs = self.mapped_inputs(root, node, entry.key.span.clone());
         Some(Box::new(Triggers { push, schedule, webhook, event, inputs }))
+    }
+
+    /// What starts by itself and asks agents can spend without anybody looking: it has a budget.
+    pub(super) fn check_agents_of_triggers(&mut self, root: &Node, steps: &[Step]) {
+        let (Some(entry), Some(step)) = (root.entry("on"), steps.iter().find(|step| asks_agent(step))) else { return };
+        let message = format!(
+            "runs of this workflow start by themselves, its step `{}` asks an agent, and nothing limits what they cost",
+            step.id
+        );
+        let help = "add a budget, as in `budget: {max_cost_usd: 5}`".to_owned();
+        self.report().error("RT-0083", entry.key.span.clone(), message, help);
     }
 
     fn push(&mut self, node: &Node) -> PushTrigger {
@@ -158,6 +169,15 @@ impl<'tree> Lowering<'_, 'tree> {
             self.report().error("RT-0039", node.head(), message, "read it in a step".to_owned());
         }
         Some(parsed.value)
+    }
+}
+
+/// Whether a step asks an agent, itself or in a run of its own that has no budget.
+fn asks_agent(step: &Step) -> bool {
+    match &step.action {
+        Action::ClaudeCode(_) => true,
+        Action::Workflow(sub) => sub.workflow.budget.is_none() && sub.workflow.steps.iter().any(asks_agent),
+        _ => false,
     }
 }
 

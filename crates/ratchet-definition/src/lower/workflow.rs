@@ -43,6 +43,9 @@ impl<'tree> Lowering<'_, 'tree> {
         self.check_assertions(&steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
         let triggers = self.triggers(root);
+        if budget.is_none() {
+            self.check_agents_of_triggers(root, &steps);
+        }
         self.check_practice(root);
         Some(Workflow {
             name: fields::text(root, "name")?,
