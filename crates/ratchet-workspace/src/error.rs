@@ -68,6 +68,12 @@ pub enum WorkspaceError {
         /// Each path with the two steps.
         conflicts: Vec<MergeConflict>,
     },
+    /// Something in the directory works only at its own absolute path, and the machine gives no view there.
+    #[error("the workspace cannot be copied: {} names the directory by its absolute path", path.display())]
+    Bound {
+        /// The file that does.
+        path: PathBuf,
+    },
     /// The system does not make a view of the kind that was asked for.
     #[error("a view of the workspace cannot be made: {reason}")]
     NoView {
@@ -102,6 +108,7 @@ impl WorkspaceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Full { .. } => "RT-0251",
+            Self::Bound { .. } => "RT-0255",
             Self::Unreadable { .. } => "RT-0270",
             Self::Unwritable { .. } => "RT-0271",
             Self::Changing { .. } => "RT-0272",
@@ -117,6 +124,7 @@ impl WorkspaceError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Full { .. } => "free some space (`ratchet prune` removes old runs), then resume the run",
+            Self::Bound { .. } => "work in the directory itself with --in-place, or move what is bound to it elsewhere",
             Self::Unreadable { .. } => "make the file readable, remove it, or exclude it from the workspace",
             Self::Unwritable { .. } => "make the directory writable, then resume the run",
             Self::Changing { .. } => "end the program that writes to it, or exclude the file from the workspace",

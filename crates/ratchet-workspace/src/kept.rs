@@ -10,6 +10,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    thread,
     time::SystemTime,
 };
 
@@ -81,9 +82,14 @@ impl Keeper {
     /// Takes the directory as it is now. `skip` says what is no part of it.
     pub fn keep(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
         let _lock = self.lock()?;
-        let (mut state, before, known) = self.load();
         let begun = SystemTime::now();
-        let Sources { mut found, elsewhere } = Sources::list(source, skip, &self.folder.join("git"))?;
+        // What is known is read while the directory is looked at.
+        let (sources, loaded) = thread::scope(|scope| {
+            let loading = scope.spawn(|| self.load());
+            let sources = Sources::list(source, skip, &self.folder.join("git"));
+            (sources, loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let ((mut state, before, known), Sources { mut found, elsewhere }) = (loaded, sources?);
         look_up(&mut found, &known);
         let name = format!("{}", state.number + 1);
         let staging = self.folder.join(format!("{name}.staging"));

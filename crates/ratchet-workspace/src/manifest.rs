@@ -117,9 +117,17 @@ impl Manifest {
 
     /// The first path that lies in something that is no folder.
     pub fn misplaced(&self) -> Option<&TreePath> {
-        self.entries
-            .keys()
-            .find(|path| path.parent().is_some_and(|parent| !self.entries.get(&parent).is_some_and(Entry::is_folder)))
+        // The folders that the path before lies in, and itself if it is one: a path in order can only lie in one of these.
+        let mut open: Vec<&TreePath> = Vec::new();
+        self.entries.iter().find_map(|(path, entry)| {
+            while open.pop_if(|folder| !path.is_within(folder)).is_some() {}
+            let parts = path.as_bytes().split(|byte| *byte == b'/').count();
+            let is_misplaced = parts != open.len() + 1;
+            if entry.is_folder() {
+                open.push(path);
+            }
+            is_misplaced.then_some(path)
+        })
     }
 
     /// The digest of the whole tree: of two trees the same where, and only where, they are the same.
@@ -175,6 +183,15 @@ impl<'a> IntoIterator for &'a Manifest {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+impl IntoIterator for Manifest {
+    type Item = (TreePath, Entry);
+    type IntoIter = btree_map::IntoIter<TreePath, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a step works in: the directory as the steps before left it, in which it may do what it likes.
 
+mod elsewhere;
 mod namespace;
 mod probe;
 mod stack;
@@ -17,7 +18,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::namespace::{Mount, Namespace, Rights};
+use self::{
+    elsewhere::Elsewhere,
+    namespace::{Mount, Namespace, Rights},
+};
 pub use self::{
     probe::{Probe, probe},
     stack::Stack,
@@ -99,6 +103,8 @@ pub struct View {
     start: Manifest,
     /// Of a copy: what is known of its files.
     known: StatCache,
+    /// Of a copy at another path: its links.
+    elsewhere: Option<Elsewhere>,
 }
 
 impl View {
@@ -130,7 +136,7 @@ impl View {
             let folder = room.join(name);
             fs::create_dir(&folder).and_then(|()| fs::set_permissions(&folder, Permissions::from_mode(mode)))
         };
-        let mut known = StatCache::default();
+        let (mut known, mut elsewhere) = (StatCache::default(), None);
         let (root, namespace) = match strategy {
             Strategy::Overlay => {
                 make(UPPER, mode).and_then(|()| make(WORK, 0o700)).map_err(failed)?;
@@ -140,7 +146,11 @@ impl View {
             }
             Strategy::BoundCopy | Strategy::Copy => {
                 let files = room.join(FILES);
-                known = stack.copy(&files, contents)?;
+                if strategy == Strategy::Copy {
+                    elsewhere = Some(Elsewhere::new(at, &files, stack, contents)?);
+                }
+                let tree = elsewhere.as_ref().map(|elsewhere| elsewhere.there(stack.manifest()));
+                known = stack.copy(&files, tree.as_ref().unwrap_or(stack.manifest()), contents)?;
                 fs::set_permissions(&files, Permissions::from_mode(mode)).map_err(failed)?;
                 let bound = strategy == Strategy::BoundCopy;
                 let namespace = bound.then(|| Namespace::make(at, &Mount::bind(&files)?, rights)).transpose()?;
@@ -148,7 +158,7 @@ impl View {
             }
         };
         let (at, room, start) = (at.to_owned(), room.to_owned(), stack.manifest().clone());
-        Ok(Self { strategy, at, room, root, namespace, start, known })
+        Ok(Self { strategy, at, room, root, namespace, start, known, elsewhere })
     }
 
     /// How it is made.
@@ -182,13 +192,21 @@ impl View {
         let layer = match self.strategy {
             Strategy::Overlay => upper::read(&self.room.join(UPPER), &self.start, skip)?,
             Strategy::BoundCopy | Strategy::Copy => {
-                let now = scan(&self.room.join(FILES), skip, &self.known)?;
-                self.known = now.cache;
-                Layer::between(&self.start, &now.manifest)
+                let now = self.scan(skip)?;
+                Layer::between(&self.start, &now)
             }
         };
         bounds.check(&layer)?;
         Ok(layer)
+    }
+
+    fn scan(&mut self, skip: Skip<'_>) -> Result<Manifest, WorkspaceError> {
+        let now = scan(&self.room.join(FILES), skip, &self.known)?;
+        self.known = now.cache;
+        Ok(match &self.elsewhere {
+            Some(elsewhere) => elsewhere.back(now.manifest),
+            None => now.manifest,
+        })
     }
 
     /// Where the repository of the view points, if it has one.
@@ -221,10 +239,9 @@ impl View {
     /// A view of what lies on a stack now, where this one is over. A copy whose files are already as they should be is used again.
     pub fn next(mut self, stack: &Stack, room: &Path, contents: &dyn Contents) -> Result<Self, WorkspaceError> {
         if self.strategy != Strategy::Overlay {
-            let now = scan(&self.room.join(FILES), &|_| false, &self.known)?;
-            self.known = now.cache;
-            if now.manifest == *stack.manifest() {
-                self.start = now.manifest;
+            let now = self.scan(&|_| false)?;
+            if now == *stack.manifest() {
+                self.start = now;
                 return Ok(self);
             }
         }

@@ -93,12 +93,17 @@ impl Stack {
         Ok(lowers)
     }
 
-    /// Writes all of it to a new folder, and says what is known of the files there.
-    pub(crate) fn copy(&self, folder: &Path, contents: &dyn Contents) -> Result<StatCache, WorkspaceError> {
+    /// Writes all of it to a new folder, and says what is known of the files there. `tree` is its manifest, whose links may be otherwise.
+    pub(crate) fn copy(
+        &self,
+        folder: &Path,
+        tree: &Manifest,
+        contents: &dyn Contents,
+    ) -> Result<StatCache, WorkspaceError> {
         let copier = Copier::default();
-        let whole = Layer::between(&Manifest::default(), &self.manifest);
+        let whole = Layer::between(&Manifest::default(), tree);
         let mut files = Vec::new();
-        lower::write(folder, Holes::Untold, &whole, &self.manifest, &mut |path, entry, to| {
+        lower::write(folder, Holes::Untold, &whole, tree, &mut |path, entry, to| {
             files.push((path.clone(), entry.clone(), to.to_owned()));
             Ok(())
         })?;
@@ -118,7 +123,7 @@ impl Stack {
     }
 
     /// Where the content of a file lies on this machine, if it does.
-    fn locate(&self, path: &TreePath) -> Option<PathBuf> {
+    pub(super) fn locate(&self, path: &TreePath) -> Option<PathBuf> {
         for Stacked { layer, tree } in self.layers.iter().rev() {
             if layer.get(path).is_some() {
                 return tree.as_ref().map(|tree| tree.join(path.as_path()));

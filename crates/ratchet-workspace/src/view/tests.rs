@@ -74,7 +74,7 @@ fn shell(view: &View, folder: Option<&str>, script: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn what_a_step_does_is_what_is_found_and_what_the_next_one_sees(
         source in testing::trees(),
@@ -360,6 +360,55 @@ fn a_touched_file_is_no_change_and_keeps_its_time() {
         shell(&view, None, "touch a; chmod 600 a; chmod 644 a; printf one > a");
         assert!(captured(&mut view).is_empty(), "{kind:?}");
     }
+}
+
+#[test]
+fn links_of_a_copy_never_lead_into_the_users_files() {
+    let mut tree = testing::Tree::new();
+    testing::edit_tree(&mut tree, "+a one\n+deep/x y\nldeep/up ../a\nlout ../elsewhere\nlfar /usr/share");
+    let mut scene = Scene::new((Strategy::Copy, Rights::Best), &tree);
+    let mut view = scene.open(&Stack::new(scene.keep()));
+    let target = |path: &str| fs::read_link(view.root().join(path)).unwrap();
+    assert_eq!((target("deep/up"), target("far")), (PathBuf::from("../a"), PathBuf::from("/usr/share")));
+    assert_eq!(target("out"), scene.source.parent().unwrap().join("elsewhere"), "it still names the same place");
+    assert!(captured(&mut view).is_empty());
+    std::os::unix::fs::symlink(view.root().join("a"), view.root().join("made")).unwrap();
+    edit(view.root(), "-out\nlout ../other");
+    let layer = captured(&mut view);
+    let found: Vec<_> = layer.iter().map(|(path, change)| (path.to_string(), change.after.clone().unwrap())).collect();
+    let link = |target: &Path| Entry::Link { target: crate::path::LinkTarget::new(target) };
+    let expected = [("made", link(&scene.source.join("a"))), ("out", link(Path::new("../other")))];
+    assert_eq!(found, expected.map(|(path, entry)| (path.to_owned(), entry)));
+}
+
+#[test]
+fn a_directory_that_works_only_where_it_lies_is_refused_elsewhere_and_works_there() {
+    type Make<'a> = &'a dyn Fn(&Path);
+    let named = |root: &Path| root.to_str().unwrap().to_owned();
+    let bound: [Make<'_>; 3] = [
+        &|root| edit(root, &format!("lown {}/a", named(root))),
+        &|root| edit(root, &format!("+.venv/pyvenv.cfg command = python -m venv {}/.venv", named(root))),
+        &|root| edit(root, &format!("+lib/own.pth {}", named(root))),
+    ];
+    for make in bound {
+        for kind in kinds() {
+            let mut scene = Scene::new(kind, &testing::Tree::new());
+            edit(&scene.source, "+a one");
+            make(&scene.source);
+            let stack = Stack::new(scene.keep());
+            if kind.0.is_at_own_path() {
+                scene.open(&stack);
+            } else {
+                let room = scene.folder.path().join("room");
+                let error = View::open(kind.0, &scene.source, &stack, &room, &scene.contents).unwrap_err();
+                assert_eq!((error.code(), error.hint().contains("--in-place")), ("RT-0255", true));
+            }
+        }
+    }
+    let mut scene = Scene::new((Strategy::Copy, Rights::Best), &testing::Tree::new());
+    edit(&scene.source, &format!("+lib/other.pth {}-other/a", named(&scene.source)));
+    let stack = Stack::new(scene.keep());
+    scene.open(&stack);
 }
 
 #[test]
