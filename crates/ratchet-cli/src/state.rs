@@ -129,7 +129,7 @@ impl State {
             }
             _ => self.is_left_behind(execution).await?,
         };
-        let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id.root())).filter(|copy| copy.exists());
+        let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id)).filter(|copy| copy.exists());
         let mut abandoned = Vec::new();
         for other in view.waits_for.iter().flat_map(|turn| &turn.running) {
             if let Some(row) = self.store.execution(&other.execution_id).await?

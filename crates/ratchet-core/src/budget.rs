@@ -99,13 +99,11 @@ impl BudgetRow {
         if self.in_flight.contains(&call) {
             return Ok(());
         }
-        match self.reached(budget) {
-            Some(limit) => Err(limit),
-            None => {
-                self.in_flight.insert(call);
-                Ok(())
-            }
+        if let Some(limit) = self.reached(budget) {
+            return Err(limit);
         }
+        self.in_flight.insert(call);
+        Ok(())
     }
 
     /// Takes an attempt out and adds what it used; one that was given up before it was launched adds nothing. False where it was not in: then nothing changes.

@@ -238,25 +238,26 @@ impl<'a> Advance<'a> {
 
     async fn perform(&mut self, task: Task, after: Option<u64>) -> Result<(), EngineError> {
         match task {
-            Task::Dispatch(dispatch) => self.dispatch(dispatch, after).await,
+            // In boxes: what a step's expressions need is large, and every task would have the room for it.
+            Task::Dispatch(dispatch) => Box::pin(self.dispatch(dispatch, after)).await,
             Task::Tell(row) => self.tell(*row, after).await,
             Task::Arrive { step, kind, place, outcome } => {
                 self.arrive(step, kind, place, outcome, after);
                 Ok(())
             }
             Task::StartChildren(step) => self.start_children(&step, after).await,
-            Task::PassLane(path) => self.pass_lane(path, after).await,
+            Task::PassLane(path) => Box::pin(self.pass_lane(path, after)).await,
             Task::Report(report) => self.report(*report, after).await,
-            Task::Nested(key) => self.nested(key, after).await,
+            Task::Nested(key) => Box::pin(self.nested(key, after)).await,
             Task::NotStarted { key, reason } => self.not_started(key, reason, after).await,
             Task::Dispose(key) => self.dispose(key, after).await,
             Task::DisposeEnded(key) => self.dispose_ended(key, after).await,
-            Task::Lost { key, attempt } => self.lost(key, attempt, after).await,
-            Task::Retry { key, attempt } => self.retry(key, attempt, after).await,
+            Task::Lost { key, attempt } => Box::pin(self.lost(key, attempt, after)).await,
+            Task::Retry { key, attempt } => Box::pin(self.retry(key, attempt, after)).await,
             Task::TimeCome(key) => self.time_come(key, after).await,
             Task::Cancel(keys) => self.cancel(keys, after).await,
             Task::Withdraw { key, attempt } => self.withdraw(key, attempt, after).await,
-            Task::Refuse { key, attempt } => self.refuse(key, attempt, after).await,
+            Task::Refuse { key, attempt } => Box::pin(self.refuse(key, attempt, after)).await,
             Task::Suspend(keys) => self.suspend(keys, after).await,
             Task::ChildrenDone(step) => self.children_done(&step, after).await,
             Task::StopChildren(key) => self.stop_children(&key).await,
@@ -415,7 +416,7 @@ impl<'a> Advance<'a> {
                         (WriteOutcome::Budget { row, changed: true }, Write::SettleCall { usage: Some(usage), .. }) => {
                             self.accounted(&row, usage);
                         }
-                        (WriteOutcome::Group(row), _) => turns::tell_next(self.engine, &row).await?,
+                        (WriteOutcome::Group(row), _) => Box::pin(turns::tell_next(self.engine, &row)).await?,
                         (WriteOutcome::Written | WriteOutcome::Budget { .. }, _) => {}
                     }
                 }

@@ -60,7 +60,10 @@ pub(crate) async fn update(
         match write(engine, &run.row, row.clone()).await? {
             Ok(()) => {
                 engine.ports.observer.execution_changed(&row, &record);
-                turns::leave(engine, &row).await?;
+                // In a box: it is rarely done, and every change of a row would have the room for it.
+                if row.status.is_ended() {
+                    Box::pin(turns::leave(engine, &row)).await?;
+                }
                 tell_parent(engine, &row, &record).await?;
                 return Ok(row);
             }

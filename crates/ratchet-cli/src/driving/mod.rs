@@ -367,7 +367,9 @@ impl Desk {
         let lines = Report::of(&outcome, self.console.err, Timestamp::now()).waits();
         let is_known = outcome.view.waits_for.is_some_and(|turn| !turn.running.is_empty() || turn.queued_before > 0);
         if is_known && lines != *said && !self.shown.quiet {
-            lines.iter().for_each(|line| self.note(line));
+            for line in &lines {
+                self.note(line);
+            }
             *said = lines;
         }
         Ok(true)

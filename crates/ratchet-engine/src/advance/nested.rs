@@ -85,7 +85,7 @@ impl Advance<'_> {
         }
         let nested = self.engine.ports.store.execution(&id).await?;
         let Some(nested) = nested.filter(|nested| is_of(nested, &row)) else {
-            return self.start_again(row, id, after).await;
+            return Box::pin(self.start_again(row, id, after)).await;
         };
         if !nested.status.is_ended() {
             self.needs_plan = true;

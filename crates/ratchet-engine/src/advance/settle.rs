@@ -29,7 +29,7 @@ use crate::{
 /// What is to be done about another attempt for which there is room.
 enum Next {
     /// It is decided about by this event, and launched where the decision is to.
-    Attempt(StepEvent, Option<Launch>),
+    Attempt(Box<StepEvent>, Option<Launch>),
     /// None: the run pauses.
     OverBudget,
 }
@@ -180,7 +180,7 @@ impl Advance<'_> {
             && row.attempt == attempt;
         let (event, launch) = if makes_another {
             match self.next_attempt(&row, attempt, lost).await? {
-                Some(Next::Attempt(event, launch)) => (event, launch),
+                Some(Next::Attempt(event, launch)) => (*event, launch),
                 Some(Next::OverBudget) => return Ok(()),
                 None => return self.put_off(Event::TaskLost { key, attempt }, after).await,
             }
@@ -211,7 +211,7 @@ impl Advance<'_> {
         }
         let due = |attempt, token_hash, execution| StepEvent::RetryDue { attempt, token_hash, execution };
         let (event, launch) = match self.next_attempt(&row, attempt, due).await? {
-            Some(Next::Attempt(event, launch)) => (event, launch),
+            Some(Next::Attempt(event, launch)) => (*event, launch),
             Some(Next::OverBudget) => return Ok(()),
             None => return self.put_off(Event::RetryDue { key, attempt }, after).await,
         };
@@ -320,7 +320,7 @@ impl Advance<'_> {
             // Their end is told, and looked for by the wake-up: the run ends then.
             LeftBehind::Ending => return Ok(()),
         }
-        settle_ended(self.engine, &self.run).await?;
+        Box::pin(settle_ended(self.engine, &self.run)).await?;
         let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
         if (needs.failed_above || !self.run.row.endings.is_empty()) && outputs.is_err() {
             // What failed or was left out is the steps' to tell: an output that cannot be evaluated is only what follows from it.
@@ -385,19 +385,24 @@ impl Advance<'_> {
                 let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
                 let event = event(attempt, token_hash, Some(execution.clone()));
                 let order = RunOrder { key, attempt: attempt + 1, execution, inputs: prepared.inputs };
-                return Ok(Some(Next::Attempt(event, Some(Launch::Run(Box::new(order))))));
+                return Ok(Some(Next::Attempt(Box::new(event), Some(Launch::Run(Box::new(order))))));
             }
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
-            Prepared::Settled(verdict) => return Ok(Some(Next::Attempt(Self::no_longer_runs(row, verdict), None))),
+            Prepared::Settled(verdict) => {
+                return Ok(Some(Next::Attempt(Box::new(Self::no_longer_runs(row, verdict)), None)));
+            }
         };
         match self.beginning(&order).await? {
             Beginning::Now => {}
             Beginning::OncePaid => return Ok(Some(Next::OverBudget)),
-            Beginning::Never(failure) => return Ok(Some(Next::Attempt(StepEvent::GivenUp { failure }, None))),
+            Beginning::Never(failure) => {
+                return Ok(Some(Next::Attempt(Box::new(StepEvent::GivenUp { failure }), None)));
+            }
         }
         let Some(slot) = self.take_slot().await? else { return Ok(None) };
         let token = self.give_token(&mut order, attempt + 1);
-        Ok(Some(Next::Attempt(event(attempt, token.hash(), None), Some(Launch::Task(slot, order)))))
+        let event = Box::new(event(attempt, token.hash(), None));
+        Ok(Some(Next::Attempt(event, Some(Launch::Task(slot, order)))))
     }
 
     pub(super) fn no_longer_runs(row: &StepRow, verdict: Verdict) -> StepEvent {

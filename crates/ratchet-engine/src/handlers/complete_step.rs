@@ -16,7 +16,7 @@ pub(crate) async fn complete(engine: &Engine, report: AttemptReport) -> Result<(
     advance.push(Task::Report(Box::new(report)));
     advance.work().await?;
     if advance.needs_plan {
-        plan(engine, &id).await?;
+        Box::pin(plan(engine, &id)).await?;
     }
     Ok(())
 }

@@ -46,12 +46,12 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
             continue;
         }
         if run.row.waits_for_turn() {
-            if turns::ask(engine, &run).await? {
+            if Box::pin(turns::ask(engine, &run)).await? {
                 continue;
             }
             return Ok(());
         }
-        settle_ended(engine, &run).await?;
+        Box::pin(settle_ended(engine, &run)).await?;
         let newest = newest(engine, &run).await?;
         let resumes = run.row.resumes();
         let now = engine.ports.clock.now();
@@ -67,7 +67,7 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
             continue;
         }
         if !plan.fence.is_empty() {
-            if fence(engine, run.clone(), std::mem::take(&mut plan.fence)).await? {
+            if Box::pin(fence(engine, run.clone(), std::mem::take(&mut plan.fence))).await? {
                 continue;
             }
             if plan.ending.is_none() {
@@ -78,7 +78,7 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
             request(engine, &run, &ExecutionEvent::EndRequested { ending }).await?;
             continue;
         }
-        if !carry_out(engine, run, plan, wakes_nested).await? {
+        if !Box::pin(carry_out(engine, run, plan, wakes_nested)).await? {
             return Ok(());
         }
     }

@@ -14,7 +14,7 @@ pub(crate) async fn lost(engine: &Engine, key: &StepKey, attempt: u32) -> Result
     let task = Task::Lost { key: key.clone(), attempt };
     // That a run pauses does not wait for room.
     match run.step_policy(&key.path).on_lost {
-        OnLost::Pause => advance(Advance::new(engine, run), key, task).await,
+        OnLost::Pause => Box::pin(advance(Advance::new(engine, run), key, task)).await,
         OnLost::Rerun => advance_with_room(engine, key, task).await,
     }
 }
@@ -34,7 +34,7 @@ pub(crate) async fn time_come(engine: &Engine, key: &StepKey) -> Result<(), Engi
 async fn advance_with_room(engine: &Engine, key: &StepKey, task: Task) -> Result<(), EngineError> {
     let slot = engine.ports.launcher.reserve().await?;
     let run = Run::load(engine, &key.execution).await?;
-    advance(Advance::new(engine, run).with_slot(slot), key, task).await
+    Box::pin(advance(Advance::new(engine, run).with_slot(slot), key, task)).await
 }
 
 async fn advance(mut advance: Advance<'_>, key: &StepKey, task: Task) -> Result<(), EngineError> {

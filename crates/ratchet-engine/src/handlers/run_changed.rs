@@ -17,7 +17,7 @@ pub(crate) async fn changed(engine: &Engine, key: &StepKey) -> Result<(), Engine
     advance.push(if is_current { Task::Nested(key.clone()) } else { Task::DisposeEnded(key.clone()) });
     advance.work().await?;
     if !is_current || advance.needs_plan {
-        plan(engine, &key.execution).await?;
+        Box::pin(plan(engine, &key.execution)).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A run that waits for its turn: who is before it may be driven by other processes, or by none.
 
 use ratchet_core::{execution::ExecutionRow, group::Standing};
-use ratchet_engine::{EngineError, ports::StateStore};
+use ratchet_engine::ports::StateStore;
 
 use super::{DriveError, LocalEngine};
 use crate::lock::EngineLock;
@@ -20,13 +20,13 @@ impl LocalEngine {
             return Ok(true);
         }
         for member in group.queue.iter().take(ahead.min(LOOKED_AT_MAX)) {
-            if EngineLock::is_held(&self.state, &member.execution.root()) {
+            if EngineLock::is_held(&self.state, &member.execution) {
                 continue;
             }
             // Read after the lock was looked at: whoever makes a run holds its lock before its row is there.
             if let Some(other) = self.store.execution(&member.execution).await? {
                 tracing::info!(execution = %other.id, "passed over: no process drives it");
-                self.engine.pass_over(&other).await.map_err(EngineError::from)?;
+                self.engine.pass_over(&other).await?;
             }
         }
         Ok(false)

@@ -40,7 +40,7 @@ pub(crate) fn draw(seed: u64, models: &mut Vec<Model>) {
     let mut random = Random::new(mix(seed ^ STREAM));
     if random.chance(200) {
         let group = random.chance(800).then(|| "shared".to_owned());
-        for number in 0..random.below(3) + 1 {
+        for number in 0..=random.below(3) {
             if models.len() < 4 {
                 let joins = random.chance(700);
                 let model = if joins { models[0].clone() } else { generator::draw("x", &mut random) };
@@ -168,6 +168,6 @@ impl Account {
         let is_meant =
             |(key, attempt): &&AttemptName| !except.contains(&AgentCall { key: key.clone(), attempt: *attempt });
         let ended = self.entered.iter().filter(is_meant).filter_map(|named| self.ended.get(named));
-        ended.fold(Spent::default(), |spent, usage| spent.and(usage))
+        ended.fold(Spent::default(), Spent::and)
     }
 }
