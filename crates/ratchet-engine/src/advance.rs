@@ -237,35 +237,35 @@ impl<'a> Advance<'a> {
     }
 
     async fn perform(&mut self, task: Task, after: Option<u64>) -> Result<(), EngineError> {
+        // In boxes, so that what is large or seldom needed does not make every handler as large as itself.
         match task {
-            // In boxes: what a step's expressions need is large, and every task would have the room for it.
             Task::Dispatch(dispatch) => Box::pin(self.dispatch(dispatch, after)).await,
             Task::Tell(row) => self.tell(*row, after).await,
             Task::Arrive { step, kind, place, outcome } => {
                 self.arrive(step, kind, place, outcome, after);
                 Ok(())
             }
-            Task::StartChildren(step) => self.start_children(&step, after).await,
+            Task::StartChildren(step) => Box::pin(self.start_children(&step, after)).await,
             Task::PassLane(path) => Box::pin(self.pass_lane(path, after)).await,
             Task::Report(report) => self.report(*report, after).await,
             Task::Nested(key) => Box::pin(self.nested(key, after)).await,
-            Task::NotStarted { key, reason } => self.not_started(key, reason, after).await,
-            Task::Dispose(key) => self.dispose(key, after).await,
-            Task::DisposeEnded(key) => self.dispose_ended(key, after).await,
+            Task::NotStarted { key, reason } => Box::pin(self.not_started(key, reason, after)).await,
+            Task::Dispose(key) => Box::pin(self.dispose(key, after)).await,
+            Task::DisposeEnded(key) => Box::pin(self.dispose_ended(key, after)).await,
             Task::Lost { key, attempt } => Box::pin(self.lost(key, attempt, after)).await,
             Task::Retry { key, attempt } => Box::pin(self.retry(key, attempt, after)).await,
-            Task::TimeCome(key) => self.time_come(key, after).await,
-            Task::Cancel(keys) => self.cancel(keys, after).await,
-            Task::Withdraw { key, attempt } => self.withdraw(key, attempt, after).await,
+            Task::TimeCome(key) => Box::pin(self.time_come(key, after)).await,
+            Task::Cancel(keys) => Box::pin(self.cancel(keys, after)).await,
+            Task::Withdraw { key, attempt } => Box::pin(self.withdraw(key, attempt, after)).await,
             Task::Refuse { key, attempt } => Box::pin(self.refuse(key, attempt, after)).await,
-            Task::Suspend(keys) => self.suspend(keys, after).await,
-            Task::ChildrenDone(step) => self.children_done(&step, after).await,
-            Task::StopChildren(key) => self.stop_children(&key).await,
+            Task::Suspend(keys) => Box::pin(self.suspend(keys, after)).await,
+            Task::ChildrenDone(step) => Box::pin(self.children_done(&step, after)).await,
+            Task::StopChildren(key) => Box::pin(self.stop_children(&key)).await,
             Task::WorkOver => {
                 self.work_over(after);
                 Ok(())
             }
-            Task::End(needs) => self.end(needs, after).await,
+            Task::End(needs) => Box::pin(self.end(needs, after)).await,
         }
     }
 

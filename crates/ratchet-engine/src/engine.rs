@@ -200,17 +200,18 @@ impl Engine {
         );
         let id = envelope.execution;
         async move {
+            // In boxes, each as large as its handler needs: what awaits this is moved about.
             match envelope.event {
-                Event::ExecutionChanged => handlers::plan::plan(self, &id).await,
-                Event::WakeUpDue => handlers::plan::wake(self, &id).await,
-                Event::RunChanged { key } => handlers::run_changed::changed(self, &key).await,
+                Event::ExecutionChanged => Box::pin(handlers::plan::plan(self, &id)).await,
+                Event::WakeUpDue => Box::pin(handlers::plan::wake(self, &id)).await,
+                Event::RunChanged { key } => Box::pin(handlers::run_changed::changed(self, &key)).await,
                 Event::StepReady { epoch, path, needs, predecessor } => {
-                    handlers::dispatch_step::dispatch(self, &id, epoch, path, needs, predecessor).await
+                    Box::pin(handlers::dispatch_step::dispatch(self, &id, epoch, path, needs, predecessor)).await
                 }
-                Event::StepFinished(report) => handlers::complete_step::complete(self, *report).await,
-                Event::TaskLost { key, attempt } => handlers::recover_step::lost(self, &key, attempt).await,
-                Event::TimeCome { key } => handlers::recover_step::time_come(self, &key).await,
-                Event::RetryDue { key, attempt } => handlers::recover_step::retry(self, &key, attempt).await,
+                Event::StepFinished(report) => Box::pin(handlers::complete_step::complete(self, *report)).await,
+                Event::TaskLost { key, attempt } => Box::pin(handlers::recover_step::lost(self, &key, attempt)).await,
+                Event::TimeCome { key } => Box::pin(handlers::recover_step::time_come(self, &key)).await,
+                Event::RetryDue { key, attempt } => Box::pin(handlers::recover_step::retry(self, &key, attempt)).await,
             }
         }
         .instrument(span)

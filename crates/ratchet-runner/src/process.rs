@@ -272,7 +272,8 @@ struct Pipe {
     buffer: Vec<u8>,
 }
 
-const BUFFER_BYTES: usize = 16 << 10;
+/// What a read takes at most: little at first, since most programs print little.
+const BUFFER_BYTES: std::ops::RangeInclusive<usize> = 512..=16 << 10;
 
 impl Pipes {
     fn of(child: &mut Child) -> Self {
@@ -313,8 +314,11 @@ impl Pipes {
 
 impl Pipe {
     async fn read(&mut self) -> io::Result<usize> {
+        // A read that filled the buffer is followed by a larger one.
+        let is_full = !self.buffer.is_empty() && self.buffer.len() == self.buffer.capacity();
+        let wanted = if is_full { self.buffer.capacity() * 4 } else { self.buffer.capacity() };
         self.buffer.clear();
-        self.buffer.reserve(BUFFER_BYTES);
+        self.buffer.reserve_exact(wanted.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end()));
         match &mut self.end {
             Some(end) => end.read_buf(&mut self.buffer).await,
             None => Ok(0),

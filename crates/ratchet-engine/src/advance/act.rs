@@ -69,13 +69,13 @@ impl Advance<'_> {
                     let is_open = order.key.path.child.is_none() || self.is_open(&order.key).await?;
                     // Else the claim is found by whoever looks after the run, and comes to nothing or is started then.
                     if is_open && fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
-                        self.start_run(*order).await?;
+                        Box::pin(self.start_run(*order)).await?;
                     }
                 }
                 Act::Then(task) => self.push(task),
-                Act::WakeAt { row, due } => self.wake_at(&row, due).await?,
-                Act::Pause { step, reason } => self.pause(step, reason).await?,
-                Act::Conclude => self.conclude().await?,
+                Act::WakeAt { row, due } => Box::pin(self.wake_at(&row, due)).await?,
+                Act::Pause { step, reason } => Box::pin(self.pause(step, reason)).await?,
+                Act::Conclude => Box::pin(self.conclude()).await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
                 Act::ExecutionChanged(row, record) => self.engine.ports.observer.execution_changed(&row, &record),

@@ -218,9 +218,7 @@ impl Driver<'_> {
         };
         let woke = matches!(envelope.event, Event::WakeUpDue);
         let engine = self.local.engine.clone();
-        // In a box: a runtime moves what it is given several times, and all that a handler may do is large.
-        let handled = Box::pin(async move { handle(&engine, envelope).await });
-        self.handlers.spawn(async move { Handled { report, for_slot, woke, result: handled.await } });
+        self.handlers.spawn(async move { Handled { report, for_slot, woke, result: handle(&engine, envelope).await } });
     }
 
     fn settle(&mut self, handled: Result<Handled, JoinError>) -> Result<(), DriveError> {
