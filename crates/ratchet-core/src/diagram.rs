@@ -260,7 +260,8 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: Digest::new("d"), deadline: None, group: None };
+    let created =
+        ExecutionTransition::Created { definition: Digest::new("d"), deadline: None, group: None, parent: None };
     row.records.push(Chain::EMPTY.next("e", Timestamp::UNIX_EPOCH, Actor::Engine, String::new(), created));
     row
 }

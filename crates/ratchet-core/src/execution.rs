@@ -228,7 +228,8 @@ impl ExecutionRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {
-            ExecutionTransition::Created { deadline, group, .. } => {
+            ExecutionTransition::Created { deadline, group, parent, .. } => {
+                self.parent.clone_from(parent);
                 self.status = ExecutionStatus::Running;
                 self.deadline = *deadline;
                 self.turn = group.clone().map(|group| Turn { group, has_come: false });

@@ -99,6 +99,7 @@ pub fn replay_execution(
 ) -> Result<ExecutionRow, ReplayFinding> {
     let name = row.id.as_str();
     let mut made = ExecutionRow {
+        parent: None,
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
         endings: Vec::new(),

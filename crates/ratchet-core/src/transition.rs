@@ -200,6 +200,9 @@ pub enum ExecutionTransition {
         /// The concurrency group in which its turn must come before anything of it runs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<String>,
+        /// The step that it was started for, where it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
     },
     /// Its turn in its group has come: its steps may start.
     TurnCame {

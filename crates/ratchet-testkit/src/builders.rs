@@ -94,7 +94,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: digest, deadline: None, group: None };
+    let created = ExecutionTransition::Created { definition: digest, deadline: None, group: None, parent: None };
     row.apply(row.chain.next(row.id.as_str(), time(0), Actor::Engine, "start".to_owned(), created));
     row
 }

@@ -283,8 +283,17 @@ impl Advance<'_> {
         let paths: Vec<StepPath> = with_children.map(|step| StepPath::step(step.id.clone())).collect();
         let mut found = LeftBehind::Nothing;
         for path in paths {
-            let ended = self.row(&path).await?;
-            let ended = ended.filter(|row| row.left_children_behind() && row.status() != StepStatus::Cancelled);
+            let mut ended = self.row(&path).await?;
+            if ended.is_none() && self.run.is_nested(&path.step) {
+                // Runs of an older epoch may still be ending.
+                let (store, row) = (&self.engine.ports.store, &self.run.row);
+                let newest = store.newest_steps(&row.id, row.epoch, std::slice::from_ref(&path.step)).await?;
+                ended = newest.into_iter().flatten().next();
+            }
+            let ended = ended.filter(|row| {
+                let is_of_epoch = row.key.epoch == self.run.row.epoch;
+                row.left_children_behind() && (row.status() != StepStatus::Cancelled || !is_of_epoch)
+            });
             if ended.is_some() && self.overlay.contains_key(&path) {
                 // It ends only with what is committed next, and its children are stopped then.
                 found = LeftBehind::Stopping;

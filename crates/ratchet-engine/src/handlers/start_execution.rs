@@ -70,7 +70,12 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     // The time in which it waits for its turn does not count.
     let timeout = row.policy(&run.workflow).timeout.filter(|_| group.is_none());
     let deadline = timeout.map(|timeout| after(SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX)));
-    let created = ExecutionTransition::Created { definition: row.definition.digest.clone(), deadline, group };
+    let created = ExecutionTransition::Created {
+        definition: row.definition.digest.clone(),
+        deadline,
+        group,
+        parent: row.parent.clone(),
+    };
     let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
     row.apply(record.clone());
     let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };

@@ -112,7 +112,7 @@ fn execution() -> ExecutionRow {
         at(0),
         Actor::Person("me".to_owned()),
         "run".to_owned(),
-        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None, group: None },
+        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None, group: None, parent: None },
     );
     let mut row = ExecutionRow {
         parent: None,

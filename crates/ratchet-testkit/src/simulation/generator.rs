@@ -31,6 +31,7 @@ pub(crate) fn draw(name: &str, random: &mut Random) -> Model {
         input: random.between(0, 3),
         steps: Vec::new(),
         outputs: Vec::new(),
+        is_group: false,
     };
     let shape =
         *random.pick(&[Shape::Sequence, Shape::Chain, Shape::Web, Shape::Web, Shape::Fan, Shape::Mixed, Shape::Mixed]);
@@ -39,6 +40,7 @@ pub(crate) fn draw(name: &str, random: &mut Random) -> Model {
         _ => random.below(9) + 1,
     };
     let mut traits = Traits::draw(random);
+    traits.group = *random.pick(&[0, 0, 150, 400]);
     if count > 30 {
         // Enough of them as it is.
         traits.each = 0;
@@ -76,6 +78,8 @@ struct Traits {
     carry_on: u32,
     conclude: u32,
     reads: u32,
+    /// Of the steps that would need no task.
+    group: u32,
 }
 
 impl Traits {
@@ -90,6 +94,7 @@ impl Traits {
             carry_on: rate(&[0, 150]),
             conclude: rate(&[0, 0, 500]),
             reads: rate(&[0, 400, 700]),
+            group: 0,
         }
     }
 }
@@ -163,6 +168,11 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
             _ => Action::Approval(random.chance(500).then(|| random.count(1, 900))),
         };
     }
+    if random.chance(traits.group) {
+        let timeout = random.chance(200).then(|| random.count(20, 2000));
+        model.steps[position].action =
+            Action::Group(Box::new(group(&model.steps[position].id, traits, random)), timeout);
+    }
     if random.chance(traits.each) {
         model.steps[position].each = Some(each(model, &shells, random));
     }
@@ -183,7 +193,8 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
         model.steps[position].when = Some(when(model, &ancestors, fans_out, random));
     }
     let step = &mut model.steps[position];
-    if random.chance(traits.retry) && step.needs_task() {
+    let is_group = matches!(step.action, Action::Group(..));
+    if random.chance(traits.retry) && (step.needs_task() || is_group) {
         step.retry = Retry {
             attempts: random.count(2, 4),
             delay: random.count(0, 90),
@@ -205,6 +216,30 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
     if matches!(step.action, Action::Assert(_)) && may_conclude && random.chance(traits.conclude) {
         step.on_failure = OnFailure::Succeed;
     }
+}
+
+/// A group of a few steps, among which may be another one.
+fn group(id: &str, traits: &Traits, random: &mut Random) -> Model {
+    let mut model = Model {
+        name: format!("g{id}"),
+        timeout: None,
+        finally_timeout: random.chance(300).then(|| random.count(20, 300)),
+        concurrency: None,
+        budget: None,
+        input: 0,
+        steps: Vec::new(),
+        outputs: Vec::new(),
+        is_group: true,
+    };
+    let traits = Traits { each: 0, group: traits.group / 4, ..*traits };
+    let count = random.below(3) + 1;
+    add_list(&mut model, List::Work, &format!("{id}w"), count, Shape::Mixed, &traits, random);
+    if random.chance(250) {
+        add_list(&mut model, List::Finally, &format!("{id}z"), 1, Shape::Mixed, &traits, random);
+    }
+    let giver = (0..count).find(|step| model.steps[*step].needs_task());
+    model.outputs.extend(giver);
+    model
 }
 
 fn each(model: &Model, shells: &[usize], random: &mut Random) -> Each {

@@ -8,6 +8,7 @@ use ratchet_core::{
     history::{Actor, Record},
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::JoinKind,
+    output::Output,
     status::{ExecutionStatus, StepStatus},
     step::{AttemptRow, StepRow, StepState, Waiting},
     transition::{ExecutionTransition, StepTransition},
@@ -19,7 +20,7 @@ use ratchet_engine::{
 
 use super::{
     limits::Accounts,
-    model::List,
+    model::{Action, List},
     standing::Known,
     tasks::{AttemptName, TaskStage, Tasks},
     trace::name,
@@ -136,6 +137,9 @@ impl Laws {
 
     fn execution_written(&mut self, old: Option<&ExecutionRow>, new: &ExecutionRow, tasks: &Tasks) {
         let who = || format!("{} r{}", new.id, new.revision);
+        if old.is_none() {
+            self.nested_began(new);
+        }
         let wakes = match new.status {
             ExecutionStatus::Running => new.wake_at.is_some(),
             // It may wait for an answer.
@@ -215,6 +219,14 @@ impl Laws {
         let left = tasks.live().find(|(key, _)| key.execution == new.id);
         let left = left.map(|(key, attempt)| format!("{}#{attempt}", name(key)));
         self.hold(left.is_none(), "nothing runs on when its run ends", || format!("{} ended beside {left:?}", new.id));
+        let is_of_this = |row: &&ExecutionRow| row.parent.as_ref().is_some_and(|parent| parent.key.execution == new.id);
+        let below = self.runs.values().filter_map(|known| known.row.as_ref()).filter(is_of_this);
+        // One whose claim came too late ends by itself: nothing of it was ever claimed.
+        let has_begun = |row: &&ExecutionRow| self.runs.get(&row.id).is_some_and(|known| !known.rows.is_empty());
+        let open = below.filter(|row| !row.status.is_ended()).find(has_begun).map(|row| row.id.clone());
+        self.hold(open.is_none(), "a run ends after those that its steps are", || {
+            format!("{} before {open:?}", new.id)
+        });
         let Some(known) = self.runs.get(&new.id).filter(|_| !never_began(new)) else { return };
         let standings = known.standings(new.epoch.0);
         let open = standings.iter().position(|standing| !standing.is_over());
@@ -222,6 +234,52 @@ impl Laws {
         self.hold(open.is_none(), "a run ends when every step is settled", || {
             format!("{} ended before {open:?}", new.id)
         });
+    }
+
+    /// A run was made that a step of another one is: under the claim of its step, and once an attempt.
+    fn nested_began(&mut self, new: &ExecutionRow) {
+        let Some(parent) = &new.parent else { return };
+        let above = self.runs.get(&parent.key.execution);
+        let row = above.and_then(|above| above.rows.get(&parent.key));
+        let is_claimed = row.is_some_and(|row| row.execution.as_ref() == Some(&new.id) || row.attempt > parent.attempt);
+        let step = parent.key.path.step.as_str();
+        let model = above.and_then(|above| match &above.model.steps[above.model.position(step)?].action {
+            Action::Group(group, _) => Some((**group).clone()),
+            _ => None,
+        });
+        let workflow = above.and_then(|above| {
+            Some(above.workflow.step(&parent.key.path.step)?.action.sub_workflow()?.workflow.clone())
+        });
+        self.hold(is_claimed, "a run begins once under the claim of its step", || {
+            format!("{} for {}#{}", new.id, name(&parent.key), parent.attempt)
+        });
+        if let (Some(mut model), Some(workflow)) = (model, workflow) {
+            let given =
+                new.inputs.get("n").and_then(|given| if let Output::Json(n) = given { n.as_i64() } else { None });
+            model.input = given.unwrap_or_default();
+            self.runs.insert(new.id.clone(), Known::new(model, workflow));
+        }
+    }
+
+    /// A step whose attempt is a run settles after the run, with what that gave; one whose run goes on for a later epoch is let go.
+    fn nested_settled(&mut self, old: &StepRow, new: &StepRow) {
+        let Some(id) = &old.execution else { return };
+        let is_settled = new.status().is_settled() || matches!(new.state, StepState::Waiting(_));
+        if !matches!(old.state, StepState::Running { .. }) || !is_settled {
+            return;
+        }
+        let Some(nested) = self.runs.get(id).and_then(|known| known.row.as_ref()) else { return };
+        let is_ours = nested.parent.as_ref().is_some_and(|parent| parent.key == old.key);
+        let newer = |row: &StepRow| row.execution.as_ref() == Some(id) && row.key.epoch > old.key.epoch;
+        let goes_on = self.runs.get(&old.key.execution).is_some_and(|known| known.rows.values().any(newer));
+        let (status, outputs) = (nested.status, nested.outputs.clone());
+        let what = || format!("{} is {} while {id} is {status}", name(&new.key), new.status());
+        self.hold(status.is_ended() || !is_ours || goes_on, "a step settles after the run that it is", what);
+        if new.status() == StepStatus::Completed {
+            let given = new.result.as_ref().map(|result| &result.outputs);
+            let same = status == ExecutionStatus::Completed && given == Some(&outputs);
+            self.hold(same, "what a run gives is what its step gives", what);
+        }
     }
 
     fn step_written(&mut self, old: Option<&StepRow>, new: &StepRow, tasks: &Tasks) {
@@ -278,6 +336,7 @@ impl Laws {
             self.hold(went_on || is_stopped, "what waits for a person waits for a person", who);
         }
         if let Some(old) = old {
+            self.nested_settled(old, new);
             self.call_ended(old, &record.transition);
             self.attempt_ended(old, new, tasks);
         } else if new.key.path.child.is_some() {

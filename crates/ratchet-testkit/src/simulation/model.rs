@@ -21,6 +21,8 @@ pub(crate) struct Model {
     pub(crate) steps: Vec<Step>,
     /// The steps whose value is an output of the workflow.
     pub(crate) outputs: Vec<usize>,
+    /// Whether it is a group of steps, whose one output is called `v`.
+    pub(crate) is_group: bool,
 }
 
 /// How many runs of a group go on at once.
@@ -76,6 +78,8 @@ pub(crate) enum Action {
     Wait(u32),
     /// Waits for a person's word, so many seconds at most.
     Approval(Option<u32>),
+    /// A group of steps, which is a run of its own: it may take so many seconds.
+    Group(Box<Model>, Option<u32>),
 }
 
 /// What a failure means.
@@ -219,6 +223,11 @@ impl Step {
 }
 
 impl Model {
+    /// What the output is called that a step's value is.
+    pub(crate) fn output_name(&self, step: usize) -> &str {
+        if self.is_group { "v" } else { &self.steps[step].id }
+    }
+
     pub(crate) fn position(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id == id)
     }
@@ -279,15 +288,45 @@ impl Model {
                 let _ = writeln!(text, "  {0}: {{type: {kind}, from: {0}.outputs.v}}", step.id);
             }
         }
+        let mut types = String::new();
+        self.write_types(&mut types);
+        if !types.is_empty() {
+            let _ = write!(text, "step_types:\n{types}");
+        }
+        self.write_lists(&mut text);
+        text
+    }
+
+    /// The groups of steps among the steps, and those among theirs.
+    fn write_types(&self, text: &mut String) {
+        for step in &self.steps {
+            let Action::Group(group, _) = &step.action else { continue };
+            let _ = writeln!(text, "  {}:\n    inputs: {{n: {{type: integer, default: 0}}}}", group.name);
+            if let Some(timeout) = group.finally_timeout {
+                let _ = writeln!(text, "    finally_timeout: {timeout}");
+            }
+            if let [giver, ..] = group.outputs[..] {
+                let _ =
+                    writeln!(text, "    outputs: {{v: {{type: integer, from: {}.outputs.v}}}}", group.steps[giver].id);
+            }
+            let mut lists = String::new();
+            group.write_lists(&mut lists);
+            lists.lines().for_each(|line| {
+                let _ = writeln!(text, "    {line}");
+            });
+            group.write_types(text);
+        }
+    }
+
+    fn write_lists(&self, text: &mut String) {
         for (list, title) in [(List::Work, "steps"), (List::OnFailure, "on_failure"), (List::Finally, "finally")] {
             if self.steps.iter().any(|step| step.list == list) {
                 let _ = writeln!(text, "{title}:");
                 for step in self.steps.iter().filter(|step| step.list == list) {
-                    self.write_step(&mut text, step);
+                    self.write_step(text, step);
                 }
             }
         }
-        text
     }
 
     fn write_step(&self, text: &mut String, step: &Step) {
@@ -345,6 +384,14 @@ impl Model {
                     line(format!("timeout: {timeout}s"));
                 }
             }
+            Action::Group(group, timeout) => {
+                line(format!("type: {}", group.name));
+                line(format!("inputs: {{n: \"{{{{ {} }}}}\"}}", if step.each.is_some() { "item" } else { "inputs.n" }));
+                if let Some(timeout) = timeout {
+                    line(format!("timeout: {timeout}s"));
+                }
+                Self::write_retry(&mut line, step);
+            }
         }
     }
 
@@ -363,13 +410,17 @@ impl Model {
         }
         let from = if step.asks_agent { "response" } else { "stdout" };
         line(format!("outputs: {{v: {{type: integer, from: {from}}}, list: {{type: array, from: json}}}}"));
+        Self::write_retry(line, step);
+        line(format!("on_lost: {}", if step.pauses_when_lost { "pause" } else { "rerun" }));
+    }
+
+    fn write_retry(line: &mut impl FnMut(String), step: &Step) {
         let Retry { attempts, delay, backoff, jitter, on } = &step.retry;
         if *attempts > 1 {
             let on: Vec<String> = on.iter().filter_map(|failing| failing.word()).collect();
             let on = if on.is_empty() { String::new() } else { format!(", on: [{}]", on.join(", ")) };
             line(format!("retry: {{attempts: {attempts}, delay: {delay}s, backoff: {backoff}, jitter: {jitter}{on}}}"));
         }
-        line(format!("on_lost: {}", if step.pauses_when_lost { "pause" } else { "rerun" }));
     }
 
     /// What a step reads, by the name of a variable: the expressions that its process or its text gets.

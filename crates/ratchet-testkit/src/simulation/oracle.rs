@@ -19,6 +19,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) lost_for_good: &'a dyn Fn(usize, Option<u32>) -> bool,
     /// Whether a step or a child that has a timeout was answered too late.
     pub(crate) answered_too_late: &'a dyn Fn(usize, Option<u32>) -> bool,
+    /// Whether the run that a step or a child is ended well. What it comes to is found by itself.
+    pub(crate) run_completed: &'a dyn Fn(usize, Option<u32>) -> bool,
 }
 
 /// A value.
@@ -75,7 +77,7 @@ pub(crate) fn interpret(model: &Model, circumstances: &Circumstances<'_>) -> Out
     }
     let broken = |result: &Result| matches!(result.status, Status::Failed | Status::Blocked) && !result.continued;
     let failed = oracle.steps.iter().any(broken);
-    let outputs = model.outputs.iter().map(|step| (model.steps[*step].id.clone(), oracle.steps[*step].v.clone()));
+    let outputs = model.outputs.iter().map(|step| (model.output_name(*step).to_owned(), oracle.steps[*step].v.clone()));
     Outcome {
         status: if failed { Status::Failed } else { Status::Completed },
         continued: oracle.steps.iter().any(|result| result.continued),
@@ -176,6 +178,10 @@ impl Oracle<'_> {
             }
             Action::Assert(_) => settled(Status::Failed),
             Action::Wait(_) => settled(Status::Completed),
+            Action::Group(..) => {
+                let completed = (self.circumstances.run_completed)(position, child.map(|(index, _)| index));
+                settled(if completed { Status::Completed } else { Status::Failed })
+            }
             Action::Approval(timeout) => {
                 let child = child.map(|(index, _)| index);
                 let epoch = (self.circumstances.epoch_of)(position);
@@ -246,7 +252,9 @@ impl Oracle<'_> {
         }
         let of = |part: fn(&Result) -> Value| match step.action {
             Action::Shell => Value::List(children.iter().map(part).collect()),
-            Action::Assert(_) | Action::Template | Action::Wait(_) | Action::Approval(_) => Value::Null,
+            Action::Assert(_) | Action::Template | Action::Wait(_) | Action::Approval(_) | Action::Group(..) => {
+                Value::Null
+            }
         };
         Result {
             v: of(|child| child.v.clone()),

@@ -86,7 +86,16 @@ async fn look(engine: Arc<Engine>, world: Shared, act: Act, request: StartReques
         Ok(Some(row)) if row.status == ExecutionStatus::Paused && !row.is_watched() => {
             lock(&world).after(0, Timer::Person(Act::Resume { run, from_some: false }));
         }
-        Ok(Some(row)) if row.is_watched() => answer_all(engine, world, &row, &script).await,
+        Ok(Some(row)) if row.is_watched() => {
+            let all: Vec<ExecutionRow> = {
+                let world = lock(&world);
+                let within = world.laws.runs.values().filter_map(|known| known.row.clone());
+                within.filter(|other| other.id.is_within(&row.id) && other.is_watched()).collect()
+            };
+            for row in all {
+                answer_all(engine.clone(), world.clone(), &row, &script).await;
+            }
+        }
         Ok(Some(_)) | Err(_) => {}
     }
 }

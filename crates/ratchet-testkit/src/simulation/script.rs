@@ -1,7 +1,7 @@
 //! What the process of each attempt does: it follows from the seed, the step and what the step was given, never from the schedule.
 
 use super::{
-    model::{Failing, Model},
+    model::{Action, Failing, Model, Step},
     random::{Random, hash, mix},
 };
 
@@ -80,5 +80,9 @@ pub(crate) fn list(step: &str, value: i64) -> Vec<i64> {
 
 /// How often the processes of a workflow may be lost or fail before every step is settled: what a run may take at most follows from it.
 pub(crate) fn attempts_max(model: &Model) -> u32 {
-    model.steps.iter().map(|step| step.retry.attempts + 4).sum()
+    let of_step = |step: &Step| match &step.action {
+        Action::Group(group, _) => (step.retry.attempts + 4) * (attempts_max(group) + 1),
+        _ => step.retry.attempts + 4,
+    };
+    model.steps.iter().map(of_step).sum()
 }

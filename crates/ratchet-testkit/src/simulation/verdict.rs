@@ -2,7 +2,7 @@
 
 use ratchet_core::{
     budget::{AgentCall, BudgetRow, Spent},
-    decide::{ExecutionPolicy, StepPolicy},
+    decide::StepPolicy,
     execution::ExecutionRow,
     ids::{Epoch, StepKey, StepPath},
     output::{Output, Outputs},
@@ -112,7 +112,7 @@ fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(),
         };
     }
     let script = &driver.script;
-    let expected = expected(known, script, &standings, epoch);
+    let expected = expected(known, script, &standings, epoch, laws);
     if row.endings.is_empty() {
         if let Some(step) = expected.steps.iter().position(|step| step.concludes) {
             let id = &known.model.steps[step].id;
@@ -128,7 +128,7 @@ fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(),
 }
 
 /// What the oracle says, told what the schedule decided.
-fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32) -> Outcome {
+fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32, laws: &Laws) -> Outcome {
     let epoch_of = |step: usize| standings[step].epoch.unwrap_or(epoch);
     let row = |step: usize, child: Option<u32>| {
         let row = known.row_of(step, standings[step].epoch?)?;
@@ -139,7 +139,18 @@ fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32) 
     let lost_for_good = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_lost_for_good);
     let answered_too_late = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_answered_too_late);
     let (lost_for_good, answered_too_late) = (&lost_for_good, &answered_too_late);
-    interpret(&known.model, &Circumstances { script, epoch_of: &epoch_of, lost_for_good, answered_too_late })
+    let run_completed = |step: usize, child: Option<u32>| {
+        // A child whose result was taken over has it from an older epoch.
+        let id = row(step, child).and_then(|row| {
+            let same = |other: &&StepRow| other.key.path == row.key.path && other.key.epoch <= row.key.epoch;
+            known.rows.values().filter(same).filter_map(|row| row.execution.as_ref()).next_back()
+        });
+        let nested = id.and_then(|id| laws.runs.get(id)).and_then(|known| known.row.as_ref());
+        nested.is_some_and(|nested| nested.status == ExecutionStatus::Completed)
+    };
+    let run_completed = &run_completed;
+    let circumstances = Circumstances { script, epoch_of: &epoch_of, lost_for_good, answered_too_late, run_completed };
+    interpret(&known.model, &circumstances)
 }
 
 /// A row that failed because its time for an answer was over. That it was, deciding its records again shows.
@@ -161,7 +172,7 @@ fn was_lost_for_good(row: &StepRow) -> bool {
 fn replays(driver: &Driver, known: &Known, row: &ExecutionRow) -> Result<(), Breach> {
     let finding =
         |finding: ReplayFinding| Breach { law: "a record decided again is the same", what: finding.to_string() };
-    let policy = ExecutionPolicy { timeout: known.workflow.timeout, finally_timeout: known.workflow.finally_timeout };
+    let policy = row.policy(&known.workflow);
     replay_execution(row, &policy, u64::MAX).map_err(finding)?;
     for row in known.rows.values() {
         let attempts = now(driver.store.attempts(&row.key)).unwrap_or_default();
