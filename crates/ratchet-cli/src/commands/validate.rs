@@ -1,7 +1,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ratchet_definition::{diagnostic::Diagnostic, mistake::Severity, sources::compile_all};
+use ratchet_definition::{
+    diagnostic::Diagnostic,
+    mistake::Severity,
+    sources::{check_types, compile_all},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -83,6 +87,17 @@ pub(super) fn run(
 fn check(path: &Path, common: &CommonArguments) -> Result<Checked, CommandError> {
     let (_, _, sources) = definition::sources(path, common)?;
     let name = sources.origin().to_owned();
+    if let Some(checked) = check_types(&sources) {
+        return Ok(match checked {
+            Ok((types, findings)) => {
+                let told = format!("a file of step types: {}", types.join(", "));
+                Checked { name, steps: 0, workflow: Some(told), findings, valid: true }
+            }
+            Err(findings) => {
+                Checked { name, workflow: None, steps: 0, findings: findings.all().to_vec(), valid: false }
+            }
+        });
+    }
     Ok(match compile_all(&sources) {
         Ok(compiled) => Checked {
             name,
@@ -113,7 +128,8 @@ fn verdict(file: &Checked, denied: bool, console: Console) -> String {
             } else {
                 (console.out.good("✓"), "")
             };
-            format!("{sign} {}: {name}, {}{warned}{denied}", file.name, counted(file.steps, "step"))
+            let steps = if file.steps > 0 { format!(", {}", counted(file.steps, "step")) } else { String::new() };
+            format!("{sign} {}: {name}{steps}{warned}{denied}", file.name)
         }
         None => format!("{} {}: {}{warned}", console.out.bad("✗"), file.name, counted(errors, "mistake")),
     }

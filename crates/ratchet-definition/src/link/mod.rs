@@ -32,6 +32,22 @@ pub fn compile_all(sources: &Sources) -> Result<Compiled, Diagnostics> {
     compile_within(sources, 0)
 }
 
+/// Checks a file of step types. Gives their names, and what their author should look at; `None` where the file is none.
+pub fn check_types(sources: &Sources) -> Option<Result<(Vec<String>, Vec<Diagnostic>), Diagnostics>> {
+    let root = sources.held.root.as_str();
+    let (tree, _) = yaml::parse(sources.root_text(), Limits::default());
+    let tree = tree.filter(|tree| tree.get("step_types").is_some() && tree.get("steps").is_none())?;
+    let names = type_names(&tree);
+    let mut linker =
+        Linker { sources, depth: 0, stack: Vec::new(), workflows: BTreeMap::new(), types: BTreeMap::new() };
+    let (_, findings) = linker.file(root, |linker, text, report| {
+        let tree = checked(text, &Shape::Record(&TYPES_FILE), report)?;
+        Some(linker.interfaces(root, text, &tree, report))
+    });
+    let is_wrong = findings.iter().any(|finding| finding.severity() == Severity::Error);
+    Some(if is_wrong { Err(Diagnostics::new(findings)) } else { Ok((names, findings)) })
+}
+
 fn compile_within(sources: &Sources, depth: usize) -> Result<Compiled, Diagnostics> {
     let mut linker = Linker { sources, depth, stack: Vec::new(), workflows: BTreeMap::new(), types: BTreeMap::new() };
     let root = sources.held.root.as_str();

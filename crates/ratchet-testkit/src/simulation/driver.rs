@@ -68,9 +68,9 @@ pub(crate) struct Driver {
 pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Report {
     let mode = Mode::of(seed);
     let mut random = Random::new(mix(seed));
-    let mut models = vec![generator::draw("one", &mut random)];
+    let mut models = vec![generator::draw("one", has_groups(seed), &mut random)];
     if random.chance(150) {
-        models.push(generator::draw("two", &mut random));
+        models.push(generator::draw("two", has_groups(seed), &mut random));
     }
     limits::draw(seed, &mut models);
     let workflows = models.iter().map(Model::yaml).collect();
@@ -85,6 +85,11 @@ pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Repo
     let breach = world.laws.breach.take();
     let lines = world.trace.lines().to_vec();
     Report { seed, mode, breach, workflows, lines, polls: driver.polls }
+}
+
+/// Whether the workflows of a seed have groups of steps: those of three in five.
+fn has_groups(seed: u64) -> bool {
+    seed % 5 >= 2
 }
 
 impl Driver {

@@ -20,8 +20,8 @@ enum Shape {
     Mixed,
 }
 
-/// Draws a workflow.
-pub(crate) fn draw(name: &str, random: &mut Random) -> Model {
+/// Draws a workflow, with groups of steps in it or without.
+pub(crate) fn draw(name: &str, with_groups: bool, random: &mut Random) -> Model {
     let mut model = Model {
         name: name.to_owned(),
         timeout: random.chance(120).then(|| random.count(30, 4000)),
@@ -40,7 +40,9 @@ pub(crate) fn draw(name: &str, random: &mut Random) -> Model {
         _ => random.below(9) + 1,
     };
     let mut traits = Traits::draw(random);
-    traits.group = *random.pick(&[0, 0, 150, 400]);
+    if with_groups {
+        traits.group = *random.pick(&[0, 150, 400]);
+    }
     if count > 30 {
         // Enough of them as it is.
         traits.each = 0;
@@ -168,7 +170,8 @@ fn fill_in(model: &mut Model, position: usize, traits: &Traits, random: &mut Ran
             _ => Action::Approval(random.chance(500).then(|| random.count(1, 900))),
         };
     }
-    if random.chance(traits.group) {
+    // Where there are none, nothing is drawn for them: such a seed is the same run as before there were any.
+    if traits.group > 0 && random.chance(traits.group) {
         let timeout = random.chance(200).then(|| random.count(20, 2000));
         model.steps[position].action =
             Action::Group(Box::new(group(&model.steps[position].id, traits, random)), timeout);

@@ -43,7 +43,7 @@ pub(crate) fn draw(seed: u64, models: &mut Vec<Model>) {
         for number in 0..=random.below(3) {
             if models.len() < 4 {
                 let joins = random.chance(700);
-                let model = if joins { models[0].clone() } else { generator::draw("x", &mut random) };
+                let model = if joins { models[0].clone() } else { generator::draw("x", false, &mut random) };
                 models.push(Model { name: format!("more-{number}"), ..model });
             }
         }

@@ -12,6 +12,8 @@ struct Example {
     text: String,
     /// How it is run, where it is: what stands after `run` in the block's first line.
     run: Option<String>,
+    /// The file that it is, which the examples after it may refer to: what stands after `file`.
+    file: Option<String>,
 }
 
 fn examples() -> Vec<Example> {
@@ -22,8 +24,9 @@ fn examples() -> Vec<Example> {
         match (open, line.strip_prefix("```")) {
             (false, Some(kind)) => {
                 let run = kind.strip_prefix("yaml run").map(|arguments| arguments.trim().to_owned());
-                assert!(run.is_some() || kind == "yaml", "line {}: a block of `{kind}`", number + 1);
-                found.push(Example { line: number + 1, text: String::new(), run });
+                let file = kind.strip_prefix("yaml file ").map(str::to_owned);
+                assert!(run.is_some() || file.is_some() || kind == "yaml", "line {}: a block of `{kind}`", number + 1);
+                found.push(Example { line: number + 1, text: String::new(), run, file });
                 open = true;
             }
             (true, Some(_)) => open = false,
@@ -43,10 +46,16 @@ fn examples() -> Vec<Example> {
 fn every_example_is_valid_and_runs() {
     let examples = examples();
     assert!(examples.len() >= 12 && examples.iter().filter(|example| example.run.is_some()).count() >= 8);
-    for Example { line, text, run } in examples {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for Example { line, text, run, file } in examples {
         let world = World::new();
-        world.write("workflow.yaml", &text);
-        let done = world.ratchet(["validate", "workflow.yaml", "--deny", "warnings"]);
+        let name = file.as_deref().unwrap_or("workflow.yaml");
+        for (name, text) in &files {
+            world.write(name, text);
+        }
+        world.write(name, &text);
+        files.extend(file.clone().map(|name| (name, text.clone())));
+        let done = world.ratchet(["validate", name, "--deny", "warnings"]);
         assert_eq!(done.code, 0, "docs/authoring.md:{line}\n{done:?}");
         if let Some(arguments) = run {
             let mut call = vec!["run", "workflow.yaml", "--quiet"];

@@ -11,6 +11,7 @@ mod interrupts;
 mod language;
 mod limits;
 mod logs;
+mod nested;
 mod runs;
 mod secrets;
 mod sensitive;
