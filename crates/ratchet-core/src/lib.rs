@@ -19,6 +19,7 @@ pub mod group;
 pub mod history;
 pub mod ids;
 pub mod join;
+mod nested;
 pub mod output;
 pub mod reconcile;
 pub mod rejection;

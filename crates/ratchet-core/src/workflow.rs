@@ -2,17 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     num::NonZeroU32,
-    sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{budget::Budget, execution::DefinitionRef, graph::Graph, ids::StepId, retry::RetryPolicy};
+use crate::{budget::Budget, graph::Graph, ids::StepId, retry::RetryPolicy};
 pub use crate::{
+    nested::{Exec, SubWorkflow},
     resources::Resources,
     trigger::Triggers,
     uses::{Names, Uses},
@@ -439,43 +438,6 @@ impl Action {
             _ => None,
         }
     }
-}
-
-/// A step that is a run of its own: another workflow, or a group of steps that its author named. What it is given are the step's named inputs, and the
-/// outputs of the run are the step's.
-#[derive(Clone)]
-pub struct SubWorkflow {
-    /// The word for it in the file: `workflow`, or the name of the step type.
-    pub type_name: String,
-    /// What the run follows.
-    pub definition: DefinitionRef,
-    /// The definition's text, which holds all that it refers to: a run does not depend on files that change later.
-    pub text: Arc<str>,
-    /// What the text says.
-    pub workflow: Arc<Workflow>,
-}
-
-/// Without what the workflow says: its name is enough to tell which it is.
-impl fmt::Debug for SubWorkflow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DefinitionRef { name, version, origin, .. } = &self.definition;
-        let mut shown = f.debug_struct("SubWorkflow");
-        shown.field("type_name", &self.type_name).field("name", name).field("version", version).field("origin", origin);
-        shown.finish_non_exhaustive()
-    }
-}
-
-/// A step that runs a program of its author's. The program reads one JSON object, the step's named inputs, and writes one, the step's outputs.
-#[derive(Debug, Clone)]
-pub struct Exec {
-    /// The name of the step type.
-    pub type_name: String,
-    /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
-    pub command: Vec<String>,
-    /// What it takes.
-    pub inputs: Vec<InputDeclaration>,
-    /// What it gives. Nothing is said of where from: each is the field of its name.
-    pub outputs: Vec<OutputDeclaration>,
 }
 
 /// A command.

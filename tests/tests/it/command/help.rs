@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "run",
     "rerun",
     "resume",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 20] = [
     "history",
     "rm",
     "prune",
+    "publish",
     "schema",
     "doctor",
     "completions",

@@ -82,7 +82,10 @@ fn a_run_of_runs_pauses_is_answered_fails_and_goes_on() {
     fs::remove_file(world.work().join("inner.yaml")).expect("a file");
     world.ratchet(["approve", "last", "sub.one.confirm"]).expect_code(1);
     let failed = state(&world, "last");
-    assert_eq!(failed["steps"]["sub"]["error"]["message"], "one failed: kept failed: the command ended with exit code 1");
+    assert_eq!(
+        failed["steps"]["sub"]["error"]["message"],
+        "one failed: kept failed: the command ended with exit code 1"
+    );
     fs::write(&flag, "").expect("a file");
     world.ratchet(["resume"]).expect_code(0);
     let done = state(&world, "last");
@@ -120,7 +123,9 @@ fn what_is_below_a_run_belongs_to_it() {
 fn a_published_workflow_stays_as_it_is() {
     let world = World::new();
     let text = |word: &str| {
-        format!("name: said\nversion: \"1\"\noutputs: {{word: {{type: string, from: say.outputs.word}}}}\nsteps:\n  - {{id: say, type: shell, command: echo {word}, outputs: {{word: {{type: string, from: stdout}}}}}}\n")
+        format!(
+            "name: said\nversion: \"1\"\noutputs: {{word: {{type: string, from: say.outputs.word}}}}\nsteps:\n  - {{id: say, type: shell, command: echo {word}, outputs: {{word: {{type: string, from: stdout}}}}}}\n"
+        )
     };
     world.write("said.yaml", &text("one"));
     world.ratchet(["publish", "said.yaml"]).expect_code(0);
