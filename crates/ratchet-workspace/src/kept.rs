@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     apply::Repository,
     contents::{Copied, Copier},
+    digest::ContentDigest,
     error::WorkspaceError,
     layer::Layer,
     lower::{self, Holes},
@@ -64,6 +65,8 @@ struct State {
     trees: Vec<String>,
     /// Whether the trees say what is gone.
     holes: Holes,
+    /// The digest of the manifest, which is only read where it differs.
+    manifest: Option<ContentDigest>,
     /// The start of the machine in which it was written.
     boot: String,
     /// Whether it is on the disk, so that it outlives that start.
@@ -82,6 +85,14 @@ impl Keeper {
     /// Takes the directory as it is now. `skip` says what is no part of it.
     pub fn keep(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
         let _lock = self.lock()?;
+        match self.keep_locked(source, skip) {
+            // What was kept is forgotten by now.
+            Err(WorkspaceError::Damaged { .. }) => self.keep_locked(source, skip),
+            other => other,
+        }
+    }
+
+    fn keep_locked(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
         let begun = SystemTime::now();
         // What is known is read while the directory is looked at.
         let (sources, loaded) = thread::scope(|scope| {
@@ -89,7 +100,7 @@ impl Keeper {
             let sources = Sources::list(source, skip, &self.folder.join("git"));
             (sources, loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
-        let ((mut state, before, known), Sources { mut found, elsewhere }) = (loaded, sources?);
+        let ((mut state, known), Sources { mut found, elsewhere }) = (loaded, sources?);
         look_up(&mut found, &known);
         let name = format!("{}", state.number + 1);
         let staging = self.folder.join(format!("{name}.staging"));
@@ -98,7 +109,7 @@ impl Keeper {
         }
         make(&staging).map_err(|error| WorkspaceError::writing(&staging, error))?;
         let copied = copy_unknown(source, &elsewhere, &mut found, &staging);
-        let outcome = copied.and_then(|staged| self.keep_found(&mut state, &before, &known, (found, begun), &staged));
+        let outcome = copied.and_then(|staged| self.keep_found(&mut state, &known, (found, begun), &staged));
         let cleared = remove_tree(&staging).map_err(|error| WorkspaceError::writing(&staging, error));
         outcome.and_then(|kept| cleared.map(|()| kept))
     }
@@ -106,7 +117,6 @@ impl Keeper {
     fn keep_found(
         &self,
         state: &mut State,
-        before: &Manifest,
         known: &StatCache,
         (found, begun): (Vec<(TreePath, Item)>, SystemTime),
         staged: &BTreeMap<TreePath, PathBuf>,
@@ -128,18 +138,20 @@ impl Keeper {
             entries.push((path, entry));
         }
         let (manifest, cache): (Manifest, _) = (entries.into_iter().collect(), StatCache::new(cache));
-        let layer = Layer::between(before, &manifest);
+        let digest = manifest.digest();
         let kept = |state: &State, manifest| Kept {
             manifest,
             trees: state.trees.iter().map(|name| self.tree(name)).collect(),
             files_copied: staged.len(),
         };
-        if layer.is_empty() && !state.trees.is_empty() {
+        if state.manifest == Some(digest) {
             if cache != *known {
                 self.save(state, &manifest, &cache)?;
             }
             return Ok(kept(state, manifest));
         }
+        let before = if state.trees.is_empty() { Manifest::default() } else { self.load_manifest(state)? };
+        let layer = Layer::between(&before, &manifest);
         let name = format!("{}", state.number + 1);
         lower::write(&self.tree(&name), self.holes, &layer, &manifest, &mut |path, _, to| {
             // Whatever differs has another stamp, so it was copied.
@@ -154,10 +166,11 @@ impl Keeper {
     /// Makes one tree of many, where there are many, so that views stay quick. What runs use is left alone.
     pub fn fold(&self) -> Result<(), WorkspaceError> {
         let _lock = self.lock()?;
-        let (mut state, manifest, cache) = self.load();
+        let (mut state, cache) = self.load();
         if state.trees.len() <= TREES_MAX {
             return Ok(());
         }
+        let manifest = self.load_manifest(&state)?;
         let trees = state.trees.iter().map(|name| self.tree(name)).collect();
         let kept = Kept { manifest: manifest.clone(), trees, files_copied: 0 };
         let name = format!("{}", state.number + 1);
@@ -179,7 +192,7 @@ impl Keeper {
         let number = self.load().0.number;
         File::open(&self.folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?)).map_err(failed)?;
         let _lock = self.lock()?;
-        let (mut state, ..) = self.load();
+        let (mut state, _) = self.load();
         if state.number == number {
             state.is_synced = true;
             self.save_state(&state)?;
@@ -191,7 +204,7 @@ impl Keeper {
     pub fn remove_unused(&self, used: &BTreeSet<PathBuf>) -> Result<(), WorkspaceError> {
         let failed = |error| WorkspaceError::writing(&self.folder, error);
         let _lock = self.lock()?;
-        let (state, ..) = self.load();
+        let (state, _) = self.load();
         for entry in fs::read_dir(&self.folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let is_needed = used.contains(&path) || state.trees.iter().any(|name| self.tree(name) == path);
@@ -215,7 +228,7 @@ impl Keeper {
     }
 
     /// What was kept last. What cannot be read, or what a power loss may have taken, is nothing: the directory is copied again.
-    fn load(&self) -> (State, Manifest, StatCache) {
+    fn load(&self) -> (State, StatCache) {
         let state: State = fs::read(self.folder.join("state"))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
@@ -223,20 +236,27 @@ impl Keeper {
         let nothing = || {
             // Runs may still use trees that no state names.
             let state = State { number: self.newest().max(state.number), holes: self.holes, ..State::default() };
-            (state, Manifest::default(), StatCache::default())
+            (state, StatCache::default())
         };
         if (!state.is_synced && state.boot != boot()) || state.holes != self.holes {
             return nothing();
         }
-        let open = |kind: &str| File::open(self.folder.join(format!("{}.{kind}", state.number)));
-        let manifest = open("manifest").and_then(Manifest::read);
-        let cache = open("cache").and_then(StatCache::read);
-        match (manifest, cache) {
-            (Ok(manifest), Ok(cache)) if state.trees.iter().all(|name| self.tree(name).is_dir()) => {
-                (state, manifest, cache)
-            }
+        let named = |kind: &str| self.folder.join(format!("{}.{kind}", state.number));
+        let cache = File::open(named("cache")).and_then(StatCache::read);
+        let is_whole = named("manifest").is_file() && state.trees.iter().all(|name| self.tree(name).is_dir());
+        match cache {
+            Ok(cache) if is_whole => (state, cache),
             _ => nothing(),
         }
+    }
+
+    /// What was there last. Where it cannot be read, everything kept is forgotten, so that the next run begins with a whole copy.
+    fn load_manifest(&self, state: &State) -> Result<Manifest, WorkspaceError> {
+        let read = File::open(self.folder.join(format!("{}.manifest", state.number))).and_then(Manifest::read);
+        read.map_err(|error| {
+            let _ = fs::remove_file(self.folder.join("state"));
+            damaged(&self.folder, &error.to_string())
+        })
     }
 
     /// The highest number of a tree.
@@ -249,7 +269,7 @@ impl Keeper {
     fn save(&self, state: &mut State, manifest: &Manifest, cache: &StatCache) -> Result<(), WorkspaceError> {
         let old = state.number;
         state.number += 1;
-        (state.boot, state.is_synced) = (boot(), false);
+        (state.boot, state.is_synced, state.manifest) = (boot(), false, Some(manifest.digest()));
         let named = |number: u64, kind: &str| self.folder.join(format!("{number}.{kind}"));
         let failed = |error| WorkspaceError::writing(&self.folder, error);
         File::create(named(state.number, "manifest")).and_then(|file| manifest.write(file)).map_err(failed)?;

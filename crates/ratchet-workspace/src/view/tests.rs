@@ -296,10 +296,17 @@ fn a_power_loss_or_damage_makes_the_directory_new() {
     let text = fs::read_to_string(&state).unwrap().replace(super::super::kept::boot().as_str(), "another");
     fs::write(&state, text).unwrap();
     assert_eq!(settled(), again.trees, "what was on the disk is");
-    for file in fs::read_dir(scene.folder.path().join("kept")).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.is_file() {
-            fs::write(&file, "damaged").unwrap();
-            assert_eq!(scene.keep().manifest, testing::manifest(&tree), "{}", file.display());
+    for (number, name) in ["state", "cache", "manifest"].into_iter().enumerate() {
+        for is_edited in [false, true] {
+            let files = fs::read_dir(scene.folder.path().join("kept")).unwrap().map(|entry| entry.unwrap().path());
+            for file in files.filter(|file| file.to_string_lossy().ends_with(name)) {
+                fs::write(&file, "damaged").unwrap();
+            }
+            if is_edited {
+                edit(&scene.source, &format!("+a {number}"));
+                testing::edit_tree(&mut tree, &format!("+a {number}"));
+            }
+            assert_eq!(scene.keep().manifest, testing::manifest(&tree), "{name}, edited: {is_edited}");
         }
     }
     assert!(kept.trees[0].exists(), "an earlier run may still use it");
