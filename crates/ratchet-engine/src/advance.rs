@@ -227,7 +227,7 @@ impl<'a> Advance<'a> {
                 self.perform(task, after).await?;
             }
             if !self.staged.is_empty() {
-                self.commit().await?;
+                Box::pin(self.commit()).await?;
             } else if let Some((step, reason)) = self.over_budget.take() {
                 self.pause(step, reason).await?;
             } else if self.queue.is_empty() {
