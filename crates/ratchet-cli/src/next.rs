@@ -33,11 +33,11 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
     let below = || {
         let is_of_failed = |nested: &&Nested| failed.is_some_and(|(step, _)| nested.path.starts_with(step.as_str()));
         let deepest = outcome.nested.iter().filter(is_of_failed);
-        let found = deepest.filter_map(|nested| {
+        let mut found = deepest.filter_map(|nested| {
             let (step, view) = self::failed(&nested.view)?;
             logs(id, &format!("{}.{step}", nested.path), view)
         });
-        found.last()
+        found.next_back()
     };
     let logs = failed.and_then(|(step, failed)| logs(id, step.as_str(), failed)).or_else(below);
     match view.status {

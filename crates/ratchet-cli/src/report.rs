@@ -167,7 +167,7 @@ impl<'a> Report<'a> {
             ExecutionStatus::Paused => mark(StepStatus::Waiting),
             ExecutionStatus::Cancelled => mark(StepStatus::Cancelled),
         };
-        self.paint.execution(view.status, sign).to_string()
+        self.paint.execution(view.status, sign)
     }
 
     fn step(&self, id: &StepId, step: &StepView, width: usize) -> String {

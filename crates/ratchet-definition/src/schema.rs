@@ -65,7 +65,7 @@ fn step(definitions: &mut Map<String, Value>) -> Value {
 /// Fields of steps by type, none of them required.
 fn defaults(definitions: &mut Map<String, Value>) -> Value {
     let mut properties = Map::new();
-    for step in STEP_TYPES.iter() {
+    for step in STEP_TYPES {
         let description = format!("What every step of type `{}` says unless it says otherwise.", step.name);
         let fields = object(
             &description,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ratchet_core::{history::sha256_hex, ids::Digest};
 use serde::{Deserialize, Serialize};
 
-pub use crate::link::{check_types, compile_all};
+pub use crate::link::{CheckedTypes, check_types, compile_all};
 use crate::{
     compile::SourceFile,
     link::reference::{Reference, references},

@@ -39,7 +39,7 @@ pub(crate) enum Prepared {
     /// It needs a task. The order has no token yet.
     Task(Box<Order>),
     /// It is a run of its own.
-    Run(PreparedRun),
+    Run(Box<PreparedRun>),
 }
 
 /// A step that is a run of its own.
@@ -121,7 +121,7 @@ pub(crate) async fn prepare(
                 Ok(waiting::ask(approval, step.timeout, &evaluator, engine.ports.clock.now(), ready))
             }
             Action::Workflow(sub) => match nested::given(step, &sub.workflow.inputs, &evaluator) {
-                Ok(inputs) => Ok(Prepared::Run(PreparedRun { inputs, taken_over: old })),
+                Ok(inputs) => Ok(Prepared::Run(Box::new(PreparedRun { inputs, taken_over: old }))),
                 Err(error) => Ok(ready.settle(failed(&error))),
             },
             _ => Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?)),

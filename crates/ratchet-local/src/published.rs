@@ -1,6 +1,7 @@
 //! Workflows that were published on this machine: each name and version stands for one text, for good.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -53,7 +54,7 @@ impl PublishedWorkflows {
     pub fn publish(&self, definition: &Published) -> Result<Publication, LocalError> {
         let path = self.path(&definition.name, &definition.version);
         let refused = |source| LocalError::state_directory(&path, "hold a published definition", source);
-        if let Some(known) = self.read(&path)? {
+        if let Some(known) = Self::read(&path)? {
             return Ok(compared(known, definition));
         }
         let folder = path.parent().unwrap_or(&self.folder);
@@ -66,7 +67,7 @@ impl PublishedWorkflows {
                 fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused)?;
                 Ok(Publication::New)
             }
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match self.read(&path)? {
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => match Self::read(&path)? {
                 Some(known) => Ok(compared(known, definition)),
                 None => Err(refused(error.error)),
             },
@@ -77,7 +78,7 @@ impl PublishedWorkflows {
     /// The definition of a name and a version, or of no version the one that was published last.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Option<Published>, LocalError> {
         match version {
-            Some(version) => self.read(&self.path(name, version)),
+            Some(version) => Self::read(&self.path(name, version)),
             None => Ok(self.versions(name)?.pop()),
         }
     }
@@ -94,7 +95,7 @@ impl PublishedWorkflows {
         for entry in entries {
             let entry = entry.map_err(|error| LocalError::state_directory(&folder, "be read", error))?;
             if entry.path().extension().is_some_and(|extension| extension == "json") {
-                found.extend(self.read(&entry.path())?);
+                found.extend(Self::read(&entry.path())?);
             }
         }
         found.sort_by(|one, other| (one.published_at, &one.version).cmp(&(other.published_at, &other.version)));
@@ -118,7 +119,7 @@ impl PublishedWorkflows {
         self.folder.join(file_name(name)).join(format!("{}.json", file_name(version)))
     }
 
-    fn read(&self, path: &Path) -> Result<Option<Published>, LocalError> {
+    fn read(path: &Path) -> Result<Option<Published>, LocalError> {
         let content = match fs::read(path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -141,7 +142,10 @@ fn file_name(text: &str) -> String {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
             b'.' if position > 0 => name.push('.'),
-            byte => name.push_str(&format!("%{byte:02x}")),
+            byte => {
+                // Writing to a string cannot fail.
+                let _ = write!(name, "%{byte:02x}");
+            }
         }
     }
     name

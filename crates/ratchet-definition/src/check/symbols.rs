@@ -186,17 +186,20 @@ impl<'tree> StepSymbol<'tree> {
                 .filter(|name| interface.is_some() || (*name != "workflow" && crate::shape::step_type(name).is_some())),
             place,
             interface,
-            outputs: interface.map(DeclaredOutputs::of).unwrap_or_else(|| DeclaredOutputs {
-                names: outputs.iter().map(|entry| entry.key.text.as_str()).collect(),
-                by_name: (0..)
-                    .zip(outputs)
-                    .map(|(position, entry)| {
-                        let is_file = is_file_output(&entry.value);
-                        let kind = if is_file { Some(Kind::File) } else { Kind::declared(&entry.value) };
-                        (entry.key.text.as_str(), (position, is_file, kind))
-                    })
-                    .collect(),
-            }),
+            outputs: match interface {
+                Some(interface) => DeclaredOutputs::of(interface),
+                None => DeclaredOutputs {
+                    names: outputs.iter().map(|entry| entry.key.text.as_str()).collect(),
+                    by_name: (0..)
+                        .zip(outputs)
+                        .map(|(position, entry)| {
+                            let is_file = is_file_output(&entry.value);
+                            let kind = if is_file { Some(Kind::File) } else { Kind::declared(&entry.value) };
+                            (entry.key.text.as_str(), (position, is_file, kind))
+                        })
+                        .collect(),
+                },
+            },
             fans_out: node.get("foreach").is_some(),
         }
     }

@@ -32,8 +32,11 @@ pub fn compile_all(sources: &Sources) -> Result<Compiled, Diagnostics> {
     compile_within(sources, 0)
 }
 
+/// The names of step types, and what their author should look at.
+pub type CheckedTypes = (Vec<String>, Vec<Diagnostic>);
+
 /// Checks a file of step types. Gives their names, and what their author should look at; `None` where the file is none.
-pub fn check_types(sources: &Sources) -> Option<Result<(Vec<String>, Vec<Diagnostic>), Diagnostics>> {
+pub fn check_types(sources: &Sources) -> Option<Result<CheckedTypes, Diagnostics>> {
     let root = sources.held.root.as_str();
     let (tree, _) = yaml::parse(sources.root_text(), Limits::default());
     let tree = tree.filter(|tree| tree.get("step_types").is_some() && tree.get("steps").is_none())?;
@@ -101,12 +104,12 @@ impl Wrong {
         }
     }
 
-    fn help(&self, name: &str) -> Option<String> {
+    fn help(&self, name: &str) -> String {
         match self {
-            Self::Missing(_) => Some("a file is named by its path from this one, as in `./deploy.yaml`, and anything else by the name that it was published under".into()),
-            Self::Cycle(_) => Some("take one of them out of what it runs".into()),
-            Self::Inside(_) => Some(format!("see all that is wrong with it: `ratchet validate {name}`")),
-            Self::TooDeep => Some("have fewer of them run each other".into()),
+            Self::Missing(_) => "a file is named by its path from this one, as in `./deploy.yaml`, and anything else by the name that it was published under".into(),
+            Self::Cycle(_) => "take one of them out of what it runs".into(),
+            Self::Inside(_) => format!("see all that is wrong with it: `ratchet validate {name}`"),
+            Self::TooDeep => "have fewer of them run each other".into(),
         }
     }
 }
@@ -379,7 +382,7 @@ impl Linker<'_> {
         match (node.get("steps"), node.get("exec")) {
             (Some(_), None) => {
                 let entry = types.entry_of(name);
-                let root = types.group(&entry, node);
+                let root = Types::group(&entry, node);
                 let symbols = Symbols::of(&root, interfaces);
                 let graph = order::check(&symbols, report);
                 let workflow = lower(&root, types.text, &symbols, graph.as_ref(), report)?;
@@ -429,7 +432,7 @@ impl Types<'_> {
     }
 
     /// A group of steps as a workflow's file would have it.
-    fn group(&self, entry: &Entry, node: &Node) -> Node {
+    fn group(entry: &Entry, node: &Node) -> Node {
         let text = |name: &str, text: &str| yaml::Entry {
             key: yaml::Key { text: name.to_owned(), span: node.head(), line: 0 },
             value: Node {
@@ -487,13 +490,12 @@ fn command_of(exec: &Node, file: &str, report: &mut Report) -> Option<Vec<String
     }
     let program = command.first_mut()?;
     if program.contains('/') && !program.starts_with('/') {
-        match Reference::of_file(program, file) {
-            Reference::File(path) => *program = format!("./{path}"),
-            _ => {
-                let message = "this program lies outside of the folder of the workflow's file";
-                let help = "move it there, or name it by its absolute path, or by its name alone".to_owned();
-                report.error("RT-0022", exec.items()[0].head(), message, help);
-            }
+        if let Reference::File(path) = Reference::of_file(program, file) {
+            *program = format!("./{path}");
+        } else {
+            let message = "this program lies outside of the folder of the workflow's file";
+            let help = "move it there, or name it by its absolute path, or by its name alone".to_owned();
+            report.error("RT-0022", exec.items()[0].head(), message, help);
         }
     }
     Some(command)

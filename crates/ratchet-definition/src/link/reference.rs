@@ -21,7 +21,8 @@ pub(crate) enum Reference {
 impl Reference {
     /// What a text stands for that names a workflow or a file of step types, in a file.
     pub(crate) fn of(text: &str, version: Option<&str>, file: &str) -> Self {
-        let is_file = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml");
+        let extension = text.rsplit_once('.').map(|(_, extension)| extension);
+        let is_file = text.contains('/') || matches!(extension, Some("yaml" | "yml"));
         if !is_file {
             return Self::Published { name: text.to_owned(), version: version.map(str::to_owned) };
         }

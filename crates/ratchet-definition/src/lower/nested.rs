@@ -73,7 +73,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let Some(text) = node.text() else {
             let value = node.to_json();
             if !value.is_null() && !is_of_type(&value, declared.value_type) {
-                let message = told(&node.described());
+                let message = told(node.described());
                 self.report().error("RT-0097", node.head(), message, None);
             } else if let Some(reason) = violation(&value, &declared.validation).filter(|_| !value.is_null()) {
                 self.report().error("RT-0097", node.head(), format!("`{}`: {reason}", declared.name), None);

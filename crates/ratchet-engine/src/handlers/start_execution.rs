@@ -22,12 +22,11 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace, parent } =
         request;
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
-    let workflow = match engine.kept_workflow(&definition.digest) {
-        Some(workflow) => workflow,
-        None => {
-            let sources = Sources::read(&definition.origin, &source).map_err(unreadable)?;
-            Arc::new(compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow)
-        }
+    let workflow = if let Some(workflow) = engine.kept_workflow(&definition.digest) {
+        workflow
+    } else {
+        let sources = Sources::read(&definition.origin, &source).map_err(unreadable)?;
+        Arc::new(compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow)
     };
     let blob = engine.ports.blobs.put(source.as_bytes()).await?;
     if blob.digest != definition.digest {

@@ -253,7 +253,7 @@ impl Driver<'_> {
             return Ok(());
         }
         let now = self.local.engine.ports().clock.now();
-        for id in self.local.store.due_within(self.id, now, NESTED_DUE_MAX).await? {
+        for id in self.local.store.due_within(self.id, now, NESTED_DUE_MAX)? {
             if let Some(row) = self.local.store.execution(&id).await? {
                 self.local.tell(&row, Event::WakeUpDue).await?;
             }

@@ -76,12 +76,7 @@ impl LocalStateStore {
 
 impl LocalStateStore {
     /// Runs that steps of a run started, however far below, and whose `wake_at` is not after `now`.
-    pub async fn due_within(
-        &self,
-        root: &ExecutionId,
-        now: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<ExecutionId>, StoreError> {
+    pub fn due_within(&self, root: &ExecutionId, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
         self.readers.read(|connection| reads::due_within(connection, root, now, limit))
     }
 }
