@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["limit", database, chains, steps, joined] => limit::run(database, chains, steps, *joined == "joined"),
         ["service", file, runs] => service::run(file, runs),
+        ["spent", words @ ..] if !words.is_empty() => process::account(words),
         ["stamp", file] => cost::stamp(file),
         ["language", binary] => {
             Path::new(binary).canonicalize().map_err(Into::into).and_then(|binary| language(&binary))
