@@ -70,12 +70,21 @@ impl Lowering<'_, '_> {
     }
 }
 
+/// Whether an agent has a say in what a step gives, be it in a run that the step is.
+fn asks_agent(step: &Step) -> bool {
+    match &step.action {
+        Action::ClaudeCode(_) => true,
+        Action::Workflow(sub) => sub.workflow.steps.iter().any(asks_agent),
+        _ => false,
+    }
+}
+
 /// The agents' steps, and every step that reads of one of them.
 fn tainted_steps(steps: &[Step]) -> BTreeSet<StepId> {
     let mut readers: BTreeMap<StepId, Vec<&StepId>> = BTreeMap::new();
     let mut waiting: Vec<&StepId> = Vec::new();
     for step in steps {
-        if matches!(step.action, Action::ClaudeCode(_)) {
+        if asks_agent(step) {
             waiting.push(&step.id);
         }
     }
