@@ -133,6 +133,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+
         #[test]
         fn numbers_have_one_spelling(number: u64, bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             let mut written = Vec::new();

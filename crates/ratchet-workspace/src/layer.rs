@@ -319,6 +319,8 @@ mod tests {
     use crate::testing;
 
     proptest! {
+        #![proptest_config(testing::cases(256))]
+
         #[test]
         fn what_lies_between_two_trees_leads_from_one_to_the_other(before in testing::manifests(), after in testing::manifests()) {
             let layer = Layer::between(&before, &after);

@@ -149,6 +149,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(testing::cases(256))]
+
         #[test]
         fn without_a_conflict_the_order_does_not_matter(
             base in testing::trees(), left in testing::edits(), right in testing::edits()

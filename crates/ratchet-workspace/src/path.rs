@@ -252,6 +252,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+
         #[test]
         fn any_name_survives_as_text(bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
             if let Ok(path) = TreePath::from_bytes(&bytes) {

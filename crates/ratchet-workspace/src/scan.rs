@@ -363,7 +363,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(testing::cases(64))]
         #[test]
         fn a_tree_on_the_disk_is_what_was_written(tree in testing::trees(), edits in testing::edits()) {
             let folder = tempfile::tempdir().unwrap();

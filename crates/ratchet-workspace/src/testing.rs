@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use crate::{
     digest::ContentDigest,
@@ -30,6 +30,20 @@ pub(crate) enum Node {
 
 /// A tree by path, whose parents are all folders.
 pub(crate) type Tree = BTreeMap<TreePath, Node>;
+
+/// The cases that every run of the tests tries. `PROPTEST_RNG_SEED` tries others.
+const SEED: u64 = 1;
+
+/// So many of them.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    match config.rng_seed {
+        RngSeed::Random if std::env::var_os("PROPTEST_RNG_SEED").is_none() => {
+            ProptestConfig { rng_seed: RngSeed::Fixed(SEED), ..config }
+        }
+        _ => config,
+    }
+}
 
 /// Random trees, small, of few names: so that two of them have much in common and much that clashes.
 pub(crate) fn trees() -> impl Strategy<Value = Tree> {

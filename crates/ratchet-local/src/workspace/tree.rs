@@ -141,12 +141,18 @@ pub(super) struct Item {
     pub stamp: Stamp,
 }
 
+/// Whether it says that nothing lies at a path: also where what should be a folder above it is a file, or a link that leads to itself.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    let is_loop = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    is_loop || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 impl Item {
     /// What lies at a path; `None` where nothing does, or something that is none of these (a socket, a device).
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Self::from_metadata(path, &metadata),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -11,7 +11,11 @@ use std::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{git::GitPlan, plan::Conflict, seen::Seen};
+use super::{
+    git::GitPlan,
+    plan::Conflict,
+    seen::{Seen, is_absent},
+};
 use crate::{error::WorkspaceError, path::TreePath, tree};
 
 /// What is done to the user's directory, in order.
@@ -207,14 +211,7 @@ impl Journal {
                 Ok(Some("was changed"))
             }
             Operation::RemoveFolder { .. } => match fs::remove_dir(&target) {
-                Err(error)
-                    if !matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
-                    ) =>
-                {
-                    Err(error)
-                }
+                Err(error) if !is_absent(&error) && error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
                 _ => Ok(None),
             },
             Operation::MakeFolder { mode, .. } => match fs::create_dir(&target) {
@@ -330,8 +327,8 @@ impl Journal {
         for folder in folders {
             match File::open(&folder) {
                 Ok(folder) => folder.sync_all()?,
-                // The folder is gone, or a file took its place.
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                // The folder is gone, or a file or a link took its place.
+                Err(error) if is_absent(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -341,7 +338,7 @@ impl Journal {
 
 /// Whether something else has a place, or the place of a folder above it.
 fn is_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    is_absent(error) || error.kind() == io::ErrorKind::AlreadyExists
 }
 
 fn set_mode(path: &Path, mode: u32) -> io::Result<Option<&'static str>> {

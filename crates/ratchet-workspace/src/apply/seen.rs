@@ -2,7 +2,10 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-use rustix::fs::{AtFlags, CWD, statat};
+use rustix::{
+    fs::{AtFlags, CWD, statat},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -32,13 +35,17 @@ pub(super) enum Kind {
     Other,
 }
 
+/// Whether it says that nothing lies at a path: also where what should be a folder above it is a file, or a link that leads to itself.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    let is_loop = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+    is_loop || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 impl Seen {
     /// What lies at a path, if anything does.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
         let metadata = match fs::symlink_metadata(path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
+            Err(error) if is_absent(&error) => return Ok(None),
             other => other?,
         };
         let stamp = Stamp::of(&statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?);
@@ -73,5 +80,21 @@ impl Seen {
             }
             _ => false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_lies_below_a_file_or_a_link_that_leads_to_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        for path in ["none", "file/below", "loop/below", "loop/below/that"] {
+            assert_eq!(Seen::at(&folder.path().join(path)).unwrap(), None, "{path}");
+        }
+        assert!(Seen::at(&folder.path().join("loop")).unwrap().is_some(), "the link itself is there");
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, prop_assume, proptest};
+use proptest::{prop_assert, prop_assert_eq, prop_assume, proptest};
 use tempfile::TempDir;
 
 use super::*;
@@ -261,7 +261,7 @@ fn what_the_user_changed_is_never_overwritten() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(testing::cases(16))]
     #[test]
     fn what_a_run_did_is_what_the_directory_is_then(source in testing::trees(), edits in testing::edits()) {
         let mut scene = Scene::new(|root| testing::write_tree(root, &source));

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read as _, os::unix::fs::MetadataExt, process::Stdio, sync::Arc};
 
-use proptest::{prelude::ProptestConfig, prop_assert_eq, proptest};
+use proptest::{prop_assert_eq, proptest};
 use tempfile::TempDir;
 
 use super::*;
@@ -74,7 +74,7 @@ fn shell(view: &View, folder: Option<&str>, script: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(testing::cases(12))]
     #[test]
     fn what_a_step_does_is_what_is_found_and_what_the_next_one_sees(
         source in testing::trees(),
