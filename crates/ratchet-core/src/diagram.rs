@@ -102,7 +102,8 @@ fn blob() -> BlobRef {
 
 /// A row in every state, and none.
 fn rows() -> Vec<Option<StepRow>> {
-    let claimed = applied(None, StepTransition::Claimed { token_hash: token(), predecessor: None, execution: None });
+    let claimed =
+        applied(None, StepTransition::Claimed { token_hash: token(), predecessor: None, execution: None, cache: None });
     let states = [
         StepState::Running { token_hash: token() },
         StepState::FannedOut { count: 2, lanes: 1 },
@@ -141,7 +142,10 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
     let finished = |outcome| StepEvent::Finished { token_hash: token(), outcome, chance: 0, successor: None };
     let ready = StepEvent::Ready;
     vec![
-        ("StepReady (run)", ready(Verdict::Run { token_hash: token(), predecessor: None, execution: None })),
+        (
+            "StepReady (run)",
+            ready(Verdict::Run { token_hash: token(), predecessor: None, execution: None, cache: None }),
+        ),
         ("StepReady (fan out)", ready(Verdict::FanOut { count: 2, lanes: 1, items: blob(), adopts: None })),
         (
             "StepReady (done at once)",

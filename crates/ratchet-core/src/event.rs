@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cached::CacheUse,
     execution::Parent,
     ids::{Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
@@ -97,6 +98,8 @@ pub enum Verdict {
         predecessor: Option<u32>,
         /// The run that it is, where it needs no task but is one.
         execution: Option<ExecutionId>,
+        /// The key that its result will be kept under, where its step is cached.
+        cache: Option<Box<CacheUse>>,
     },
     /// It runs once for each value of a list.
     FanOut {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     budget::Budget,
+    cached::CacheMode,
     decide::ExecutionPolicy,
     group::Turn,
     history::{Chain, Record, sha256_hex},
@@ -94,6 +95,12 @@ pub struct RunOptions {
     pub selection: Selection,
     /// How many children of a fan-out may run at once where its step does not say.
     pub max_parallel: u32,
+    /// How it uses results of other runs.
+    #[serde(default, skip_serializing_if = "CacheMode::is_default")]
+    pub cache: CacheMode,
+    /// Which agent its steps ask, as the keys of their results name it: one that is recorded gives other results than one that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// What the adapters of this place need to find the run again (the workspace, the agent), as they wrote it.
     #[serde(default)]
     pub place: Value,

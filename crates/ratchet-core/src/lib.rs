@@ -7,6 +7,7 @@
 //! Start at [`decide`]: the state machine of a step and that of an execution, each as one table.
 
 pub mod budget;
+pub mod cached;
 pub mod command;
 pub mod decide;
 pub mod diagram;

@@ -186,9 +186,9 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
         Some(_) => vec![finished(outcome, successor)],
     };
     match &record.transition {
-        StepTransition::Claimed { token_hash, predecessor, execution } => {
-            let (token_hash, execution) = (token_hash.clone(), execution.clone());
-            vec![StepEvent::Ready(Verdict::Run { token_hash, predecessor: *predecessor, execution })]
+        StepTransition::Claimed { token_hash, predecessor, execution, cache } => {
+            let (token_hash, execution, cache) = (token_hash.clone(), execution.clone(), cache.clone());
+            vec![StepEvent::Ready(Verdict::Run { token_hash, predecessor: *predecessor, execution, cache })]
         }
         StepTransition::FannedOut { count, lanes, items, adopts } => {
             let (items, adopts) = (items.clone(), *adopts);

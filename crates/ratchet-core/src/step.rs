@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    cached::{CacheUse, Hit},
     history::{Chain, Record},
     ids::{Epoch, ExecutionId, StepKey, TokenHash},
     join::NeedOutcome,
@@ -111,6 +112,9 @@ pub struct StepResult {
     /// Whether with it ends as a success, although it is not done: the run, or the fan-out whose child it is. Of a fan-out: whether it ended so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub concludes: bool,
+    /// The result that stood in for it, where one did: then no attempt was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<CacheUse>>,
 }
 
 /// What an attempt took.
@@ -315,6 +319,9 @@ pub struct StepRow {
     /// The run that its current attempt is, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<ExecutionId>,
+    /// The key of its result, and what was found under it, where the step is cached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<CacheUse>>,
     /// The chain of its records, those of earlier attempts included.
     pub chain: Chain,
     /// The records of the current attempt, oldest first; those of earlier attempts moved into items of their own.
@@ -362,6 +369,11 @@ impl StepRow {
         self.result.as_ref().is_some_and(|result| result.concludes)
     }
 
+    /// The result that stood in for it, where one did.
+    pub fn hit(&self) -> Option<&Hit> {
+        self.cache.as_ref().and_then(|cache| cache.hit())
+    }
+
     /// Of a step that fanned out: whether it ended before its children did, so that some may still run.
     pub fn left_children_behind(&self) -> bool {
         let ended_early = matches!(self.status(), StepStatus::Failed | StepStatus::Cancelled) || self.concludes();
@@ -398,6 +410,7 @@ impl StepRow {
             predecessor: None,
             successor: None,
             execution: None,
+            cache: None,
             chain: Chain::EMPTY,
             records: Vec::new(),
         };
@@ -408,8 +421,9 @@ impl StepRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<StepTransition>) {
         match &record.transition {
-            StepTransition::Claimed { token_hash, predecessor, execution } => {
+            StepTransition::Claimed { token_hash, predecessor, execution, cache } => {
                 self.attempt += 1;
+                self.cache.clone_from(cache);
                 self.execution.clone_from(execution);
                 self.predecessor = *predecessor;
                 self.state = StepState::Running { token_hash: token_hash.clone() };
@@ -423,6 +437,9 @@ impl StepRow {
             StepTransition::Succeeded { result, predecessor, successor } => {
                 self.state = StepState::Completed;
                 self.result = Some(result.clone());
+                if result.cache.is_some() {
+                    self.cache.clone_from(&result.cache);
+                }
                 self.predecessor = self.predecessor.or(*predecessor);
                 self.successor = *successor;
                 self.attempt = self.attempt.max(1);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cached::CacheUse,
     execution::Parent,
     ids::{Digest, Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
@@ -39,6 +40,9 @@ pub enum StepTransition {
         /// The run that the attempt is, where it is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         execution: Option<ExecutionId>,
+        /// The key that its result will be kept under, and why none was found there, where its step is cached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cache: Option<Box<CacheUse>>,
     },
     /// The step's list was evaluated; its children start.
     FannedOut {

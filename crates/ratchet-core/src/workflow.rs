@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{budget::Budget, graph::Graph, ids::StepId, retry::RetryPolicy};
+use crate::{budget::Budget, cached::CacheScope, graph::Graph, ids::StepId, retry::RetryPolicy};
 pub use crate::{
     nested::{Exec, SubWorkflow},
     resources::Resources,
@@ -277,6 +277,8 @@ pub struct CachePolicy {
     pub ttl: Option<Duration>,
     /// Changed by the author to leave old entries behind.
     pub version: Option<String>,
+    /// Who shares the result.
+    pub scope: CacheScope,
 }
 
 /// What a step reads.

@@ -146,7 +146,7 @@ async fn view(engine: &Engine, row: &StepRow) -> Result<StepView, EngineError> {
         exit_code: result.and_then(|result| result.exit_code),
         duration_ms: duration.map(|millis| u64::try_from(millis).unwrap_or(0)),
         attempts: row.attempt,
-        cached: false,
+        cached: row.hit().is_some(),
     })
 }
 

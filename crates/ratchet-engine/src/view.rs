@@ -122,6 +122,20 @@ pub struct OtherRun {
     pub status: ExecutionStatus,
 }
 
+/// What a result of another run saved, as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SavedView {
+    /// Milliseconds that making it took.
+    pub process_ms: u64,
+    /// US dollars that an agent cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// The run that made it.
+    pub from: ExecutionId,
+    /// Whether it is an agent's that no assertion has confirmed yet.
+    pub unproven: bool,
+}
+
 /// A step as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepView {
@@ -140,9 +154,12 @@ pub struct StepView {
     /// What it gave.
     pub outputs: BTreeMap<String, Value>,
     /// What its result is found by in the cache.
-    pub cache_key: Option<String>,
+    pub cache_key: Option<Digest>,
     /// Whether its result came from the cache.
     pub cached: bool,
+    /// What that saved, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved: Option<SavedView>,
     /// How many attempts were made.
     pub attempts: u32,
     /// Of its process.
@@ -407,6 +424,7 @@ fn step_view(step_type: &str, rows: Option<&StepRows>) -> StepView {
             outputs: BTreeMap::new(),
             cache_key: None,
             cached: false,
+            saved: None,
             attempts: 0,
             exit_code: None,
             reason: None,
@@ -447,8 +465,14 @@ fn step_view(step_type: &str, rows: Option<&StepRows>) -> StepView {
         started_at: (row.attempt > 0).then_some(row.started_at),
         completed_at: row.settled_at,
         outputs: result.map(|result| outputs_view(&result.outputs)).unwrap_or_default(),
-        cache_key: None,
-        cached: false,
+        cache_key: row.cache.as_ref().map(|cache| cache.key.clone()),
+        cached: row.hit().is_some(),
+        saved: row.hit().map(|hit| SavedView {
+            process_ms: hit.saved.process_ms,
+            cost_usd: hit.saved.cost_usd,
+            from: hit.from.execution.clone(),
+            unproven: hit.unproven,
+        }),
         attempts: row.attempt,
         exit_code: result.and_then(|result| result.exit_code),
         reason,

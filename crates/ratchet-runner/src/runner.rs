@@ -165,6 +165,7 @@ impl Runner {
                     usage,
                     warning: done.warning,
                     concludes: false,
+                    cache: None,
                 })
             }
         }

@@ -145,7 +145,8 @@ pub fn token_hash(word: &str) -> TokenHash {
 
 /// A step whose first attempt was claimed with a token known by this word, at revision 1.
 pub fn claimed_step(key: StepKey, token: &str) -> StepRow {
-    let claimed = StepTransition::Claimed { token_hash: token_hash(token), predecessor: None, execution: None };
+    let claimed =
+        StepTransition::Claimed { token_hash: token_hash(token), predecessor: None, execution: None, cache: None };
     let record = Chain::EMPTY.next(&key.to_string(), time(1), Actor::Engine, "step ready".to_owned(), claimed);
     StepRow::first(key, record, NeedOutcome::FINE)
 }

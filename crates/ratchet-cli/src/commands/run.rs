@@ -6,6 +6,7 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use ratchet_core::{
+    cached::CacheMode,
     execution::{DefinitionRef, RunOptions, Selection},
     history::sha256_hex,
     ids::Digest,
@@ -101,6 +102,12 @@ pub(super) async fn run(
     let options = RunOptions {
         selection: selection(arguments, workflow)?,
         max_parallel: arguments.max_parallel.unwrap_or_else(driving::cores),
+        cache: match (arguments.no_cache, arguments.refresh) {
+            (true, _) => CacheMode::Off,
+            (false, true) => CacheMode::Refresh,
+            (false, false) => CacheMode::Use,
+        },
+        agent: None,
         place: place(arguments, &definition)?,
     };
     let execution = match &arguments.idempotency_key {

@@ -138,7 +138,7 @@ pub(crate) async fn start(
         inputs: start.inputs,
         environment: start.environment,
         trigger: start.trigger,
-        options: start.options,
+        options: RunOptions { agent: Some(desk.agent.clone()), ..start.options },
         actor: person(),
         trace,
         parent: None,
@@ -195,6 +195,8 @@ pub(crate) async fn go_on(
 /// Everything that one execution needs to be driven and shown.
 struct Desk {
     workflow: Arc<Workflow>,
+    /// Who plays the agent, as the keys of results name it.
+    agent: String,
     local: LocalEngine,
     told: Arc<Told>,
     shown: Shown,
@@ -217,6 +219,7 @@ impl Desk {
         let told = Arc::new(Told { masks, progress, spans: Spans::start(caller, console), console });
         let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
         let agent = agent::of_place(&options.place)?;
+        let identity = agent.identity();
         let files_state = state.clone();
         let files = Arc::new(move |root: &std::path::Path| -> Arc<dyn ratchet_definition::files::FileAccess> {
             Arc::new(ConfinedFiles::new(root, files_state.clone()))
@@ -232,7 +235,7 @@ impl Desk {
             observer: told.clone(),
             max_parallel: usize::try_from(options.max_parallel).ok().and_then(NonZeroUsize::new),
         })?;
-        Ok(Arc::new(Self { workflow, local, told, shown, console }))
+        Ok(Arc::new(Self { workflow, agent: identity, local, told, shown, console }))
     }
 
     /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.

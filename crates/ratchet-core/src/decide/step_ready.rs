@@ -10,11 +10,12 @@ use crate::{
 
 pub(super) fn settle_or_start(path: &StepPath, verdict: &Verdict, policy: &StepPolicy) -> StepDecision {
     match verdict {
-        Verdict::Run { token_hash, predecessor, execution } => StepDecision::new(
+        Verdict::Run { token_hash, predecessor, execution, cache } => StepDecision::new(
             StepTransition::Claimed {
                 token_hash: token_hash.clone(),
                 predecessor: *predecessor,
                 execution: execution.clone(),
+                cache: cache.clone(),
             },
             [Command::LaunchStep],
         ),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use ratchet_core::{
+    cached::CacheScope,
     ids::StepId,
     retry::RetryPolicy,
     workflow::{
@@ -154,6 +155,10 @@ impl<'tree> Lowering<'_, 'tree> {
             key: key.or(inner).and_then(|key| self.template(key, context)),
             ttl: own.and_then(|cache| fields::duration(cache, "ttl")).or(self.cache.ttl),
             version: own.and_then(|cache| fields::text(cache, "version")).or_else(|| self.cache.version.clone()),
+            scope: match own.and_then(|cache| fields::text(cache, "scope")).as_deref() {
+                Some("shared") => CacheScope::Shared,
+                _ => CacheScope::Workflow,
+            },
         }
     }
 

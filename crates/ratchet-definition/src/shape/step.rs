@@ -408,6 +408,11 @@ static SECURITY_PROFILE: Shape = Shape::Word(&[
     Word::now("elevated", "Anything that the deployment grants."),
 ]);
 
+static CACHE_SCOPE: Shape = Shape::Word(&[
+    Word::now("workflow", "The runs of the same workflow, whatever its version."),
+    Word::now("shared", "The runs of every workflow."),
+]);
+
 static CACHE: Record = Record {
     name: "a step's cache",
     definition: "step_cache",
@@ -416,7 +421,7 @@ static CACHE: Record = Record {
         Field::optional("key", &Shape::Template, "The author's part of the key, as `cache_key`."),
         Field::optional("ttl", &Shape::Duration(Least::AboveZero), "How long the result holds."),
         Field::optional("version", &Shape::Scalar, "Change it to leave old results behind."),
-        Field::optional("scope", &Shape::Text, "Who shares the result."),
+        Field::optional("scope", &CACHE_SCOPE, "Who shares the result: `workflow`, where nothing is said."),
     ],
 };
 

@@ -89,7 +89,7 @@ impl Advance<'_> {
                         return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
                     };
                     let token = self.give_token(&mut order, 1);
-                    let verdict = Verdict::Run { token_hash: token.hash(), predecessor, execution: None };
+                    let verdict = Verdict::Run { token_hash: token.hash(), predecessor, execution: None, cache: None };
                     (StepEvent::Ready(verdict), Some(Launch::Task(slot, order)))
                 }
             },
@@ -101,7 +101,7 @@ impl Advance<'_> {
                 // Nobody reports with it: the run itself is looked at.
                 let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
                 let order = RunOrder { key, attempt: 1, execution: execution.clone(), inputs: prepared.inputs };
-                let verdict = Verdict::Run { token_hash, predecessor, execution: Some(execution) };
+                let verdict = Verdict::Run { token_hash, predecessor, execution: Some(execution), cache: None };
                 (StepEvent::Ready(verdict), Some(Launch::Run(Box::new(order))))
             }
         };
@@ -140,6 +140,7 @@ impl Advance<'_> {
             AttemptOutcome::Succeeded(mut result) => {
                 // That a run ends early is said by an assertion, never by a process.
                 result.concludes = false;
+                result.cache = None;
                 result.outputs = store_large(self.engine.ports.blobs.as_ref(), result.outputs).await?;
                 Outcome::Succeeded(result)
             }

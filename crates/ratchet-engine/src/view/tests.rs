@@ -152,7 +152,7 @@ fn execution() -> ExecutionRow {
 }
 
 fn claimed() -> StepTransition {
-    StepTransition::Claimed { token_hash: TokenHash::new("t"), predecessor: None, execution: None }
+    StepTransition::Claimed { token_hash: TokenHash::new("t"), predecessor: None, execution: None, cache: None }
 }
 
 fn succeeded(process_ms: u64) -> StepTransition {
@@ -166,6 +166,7 @@ fn succeeded(process_ms: u64) -> StepTransition {
         usage: Usage { start_ms: 100, process_ms, cost_usd: Some(0.25), ..Usage::default() },
         warning: None,
         concludes: false,
+        cache: None,
     };
     StepTransition::Succeeded { result, predecessor: None, successor: None }
 }

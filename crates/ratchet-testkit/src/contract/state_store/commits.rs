@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use ratchet_core::{
+    cached::{CacheUse, Found, Hit},
     ids::{Digest, Epoch, ExecutionId, StepId},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     output::{BlobRef, FileValue, Output},
@@ -177,6 +178,14 @@ pub(super) async fn a_row_comes_back_as_it_was_written(store: Store) {
         usage: Usage { cost_usd: Some(0.1 + 0.2), tokens: Some(1), turns: None, ..Usage::default() },
         warning: Some("careful".to_owned()),
         concludes: true,
+        cache: Some(Box::new(CacheUse {
+            key: Digest::new("00fe"),
+            found: Found::Hit(Box::new(Hit {
+                from: step_key("other", 1, "s"),
+                saved: Usage::default(),
+                unproven: true,
+            })),
+        })),
     };
     let claimed = step_row(step_key("run", 1, "$finally"));
     let succeeded = step_with_result(&claimed, result);
