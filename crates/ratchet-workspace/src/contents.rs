@@ -23,12 +23,18 @@ use crate::{
 ///
 /// It is a trait of this crate and not the engine's port: trees are read by threads that wait for disks, not by tasks, and the runner of another machine keeps
 /// contents elsewhere. Each adapter is a few lines over the port.
-pub trait Contents: Sync {
+pub trait Contents: Send + Sync {
     /// Keeps a file's content and says what it read. What is there already stays as it is.
     fn keep(&self, file: &Path) -> io::Result<(ContentDigest, u64)>;
 
     /// Writes the content of a digest to a path where nothing is. A content that is damaged is an error.
     fn give(&self, digest: ContentDigest, to: &Path) -> io::Result<()>;
+
+    /// The content of a digest, which is small. One that is damaged is an error.
+    fn read(&self, digest: ContentDigest) -> io::Result<Vec<u8>>;
+
+    /// Keeps some bytes.
+    fn write(&self, bytes: &[u8]) -> io::Result<ContentDigest>;
 }
 
 /// How often a file that changes while it is copied is copied again.

@@ -46,6 +46,11 @@ impl ContentDigest {
         Some(Self(bytes))
     }
 
+    /// The digest of something that a blob store keeps, where it is one.
+    pub fn from_core(digest: &ids::Digest) -> Option<Self> {
+        Self::from_hex(digest.as_str())
+    }
+
     /// The digest under which a blob store keeps the content.
     pub fn to_core(self) -> ids::Digest {
         ids::Digest::new(hex(&self.0))

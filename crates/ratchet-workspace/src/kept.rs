@@ -21,6 +21,7 @@ use crate::{
     apply::Repository,
     contents::{Copied, Copier},
     digest::ContentDigest,
+    disk::remove_tree,
     error::WorkspaceError,
     layer::Layer,
     lower::{self, Holes},
@@ -28,7 +29,6 @@ use crate::{
     path::TreePath,
     scan::{Item, Skip, in_parallel_each, list, look_up},
     stamp::StatCache,
-    tree::remove_tree,
 };
 
 /// A directory as it was at one moment.

@@ -191,6 +191,21 @@ impl Layer {
         rebased
     }
 
+    /// The layer that leads from the end of one to the end of another that begins with the same tree.
+    pub fn from_to(from: &Self, to: &Self) -> Self {
+        let mut layer = Self::default();
+        for (path, change) in from {
+            // What the other left alone is there as it was at the start.
+            let after = to.get(path).map_or(&change.before, |change| &change.after).clone();
+            let mark = to.get(path).map_or(change.mark, |change| change.mark);
+            layer.insert(path.clone(), Change { before: change.after.clone(), after, mark });
+        }
+        for (path, change) in to.iter().filter(|(path, _)| from.get(path).is_none()) {
+            layer.insert(path.clone(), change.clone());
+        }
+        layer
+    }
+
     /// One layer that does what all of them do, one after the other.
     pub fn compose<'a>(layers: impl IntoIterator<Item = &'a Self>) -> Result<Self, Mismatch> {
         let mut composed = Self::default();

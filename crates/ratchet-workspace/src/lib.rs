@@ -7,6 +7,7 @@ mod apply;
 mod codec;
 mod contents;
 mod digest;
+mod disk;
 mod error;
 pub mod git_index;
 mod kept;
@@ -17,6 +18,7 @@ mod marks;
 mod merge;
 mod path;
 mod scan;
+mod stacks;
 mod stamp;
 #[cfg(test)]
 mod testing;
@@ -34,11 +36,13 @@ pub use self::{
     kept::{Keeper, Kept},
     layer::{Change, Layer, Mark, Mismatch},
     lower::Holes,
-    manifest::{ENTRIES_MAX, Entry, Manifest},
+    manifest::{ENTRIES_MAX, Entries, Entry, Manifest},
     marks::Marks,
     merge::{Branch, MergeConflict, merge},
     path::{LinkTarget, PATH_BYTES_MAX, PathError, TreePath},
     scan::{Exclude, Scan, Skip, scan},
+    stacks::Stacks,
     stamp::{Stamp, StatCache},
+    tree::{Laid, Meeting, Tree, Trees},
     view::{Bounds, Probe, Stack, Strategy, View, probe},
 };

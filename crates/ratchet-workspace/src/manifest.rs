@@ -1,8 +1,12 @@
 //! What a tree of files is: path by path, kind, permissions and content, and nothing that depends on when or where it lies.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, btree_map},
     io::{self, BufReader, Read, Write},
+    iter::Peekable,
+    ops::Bound,
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -68,50 +72,76 @@ impl Entry {
 }
 
 /// A tree of files by path, without its root. A folder stands directly before what is in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// A clone shares what the two have in common: the trees of a run differ in little, and each may have many files.
+#[derive(Debug, Clone, Default)]
 pub struct Manifest {
-    entries: BTreeMap<TreePath, Entry>,
+    shared: Arc<BTreeMap<TreePath, Entry>>,
+    /// What is otherwise than there: `None` where it is gone.
+    own: BTreeMap<TreePath, Option<Entry>>,
+    len: usize,
 }
+
+/// Where more than this share of a tree is otherwise, and more than so many paths, it is made one again.
+const OWN_SHARE: usize = 8;
+const OWN_MIN: usize = if cfg!(test) { 4 } else { 256 };
 
 impl Manifest {
     /// What lies at a path.
     pub fn get(&self, path: &TreePath) -> Option<&Entry> {
-        self.entries.get(path)
+        match self.own.get(path) {
+            Some(own) => own.as_ref(),
+            None => self.shared.get(path),
+        }
     }
 
     /// All of it in order.
-    pub fn iter(&self) -> btree_map::Iter<'_, TreePath, Entry> {
-        self.entries.iter()
+    pub fn iter(&self) -> Entries<'_> {
+        Entries { shared: self.shared.range(..).peekable(), own: self.own.range(..).peekable() }
     }
 
     /// How many files, folders and links.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// The bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.entries.values().filter_map(Entry::content).map(|(_, size)| size).sum()
+        self.iter().filter_map(|(_, entry)| entry.content()).map(|(_, size)| size).sum()
     }
 
     /// What lies below a folder, itself left out.
     pub fn below<'a>(&'a self, folder: &'a TreePath) -> impl Iterator<Item = (&'a TreePath, &'a Entry)> {
-        self.entries
-            .range(folder..)
-            .skip_while(move |(path, _)| *path == folder)
-            .take_while(|(path, _)| path.is_within(folder))
+        let after = || (Bound::Excluded(folder), Bound::Unbounded);
+        let entries =
+            Entries { shared: self.shared.range(after()).peekable(), own: self.own.range(after()).peekable() };
+        entries.take_while(|(path, _)| path.is_within(folder))
     }
 
     /// Sets or removes what lies at a path.
     pub fn set(&mut self, path: TreePath, entry: Option<Entry>) {
-        match entry {
-            Some(entry) => drop(self.entries.insert(path, entry)),
-            None => drop(self.entries.remove(&path)),
+        match (self.get(&path).is_some(), entry.is_some()) {
+            (false, true) => self.len += 1,
+            (true, false) => self.len -= 1,
+            _ => {}
+        }
+        if self.own.is_empty()
+            && let Some(shared) = Arc::get_mut(&mut self.shared)
+        {
+            match entry {
+                Some(entry) => drop(shared.insert(path, entry)),
+                None => drop(shared.remove(&path)),
+            }
+            return;
+        }
+        self.own.insert(path, entry);
+        if self.own.len() > OWN_MIN.max(self.shared.len() / OWN_SHARE) {
+            *self = self.iter().map(|(path, entry)| (path.clone(), entry.clone())).collect();
         }
     }
 
@@ -119,7 +149,7 @@ impl Manifest {
     pub fn misplaced(&self) -> Option<&TreePath> {
         // The folders that the path before lies in, and itself if it is one: a path in order can only lie in one of these.
         let mut open: Vec<&TreePath> = Vec::new();
-        self.entries.iter().find_map(|(path, entry)| {
+        self.iter().find_map(|(path, entry)| {
             while open.pop_if(|folder| !path.is_within(folder)).is_some() {}
             let parts = path.as_bytes().split(|byte| *byte == b'/').count();
             let is_misplaced = parts != open.len() + 1;
@@ -132,18 +162,18 @@ impl Manifest {
 
     /// The digest of the whole tree: of two trees the same where, and only where, they are the same.
     pub fn digest(&self) -> ContentDigest {
-        digest_of(&self.entries, Entry::clone)
+        digest_of(self, Entry::clone)
     }
 
     /// The digest of the tree as a machine with another user and another umask would have it.
     pub fn portable_digest(&self) -> ContentDigest {
-        digest_of(&self.entries, Entry::portable)
+        digest_of(self, Entry::portable)
     }
 
     /// Writes it, compressed.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
         let mut out = zstd::Encoder::new(out, COMPRESSION)?;
-        write_entries(&mut out, &self.entries, Entry::clone)?;
+        write_entries(&mut out, self, Entry::clone)?;
         out.finish().map(drop)
     }
 
@@ -169,7 +199,7 @@ impl Manifest {
             entries.insert(path, entry);
         }
         end(&mut from)?;
-        let manifest = Self { entries };
+        let manifest = Self::from(entries);
         match manifest.misplaced() {
             None => Ok(manifest),
             Some(path) => Err(invalid(&format!("{path} does not lie in a folder"))),
@@ -177,27 +207,63 @@ impl Manifest {
     }
 }
 
+impl PartialEq for Manifest {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.shared, &other.shared) && self.own == other.own;
+        is_same || (self.len == other.len && self.iter().eq(other))
+    }
+}
+
+impl Eq for Manifest {}
+
+/// The paths of a tree in order, with what lies there.
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    shared: Peekable<btree_map::Range<'a, TreePath, Entry>>,
+    own: Peekable<btree_map::Range<'a, TreePath, Option<Entry>>>,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a TreePath, &'a Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let order = match (self.shared.peek(), self.own.peek()) {
+                (_, None) => return self.shared.next(),
+                (None, Some(_)) => Ordering::Greater,
+                (Some((shared, _)), Some((own, _))) => shared.cmp(own),
+            };
+            if order.is_lt() {
+                return self.shared.next();
+            }
+            if order.is_eq() {
+                self.shared.next();
+            }
+            if let Some((path, Some(entry))) = self.own.next() {
+                return Some((path, entry));
+            }
+        }
+    }
+}
+
 impl<'a> IntoIterator for &'a Manifest {
     type Item = (&'a TreePath, &'a Entry);
-    type IntoIter = btree_map::Iter<'a, TreePath, Entry>;
+    type IntoIter = Entries<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-impl IntoIterator for Manifest {
-    type Item = (TreePath, Entry);
-    type IntoIter = btree_map::IntoIter<TreePath, Entry>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+impl From<BTreeMap<TreePath, Entry>> for Manifest {
+    fn from(entries: BTreeMap<TreePath, Entry>) -> Self {
+        Self { len: entries.len(), shared: Arc::new(entries), own: BTreeMap::new() }
     }
 }
 
 impl FromIterator<(TreePath, Entry)> for Manifest {
     fn from_iter<T: IntoIterator<Item = (TreePath, Entry)>>(entries: T) -> Self {
-        Self { entries: entries.into_iter().collect() }
+        Self::from(BTreeMap::from_iter(entries))
     }
 }
 
@@ -212,18 +278,14 @@ pub(crate) const COMPRESSION: i32 = 1;
 
 const MAGIC: &[u8; 8] = b"rt-tree1";
 
-fn digest_of(entries: &BTreeMap<TreePath, Entry>, shape: impl Fn(&Entry) -> Entry) -> ContentDigest {
+fn digest_of(entries: &Manifest, shape: impl Fn(&Entry) -> Entry) -> ContentDigest {
     let mut out = Hashing::new(io::sink());
     // A sink takes everything.
     let _ = write_entries(&mut out, entries, shape);
     out.finish().0
 }
 
-fn write_entries(
-    out: &mut impl Write,
-    entries: &BTreeMap<TreePath, Entry>,
-    shape: impl Fn(&Entry) -> Entry,
-) -> io::Result<()> {
+fn write_entries(out: &mut impl Write, entries: &Manifest, shape: impl Fn(&Entry) -> Entry) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     out.write_all(MAGIC)?;
     codec::write_number(&mut out, entries.len() as u64)?;
@@ -265,11 +327,27 @@ mod tests {
         #[test]
         fn damage_is_an_error_or_another_tree(manifest in testing::manifests(), at: prop::sample::Index, bit in 0..8_u8) {
             let mut plain = Vec::new();
-            write_entries(&mut plain, &manifest.entries, Entry::clone).unwrap();
+            write_entries(&mut plain, &manifest, Entry::clone).unwrap();
             *at.get_mut(&mut plain) ^= 1 << bit;
             let damaged = zstd::encode_all(plain.as_slice(), 1).unwrap();
             if let Ok(read) = Manifest::read(damaged.as_slice()) {
                 prop_assert_ne!(read, manifest);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shared_is_never_changed(before in testing::manifests(), after in testing::manifests(), more in testing::manifests()) {
+            let mut tree = before.clone();
+            for step in [&after, &more, &before, &after] {
+                crate::layer::Layer::between(&tree.clone(), step).apply(&mut tree).unwrap();
+                prop_assert_eq!(&tree, step);
+                prop_assert_eq!((tree.len(), tree.is_empty(), tree.digest()), (step.len(), step.is_empty(), step.digest()));
+                for (path, _) in step {
+                    prop_assert!(tree.below(path).eq(step.below(path)));
+                    prop_assert_eq!(tree.get(path), step.get(path));
+                }
             }
         }
     }

@@ -39,7 +39,7 @@ impl fmt::Display for MergeConflict {
     }
 }
 
-/// Merges what branches did to `base`. They come in the order of the file: where nobody minds, the later wins.
+/// Merges what branches did to `base`. They come in the order of the file: where nobody minds, the later wins. What is exempt in one of them is so in all.
 pub fn merge(base: &Manifest, branches: &[Branch<'_>]) -> Result<Layer, WorkspaceError> {
     let mut merge = Merge { base, changes: BTreeMap::new(), conflicts: BTreeSet::new() };
     for branch in branches {

@@ -349,6 +349,16 @@ impl crate::contents::Contents for Memory {
         let content = contents.get(&digest).ok_or(std::io::ErrorKind::NotFound)?;
         fs::File::create_new(to)?.write_all(content)
     }
+
+    fn read(&self, digest: ContentDigest) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.lock().unwrap().get(&digest).ok_or(std::io::ErrorKind::NotFound)?.clone())
+    }
+
+    fn write(&self, bytes: &[u8]) -> std::io::Result<ContentDigest> {
+        let digest = ContentDigest::of(bytes);
+        self.0.lock().unwrap().insert(digest, bytes.to_vec());
+        Ok(digest)
+    }
 }
 
 /// Runs a test on a disk of so many bytes, where this user may make one.

@@ -1,34 +1,634 @@
-//! Trees of the engine's own on the disk.
+//! The files of a run at one point: a node of a graph, as a commit of git's is. It says what a step changed over what the step found.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    io::{self, Read},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// Removes a folder and all in it, also where folders in it are read only. It is no error that there is none.
-pub(crate) fn remove_tree(root: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        other => return other,
+use ratchet_core::ids::StepPath;
+
+use crate::{
+    codec::{self, invalid},
+    contents::Contents,
+    digest::ContentDigest,
+    error::WorkspaceError,
+    layer::{Layer, Mark, Mismatch},
+    manifest::Manifest,
+    merge::{self, merge},
+    path::TreePath,
+};
+
+/// A tree of a run. Its bytes, kept as one content, have the digest that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The content that is the manifest of the directory with which the run began.
+    pub source: ContentDigest,
+    /// The trees that it came from: none for the source itself, one for what a step left, several for a merge.
+    pub parents: Vec<ContentDigest>,
+    /// How many trees lie between it and the source, on the longest way.
+    pub depth: u32,
+    /// What changed since the first parent.
+    pub layer: Arc<Layer>,
+    /// The content that is the layer from the source to this tree, where there is one: whoever knows nothing of the run reads few contents.
+    pub since_source: Option<ContentDigest>,
+}
+
+/// A tree whose depth is a multiple of this has the layer since the source.
+const SINCE_SOURCE_EACH: u32 = if cfg!(test) { 3 } else { 32 };
+
+/// The most parents that are read: as many as a fan-out can have children.
+const PARENTS_MAX: u64 = 1 << 20;
+
+const MAGIC: &[u8; 8] = b"rt-node1";
+
+impl Tree {
+    /// Its only spelling.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&self.source.0);
+        codec::write_number(&mut out, self.parents.len() as u64)?;
+        for parent in &self.parents {
+            out.extend_from_slice(&parent.0);
+        }
+        codec::write_number(&mut out, u64::from(self.depth))?;
+        out.push(u8::from(self.since_source.is_some()));
+        if let Some(digest) = self.since_source {
+            out.extend_from_slice(&digest.0);
+        }
+        self.layer.write(&mut out)?;
+        Ok(out)
     }
-    let mut open = vec![root.to_owned()];
-    while let Some(folder) = open.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
+
+    /// Reads what [`Self::to_bytes`] gives; anything else is an error, also where it is hostile.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        let mut from =
+            bytes.strip_prefix(MAGIC).ok_or_else(|| invalid("it is no tree of a version that is known here"))?;
+        let source = read_digest(&mut from)?;
+        let count = codec::read_number(&mut from)?;
+        if count > PARENTS_MAX {
+            return Err(invalid("a tree has too many parents"));
+        }
+        let parents = (0..count).map(|_| read_digest(&mut from)).collect::<io::Result<Vec<_>>>()?;
+        let depth = u32::try_from(codec::read_number(&mut from)?).map_err(|_| invalid("a tree is too deep"))?;
+        let since_source = match codec::read_byte(&mut from)? {
+            0 => None,
+            1 => Some(read_digest(&mut from)?),
+            _ => return Err(invalid("a tree has a mark that is not known")),
+        };
+        let layer = Arc::new(Layer::read(from)?);
+        if parents.is_empty() != (depth == 0) || (parents.is_empty() && !layer.is_empty()) {
+            return Err(invalid("a tree without a parent is the source, and no other is"));
+        }
+        Ok(Self { source, parents, depth, layer, since_source })
+    }
+
+    /// Whether some bytes begin as a tree's do.
+    pub fn is_in(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
+    /// The contents that it needs: those of other trees, of layers, of the source's manifest, and of the files that it changed.
+    pub fn needs(&self) -> impl Iterator<Item = ContentDigest> {
+        let nodes = self.parents.iter().copied().chain([self.source]).chain(self.since_source);
+        nodes.chain(self.layer.contents().into_keys())
+    }
+}
+
+fn read_digest(from: &mut impl Read) -> io::Result<ContentDigest> {
+    let mut digest = [0; 32];
+    from.read_exact(&mut digest)?;
+    Ok(ContentDigest(digest))
+}
+
+/// A step whose tree meets others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// Which.
+    pub step: StepPath,
+    /// What it left.
+    pub tree: ContentDigest,
+    /// Files that it gives as outputs.
+    pub outputs: Vec<TreePath>,
+}
+
+/// What came of laying what a step once did onto other files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Laid {
+    /// The tree.
+    Tree(ContentDigest),
+    /// This path is neither as the step found it nor as the step left it.
+    Differs(TreePath),
+}
+
+/// All trees that some contents hold. Trees never change, so that each is read once.
+pub struct Trees {
+    contents: Arc<dyn Contents>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    trees: HashMap<ContentDigest, Arc<Tree>>,
+    /// The paths that they change.
+    paths: usize,
+    sources: HashMap<ContentDigest, Manifest>,
+}
+
+/// Where trees that change more paths than this are known, they are forgotten: what is needed is read again.
+const KNOWN_PATHS_MAX: usize = 500_000;
+
+impl std::fmt::Debug for Trees {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trees").finish_non_exhaustive()
+    }
+}
+
+impl Trees {
+    /// The trees in these contents.
+    pub fn new(contents: Arc<dyn Contents>) -> Self {
+        Self { contents, known: Mutex::default() }
+    }
+
+    /// Where they are.
+    pub fn contents(&self) -> &Arc<dyn Contents> {
+        &self.contents
+    }
+
+    /// The tree of a directory with which a run begins.
+    pub fn begin(&self, manifest: &Manifest) -> Result<ContentDigest, WorkspaceError> {
+        let mut bytes = Vec::new();
+        manifest.write(&mut bytes).map_err(not_written)?;
+        let source = self.contents.write(&bytes).map_err(not_written)?;
+        self.known().sources.insert(source, manifest.clone());
+        self.begin_at(source)
+    }
+
+    /// The same where the manifest is kept already, as this content.
+    pub fn begin_at(&self, source: ContentDigest) -> Result<ContentDigest, WorkspaceError> {
+        self.add(Tree { source, parents: Vec::new(), depth: 0, layer: Arc::default(), since_source: None })
+    }
+
+    /// A tree by its digest.
+    pub fn get(&self, digest: ContentDigest) -> Result<Arc<Tree>, WorkspaceError> {
+        if let Some(tree) = self.known().trees.get(&digest) {
+            return Ok(tree.clone());
+        }
+        let bytes = self.contents.read(digest).map_err(|error| not_read(digest, &error))?;
+        let tree = Arc::new(Tree::from_bytes(&bytes).map_err(|error| not_read(digest, &error))?);
+        self.remember(digest, tree.clone());
+        Ok(tree)
+    }
+
+    /// The directory with which the run of a tree began.
+    pub fn source(&self, tree: &Tree) -> Result<Manifest, WorkspaceError> {
+        if let Some(manifest) = self.known().sources.get(&tree.source) {
+            return Ok(manifest.clone());
+        }
+        let bytes = self.contents.read(tree.source).map_err(|error| not_read(tree.source, &error))?;
+        let manifest = Manifest::read(bytes.as_slice()).map_err(|error| not_read(tree.source, &error))?;
+        let mut known = self.known();
+        if known.sources.len() >= SOURCES_MAX {
+            known.sources.clear();
+        }
+        known.sources.insert(tree.source, manifest.clone());
+        Ok(manifest)
+    }
+
+    /// The tree that a step left whose files were `base`. One that changed nothing leaves what it found.
+    pub fn grow(&self, base: ContentDigest, layer: Layer) -> Result<ContentDigest, WorkspaceError> {
+        if layer.is_empty() {
+            return Ok(base);
+        }
+        self.join(vec![base], layer)
+    }
+
+    /// All that changed from one tree of a run to another.
+    pub fn change(&self, from: ContentDigest, to: ContentDigest) -> Result<Layer, WorkspaceError> {
+        if from == to {
+            return Ok(Layer::default());
+        }
+        // Mostly the one came of the other, not long ago.
+        let start = self.get(from)?;
+        let (mut layers, mut at) = (Vec::new(), to);
+        loop {
+            if at == from {
+                return compose(layers.iter().rev().map(|layer: &Arc<Layer>| &**layer));
+            }
+            let tree = self.get(at)?;
+            let Some(parent) = tree.parents.first().filter(|_| tree.depth > start.depth && layers.len() < CHAIN_MAX)
+            else {
+                break;
+            };
+            layers.push(tree.layer.clone());
+            at = *parent;
+        }
+        Ok(Layer::from_to(&self.since_source(from)?, &self.since_source(to)?))
+    }
+
+    /// All that changed from the source to a tree.
+    pub fn since_source(&self, digest: ContentDigest) -> Result<Layer, WorkspaceError> {
+        let (first, rest) = self.chain(digest)?;
+        compose(first.iter().chain(rest.iter().map(|(_, tree)| &*tree.layer)))
+    }
+
+    /// The layers that lead to a tree from the source: one of many steps, where there is one, and that of each step since with its tree.
+    #[expect(clippy::type_complexity, reason = "said once, where it is made")]
+    pub(crate) fn chain(
+        &self,
+        digest: ContentDigest,
+    ) -> Result<(Option<Layer>, Vec<(ContentDigest, Arc<Tree>)>), WorkspaceError> {
+        let (mut chain, mut at) = (Vec::new(), digest);
+        let first = loop {
+            let tree = self.get(at)?;
+            if let Some(layer) = tree.since_source {
+                let bytes = self.contents.read(layer).map_err(|error| not_read(layer, &error))?;
+                break Some(Layer::read(bytes.as_slice()).map_err(|error| not_read(layer, &error))?);
+            }
+            let Some(parent) = tree.parents.first().copied() else { break None };
+            chain.push((at, tree));
+            at = parent;
+        };
+        chain.reverse();
+        Ok((first, chain))
+    }
+
+    /// What is there at a tree.
+    pub fn manifest(&self, digest: ContentDigest) -> Result<Manifest, WorkspaceError> {
+        let mut manifest = self.source(&*self.get(digest)?)?;
+        self.since_source(digest)?.apply(&mut manifest).map_err(|mismatch| damaged(digest, &mismatch))?;
+        Ok(manifest)
+    }
+
+    /// The tree in which those of several steps meet, in the order of the file. Where one of them has all that the others have, it is that one.
+    pub fn merge(&self, branches: &[Meeting]) -> Result<ContentDigest, WorkspaceError> {
+        let tips: BTreeSet<ContentDigest> = branches.iter().map(|branch| branch.tree).collect();
+        let (Some(base), covered) = self.common(&tips)? else {
+            let reason = "the branches have nothing in common".to_owned();
+            return Err(WorkspaceError::Damaged { what: "the trees of a run".to_owned(), reason });
+        };
+        let mut met: Vec<(&Meeting, Layer)> = Vec::new();
+        for branch in branches.iter().filter(|branch| !covered.contains(&branch.tree)) {
+            if !met.iter().any(|(earlier, _)| earlier.tree == branch.tree) {
+                met.push((branch, self.change(base, branch.tree)?));
+            }
+        }
+        let own = match met.as_slice() {
+            [] => return Ok(base),
+            [(only, _)] => return Ok(only.tree),
+            [(_, layer), ..] => layer.clone(),
+        };
+        let outputs: BTreeSet<&TreePath> = branches.iter().flat_map(|branch| &branch.outputs).collect();
+        for (_, layer) in &mut met {
+            declare(layer, &outputs);
+        }
+        let parts: Vec<_> = met.iter().map(|(branch, layer)| merge::Branch { step: &branch.step, layer }).collect();
+        let merged = merge(&self.manifest(base)?, &parts)?;
+        let parents = met.iter().map(|(branch, _)| branch.tree).collect();
+        self.join(parents, Layer::from_to(&own, &merged))
+    }
+
+    /// Lays what a step did, whose tree was `left`, onto the files of another that would do the same. `exempt` are files that it gives as outputs.
+    pub fn lay(&self, base: ContentDigest, left: ContentDigest, exempt: &[TreePath]) -> Result<Laid, WorkspaceError> {
+        let mut layer = (*self.get(left)?.layer).clone();
+        declare(&mut layer, &exempt.iter().collect());
+        let there = self.manifest(base)?;
+        if let Some(path) = layer.obstacle(&there) {
+            return Ok(Laid::Differs(path));
+        }
+        self.grow(base, layer.rebased(&there)).map(Laid::Tree)
+    }
+
+    /// The nearest tree that all of some trees came of, and which of them others came of.
+    fn common(
+        &self,
+        tips: &BTreeSet<ContentDigest>,
+    ) -> Result<(Option<ContentDigest>, BTreeSet<ContentDigest>), WorkspaceError> {
+        // From the deepest to the source: when a tree has its turn, all that came of it had theirs.
+        let mut open = BinaryHeap::new();
+        let mut reached: HashMap<ContentDigest, BTreeSet<ContentDigest>> = HashMap::new();
+        let mut covered = BTreeSet::new();
+        for tip in tips {
+            reached.entry(*tip).or_default().insert(*tip);
+            open.push((self.get(*tip)?.depth, *tip));
+        }
+        while let Some((_, at)) = open.pop() {
+            // It may stand there once for each that came of it.
+            let Some(from) = reached.remove(&at) else { continue };
+            if tips.contains(&at) && from.len() > 1 {
+                covered.insert(at);
+            }
+            if from.len() == tips.len() {
+                return Ok((Some(at), covered));
+            }
+            for parent in &self.get(at)?.parents {
+                reached.entry(*parent).or_default().extend(&from);
+                open.push((self.get(*parent)?.depth, *parent));
+            }
+        }
+        Ok((None, covered))
+    }
+
+    fn join(&self, parents: Vec<ContentDigest>, layer: Layer) -> Result<ContentDigest, WorkspaceError> {
+        let mut depth = 0;
+        let mut source = None;
+        for parent in &parents {
+            let tree = self.get(*parent)?;
+            depth = depth.max(tree.depth + 1);
+            source.get_or_insert(tree.source);
+        }
+        let source = source.ok_or_else(|| not_written(invalid("a tree has no parent")))?;
+        let since_source = match (depth.is_multiple_of(SINCE_SOURCE_EACH), parents.first()) {
+            (true, Some(first)) => {
+                let before = self.since_source(*first)?;
+                let mut bytes = Vec::new();
+                compose([&before, &layer].into_iter())?.write(&mut bytes).map_err(not_written)?;
+                Some(self.contents.write(&bytes).map_err(not_written)?)
+            }
+            _ => None,
+        };
+        self.add(Tree { source, parents, depth, layer: Arc::new(layer), since_source })
+    }
+
+    fn add(&self, tree: Tree) -> Result<ContentDigest, WorkspaceError> {
+        let digest = self.contents.write(&tree.to_bytes().map_err(not_written)?).map_err(not_written)?;
+        self.remember(digest, Arc::new(tree));
+        Ok(digest)
+    }
+
+    fn remember(&self, digest: ContentDigest, tree: Arc<Tree>) {
+        let mut known = self.known();
+        known.paths += tree.layer.len() + 1;
+        if known.paths > KNOWN_PATHS_MAX {
+            known.trees.clear();
+            known.paths = tree.layer.len() + 1;
+        }
+        known.trees.insert(digest, tree);
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most layers that are read one by one to find a change.
+const CHAIN_MAX: usize = if cfg!(test) { 4 } else { 256 };
+
+/// The most manifests that are known at a time.
+const SOURCES_MAX: usize = 16;
+
+/// Marks what steps give as outputs.
+fn declare(layer: &mut Layer, outputs: &BTreeSet<&TreePath>) {
+    if outputs.is_empty() {
+        return;
+    }
+    let marks: BTreeMap<TreePath, Mark> = layer
+        .iter()
+        .filter(|(path, _)| outputs.range::<&TreePath, _>(path..).next().is_some_and(|output| output.is_within(path)))
+        .map(|(path, _)| (path.clone(), Mark::Declared))
+        .collect();
+    layer.mark(|path, change| marks.get(path).copied().unwrap_or(change.mark));
+}
+
+fn compose<'a>(layers: impl Iterator<Item = &'a Layer>) -> Result<Layer, WorkspaceError> {
+    Layer::compose(layers).map_err(|mismatch| WorkspaceError::Damaged {
+        what: "the trees of a run".to_owned(),
+        reason: mismatch.to_string(),
+    })
+}
+
+fn damaged(digest: ContentDigest, mismatch: &Mismatch) -> WorkspaceError {
+    WorkspaceError::Damaged { what: format!("the tree {digest}"), reason: mismatch.to_string() }
+}
+
+fn not_read(digest: ContentDigest, error: &io::Error) -> WorkspaceError {
+    WorkspaceError::Damaged { what: format!("the tree {digest}"), reason: error.to_string() }
+}
+
+fn not_written(error: io::Error) -> WorkspaceError {
+    WorkspaceError::writing(std::path::Path::new("the contents of the run"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ratchet_core::ids::StepId;
+
+    use super::*;
+    use crate::{
+        manifest::Entry,
+        testing::{self, Memory},
+    };
+
+    fn meeting(name: &str, tree: ContentDigest) -> Meeting {
+        Meeting { step: StepPath::step(StepId::new(name)), tree, outputs: Vec::new() }
+    }
+
+    /// What is done to a graph: a step on one of its trees, or a join of several.
+    #[derive(Debug, Clone)]
+    enum Growth {
+        Step(prop::sample::Index, Vec<testing::Edit>),
+        Join(Vec<prop::sample::Index>),
+    }
+
+    fn growths() -> impl Strategy<Value = Vec<Growth>> {
+        let at = || any::<prop::sample::Index>();
+        let growth = prop_oneof![
+            3 => (at(), testing::edits()).prop_map(|(at, edits)| Growth::Step(at, edits)),
+            1 => proptest::collection::vec(at(), 2..4).prop_map(Growth::Join),
+        ];
+        proptest::collection::vec(growth, 1..14)
+    }
+
+    proptest! {
+        #![proptest_config(testing::cases(128))]
+
+        #[test]
+        fn every_tree_of_a_graph_is_what_its_steps_made_of_it(source in testing::trees(), growths in growths()) {
+            let contents: Arc<dyn Contents> = Arc::new(Memory::default());
+            let trees = Trees::new(contents.clone());
+            let begun = trees.begin(&testing::manifest(&source)).unwrap();
+            let mut known: Vec<(ContentDigest, Option<testing::Tree>)> = vec![(begun, Some(source))];
+            for growth in growths {
+                match growth {
+                    Growth::Step(at, edits) => {
+                        let Some((base, Some(files))) = known.get(at.index(known.len())).cloned() else { continue };
+                        let mut after = files.clone();
+                        for edit in &edits { edit.make(&mut after); }
+                        let layer = Layer::between(&testing::manifest(&files), &testing::manifest(&after));
+                        known.push((trees.grow(base, layer).unwrap(), Some(after)));
+                    }
+                    Growth::Join(ats) => {
+                        let tips: Vec<_> = ats.iter().map(|at| meeting("any", known[at.index(known.len())].0)).collect();
+                        let (there, back) = (trees.merge(&tips), trees.merge(&tips.iter().rev().cloned().collect::<Vec<_>>()));
+                        prop_assert_eq!(there.is_ok(), back.is_ok());
+                        let (Ok(there), Ok(back)) = (there, back) else { continue };
+                        let merged = trees.manifest(there).unwrap();
+                        prop_assert_eq!(&merged, &trees.manifest(back).unwrap());
+                        prop_assert_eq!(merged.misplaced(), None);
+                        for tip in &tips {
+                            // Who has all that the others have is the join, and joining again changes nothing.
+                            let again = trees.merge(&[tip.clone(), meeting("joined", there)]).unwrap();
+                            prop_assert_eq!(again, there);
+                        }
+                        known.push((there, None));
+                    }
+                }
+            }
+            // Whoever comes later knows nothing but the contents.
+            let cold = Trees::new(contents);
+            for (tree, files) in &known {
+                let manifest = cold.manifest(*tree).unwrap();
+                prop_assert_eq!(&manifest, &trees.manifest(*tree).unwrap());
+                if let Some(files) = files {
+                    prop_assert_eq!(&manifest, &testing::manifest(files));
+                }
+                let node = cold.get(*tree).unwrap();
+                prop_assert_eq!(&Tree::from_bytes(&node.to_bytes().unwrap()).unwrap(), &*node);
+            }
+            for (from, _) in &known {
+                for (to, _) in &known {
+                    let mut tree = trees.manifest(*from).unwrap();
+                    cold.change(*from, *to).unwrap().apply(&mut tree).unwrap();
+                    prop_assert_eq!(&tree, &trees.manifest(*to).unwrap());
+                }
             }
         }
     }
-    fs::remove_dir_all(root)
-}
 
-/// Writes a file whole or not at all, also across a power loss.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(folder)?.sync_all()
+    struct Scene {
+        trees: Trees,
+        source: testing::Tree,
+        begun: ContentDigest,
+    }
+
+    impl Scene {
+        fn new(edits: &str) -> Self {
+            let mut source = testing::Tree::new();
+            testing::edit_tree(&mut source, edits);
+            let trees = Trees::new(Arc::new(Memory::default()));
+            let begun = trees.begin(&testing::manifest(&source)).unwrap();
+            Self { trees, source, begun }
+        }
+
+        /// The tree of a step over another one, with the marks that its paths have by their names.
+        fn step(&self, base: ContentDigest, edits: &str) -> ContentDigest {
+            let before = self.trees.manifest(base).unwrap();
+            let mut files = self.source.clone();
+            for (path, entry) in &before {
+                if let Entry::File { mode, .. } = entry
+                    && !files.contains_key(path)
+                {
+                    testing::put(&mut files, path, testing::Node::File(*mode, b"unknown".to_vec()));
+                }
+            }
+            let mut after = files.clone();
+            testing::edit_tree(&mut after, edits);
+            let mut layer = Layer::between(&testing::manifest(&files), &testing::manifest(&after));
+            let nowhere = std::path::Path::new("/nowhere");
+            crate::marks::Marks::new(nowhere, nowhere, BTreeSet::new()).mark(&mut layer);
+            let mut rebased = layer.rebased(&before);
+            rebased.mark(|path, _| layer.get(path).map_or(Mark::Plain, |change| change.mark));
+            self.trees.grow(base, rebased).unwrap()
+        }
+    }
+
+    fn paths(layer: &Layer) -> String {
+        layer.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn trees_meet_at_the_nearest_that_they_have_in_common() {
+        let scene = Scene::new("+a one\n+b one\n+c one");
+        let (trees, begun) = (&scene.trees, scene.begun);
+        let (first, second) = (scene.step(begun, "+a two"), scene.step(begun, "+b two"));
+        let joined = trees.merge(&[meeting("first", first), meeting("second", second)]).unwrap();
+        assert_eq!(paths(&trees.change(begun, joined).unwrap()), "a b");
+        // What the join has of the first is no conflict with what comes after the first.
+        let after = scene.step(first, "+a three");
+        let all = trees.merge(&[meeting("join", joined), meeting("after", after)]).unwrap();
+        assert_eq!(
+            trees.manifest(all).unwrap().get(&TreePath::new("a").unwrap()),
+            trees.manifest(after).unwrap().get(&TreePath::new("a").unwrap())
+        );
+        assert_eq!(trees.get(all).unwrap().parents, [joined, after]);
+        let other = scene.step(second, "+a four");
+        let error = trees.merge(&[meeting("after", after), meeting("other", other)]).unwrap_err();
+        assert_eq!(error.to_string(), "the steps after and other both changed a");
+        for tips in [
+            &[meeting("one", joined)][..],
+            &[meeting("a", first), meeting("b", joined)],
+            &[meeting("a", joined), meeting("b", begun)],
+        ] {
+            assert_eq!(trees.merge(tips).unwrap(), joined);
+        }
+    }
+
+    #[test]
+    fn outputs_never_conflict_and_the_later_wins() {
+        let scene = Scene::new("+a one");
+        let (first, second) = (scene.step(scene.begun, "+out/x one\n+a two"), scene.step(scene.begun, "+out/x two"));
+        let mut tips = [meeting("first", first), meeting("second", second)];
+        assert!(scene.trees.merge(&tips).is_err());
+        tips[0].outputs = vec![TreePath::new("out/x").unwrap()];
+        let digest = |tree| scene.trees.manifest(tree).unwrap().get(&TreePath::new("out/x").unwrap()).cloned();
+        assert_eq!(digest(scene.trees.merge(&tips).unwrap()), digest(second));
+        tips.reverse();
+        assert_eq!(digest(scene.trees.merge(&tips).unwrap()), digest(first));
+    }
+
+    /// What a step did once over a tree with `a` and `d/b`, laid over what is there now: each as edits.
+    #[test]
+    fn what_a_step_did_is_laid_where_every_path_has_either_end() {
+        for (name, did, now, expected) in [
+            ("as it was then", "+a two", "", Ok("a")),
+            ("as it would be", "+a two", "+a two", Ok("")),
+            ("something else changed", "+a two", "+n x", Ok("a")),
+            ("edited by somebody", "+a two", "+a mine", Err("a")),
+            ("removed by somebody", "+a two", "-a", Err("a")),
+            ("made by somebody", "+n x", "+n mine", Err("n")),
+            ("made by somebody just so", "+n x", "+n x", Ok("")),
+            ("a tool's leaving", "+.coverage x", "+.coverage mine", Ok(".coverage")),
+            ("an output", "+out x", "+out mine", Ok("out")),
+            ("its folder is gone", "+d/b two", "-d", Err("d/b")),
+            ("its new file's folder is a file", "+e/n x", "+e mine", Err("e")),
+            ("a removed folder has more in it", "-d", "+d/n mine", Err("d/n")),
+            ("who may write it", "+a two", "ma 664", Ok("a")),
+            ("who may run it", "+a two", "xa", Err("a")),
+        ] {
+            let scene = Scene::new("+a one\n+d/b one");
+            let left = scene.step(scene.begun, did);
+            let mut there = scene.source.clone();
+            testing::edit_tree(&mut there, now);
+            let base = scene.trees.begin(&testing::manifest(&there)).unwrap();
+            let laid = scene.trees.lay(base, left, &[TreePath::new("out").unwrap()]).unwrap();
+            let told = match &laid {
+                Laid::Tree(tree) => Ok(paths(&scene.trees.change(base, *tree).unwrap())),
+                Laid::Differs(path) => Err(path.to_string()),
+            };
+            assert_eq!(told, expected.map(str::to_owned).map_err(str::to_owned), "{name}");
+            if let Laid::Tree(tree) = laid {
+                assert_eq!(tree == base, expected == Ok(""), "{name}: nothing is written where nothing changes");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_tree_is_refused() {
+        let scene = Scene::new("+a one");
+        let tree = scene.trees.get(scene.step(scene.begun, "+a two")).unwrap();
+        let bytes = tree.to_bytes().unwrap();
+        for end in 0..bytes.len() {
+            assert!(Tree::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        for tree in [
+            Tree { parents: Vec::new(), ..(*tree).clone() },
+            Tree { depth: 0, ..(*tree).clone() },
+            Tree { parents: Vec::new(), depth: 0, ..(*tree).clone() },
+        ] {
+            assert!(Tree::from_bytes(&tree.to_bytes().unwrap()).is_err());
+        }
+        let missing = scene.trees.get(ContentDigest::of(b"nothing")).unwrap_err();
+        assert_eq!(missing.code(), "RT-0274");
+    }
 }

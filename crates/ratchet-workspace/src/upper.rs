@@ -1,6 +1,6 @@
 //! What a step changed, read from the folder that the kernel keeps its changes in. What it left alone is not looked at.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use crate::{
     error::WorkspaceError,
@@ -8,13 +8,28 @@ use crate::{
     lower::{is_opaque, remove_below},
     manifest::{Entry, Manifest},
     path::TreePath,
-    scan::{Item, Skip, list, read_files},
+    scan::{Item, Skip, list, look_up, read_files},
+    stamp::StatCache,
 };
 
-/// Reads the changes over a tree. A file that was only touched is none.
-pub(crate) fn read(upper: &Path, base: &Manifest, skip: Skip<'_>) -> Result<Layer, WorkspaceError> {
+/// Reads the changes over a tree, and what is known of the files with them from now on. A file that was only touched is none.
+pub(crate) fn read(
+    upper: &Path,
+    base: &Manifest,
+    skip: Skip<'_>,
+    known: &StatCache,
+) -> Result<(Layer, StatCache), WorkspaceError> {
+    let begun = SystemTime::now();
     let mut found = list(upper, skip)?;
+    look_up(&mut found, known);
     read_files(upper, &mut found)?;
+    let cache = found.iter().filter_map(|(path, item)| match item {
+        Item::File { stamp, digest: Some(digest), .. } if !stamp.is_doubtful_at(begun) => {
+            Some((path.clone(), *stamp, *digest))
+        }
+        _ => None,
+    });
+    let cache = StatCache::new(cache.collect());
     let is_there = |path: &TreePath| found.binary_search_by(|(other, _)| other.cmp(path)).is_ok();
     let mut layer = Layer::default();
     for (path, item) in &found {
@@ -35,5 +50,5 @@ pub(crate) fn read(upper: &Path, base: &Manifest, skip: Skip<'_>) -> Result<Laye
         }
         layer.insert(path.clone(), Change { before: base.get(path).cloned(), after, mark: Mark::Plain });
     }
-    Ok(layer)
+    Ok((layer, cache))
 }

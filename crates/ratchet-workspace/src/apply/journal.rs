@@ -16,7 +16,7 @@ use super::{
     plan::Conflict,
     seen::{Seen, is_absent},
 };
-use crate::{error::WorkspaceError, path::TreePath, tree};
+use crate::{disk, error::WorkspaceError, path::TreePath};
 
 /// What is done to the user's directory, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl Journal {
     /// Writes it, whole or not at all.
     pub(super) fn save(&self, path: &Path) -> Result<(), WorkspaceError> {
         let refused = |source| WorkspaceError::writing(path, source);
-        tree::write_whole(path, &serde_json::to_vec(self).map_err(|error| refused(error.into()))?).map_err(refused)
+        disk::write_whole(path, &serde_json::to_vec(self).map_err(|error| refused(error.into()))?).map_err(refused)
     }
 
     /// Does what is not done yet. Where something stands in the way, or the system refuses, all is undone.
@@ -177,7 +177,7 @@ impl Journal {
     /// Removes the stage with all that was replaced.
     pub(super) fn clear(&self, file: &Path) -> Result<(), WorkspaceError> {
         if !self.keeps_stage {
-            tree::remove_tree(&self.stage).map_err(|error| WorkspaceError::writing(&self.stage, error))?;
+            disk::remove_tree(&self.stage).map_err(|error| WorkspaceError::writing(&self.stage, error))?;
         }
         match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(WorkspaceError::writing(file, error)),

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
@@ -58,7 +57,7 @@ impl Elsewhere {
     }
 
     /// The tree as it would be at the directory's own path.
-    pub(super) fn back(&self, tree: Manifest) -> Manifest {
+    pub(super) fn back(&self, tree: &Manifest) -> Manifest {
         let entry = |path: &TreePath, entry: Entry| match (entry, self.written.get(path)) {
             (Entry::Link { target }, Some((own, written))) if target == *written => Entry::Link { target: own.clone() },
             // A link that was made to a file of the copy is meant for that file of the directory.
@@ -68,7 +67,7 @@ impl Elsewhere {
             },
             (entry, _) => entry,
         };
-        tree.into_iter().map(|(path, own)| (path.clone(), entry(&path, own))).collect()
+        tree.iter().map(|(path, own)| (path.clone(), entry(path, own.clone()))).collect()
     }
 }
 
@@ -114,17 +113,4 @@ fn names(text: &[u8], path: &Path) -> bool {
     let own = path.as_os_str().as_bytes();
     let ends = |rest: &[u8]| !rest.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte));
     text.windows(own.len()).enumerate().any(|(at, window)| window == own && ends(&text[at + own.len()..]))
-}
-
-impl Stack {
-    /// Reads a small file.
-    fn read(&self, path: &TreePath, entry: &Entry, contents: &dyn Contents) -> Result<Vec<u8>, WorkspaceError> {
-        if let Some(place) = self.locate(path) {
-            return fs::read(&place).map_err(|error| WorkspaceError::reading(&place, error));
-        }
-        let folder = tempfile::tempdir().map_err(|error| WorkspaceError::writing(&std::env::temp_dir(), error))?;
-        let place = folder.path().join("content");
-        crate::contents::give(contents, entry, &place)?;
-        fs::read(&place).map_err(|error| WorkspaceError::reading(&place, error))
-    }
 }

@@ -29,13 +29,13 @@ pub use self::{
 use crate::{
     apply::{GitState, Repository},
     contents::Contents,
+    disk::remove_tree,
     error::WorkspaceError,
     layer::Layer,
     manifest::{Entry, Manifest},
     path::TreePath,
     scan::{Skip, in_parallel_each, scan},
     stamp::StatCache,
-    tree::remove_tree,
     upper,
 };
 
@@ -99,9 +99,12 @@ pub struct View {
     /// Where this process finds the files.
     root: PathBuf,
     namespace: Option<Namespace>,
-    /// What was there when it was opened.
+    /// What was there when it was opened; of a copy, when it went on last.
     start: Manifest,
-    /// Of a copy: what is known of its files.
+    /// Of an overlay: what had changed since it was opened when it went on last.
+    changed: Layer,
+    captured: Captured,
+    /// What is known of files that were read already: those of a copy, or those that an overlay brought.
     known: StatCache,
     /// Of a copy at another path: its links.
     elsewhere: Option<Elsewhere>,
@@ -158,7 +161,8 @@ impl View {
             }
         };
         let (at, room, start) = (at.to_owned(), room.to_owned(), stack.manifest().clone());
-        Ok(Self { strategy, at, room, root, namespace, start, known, elsewhere })
+        let (changed, captured) = (Layer::default(), Captured::default());
+        Ok(Self { strategy, at, room, root, namespace, start, changed, captured, known, elsewhere })
     }
 
     /// How it is made.
@@ -187,24 +191,47 @@ impl View {
         Ok(())
     }
 
-    /// Finds what changed since the view was opened. No process may be at work in it any more.
+    /// Finds what changed since the view was opened, or went on. No process may be at work in it any more.
     pub fn capture(&mut self, skip: Skip<'_>, bounds: Bounds) -> Result<Layer, WorkspaceError> {
         let layer = match self.strategy {
-            Strategy::Overlay => upper::read(&self.room.join(UPPER), &self.start, skip)?,
+            Strategy::Overlay => {
+                let (changed, known) = upper::read(&self.room.join(UPPER), &self.start, skip, &self.known)?;
+                (self.captured.changed, self.known) = (changed, known);
+                Layer::from_to(&self.changed, &self.captured.changed)
+            }
             Strategy::BoundCopy | Strategy::Copy => {
-                let now = self.scan(skip)?;
-                Layer::between(&self.start, &now)
+                self.captured.now = self.scan(skip)?;
+                Layer::between(&self.start, &self.captured.now)
             }
         };
         bounds.check(&layer)?;
         Ok(layer)
     }
 
+    /// Makes a view for the next step of the one that was of the step before: what was captured last is what it begins with.
+    pub fn go_on(&mut self) {
+        match self.strategy {
+            Strategy::Overlay => self.changed.clone_from(&self.captured.changed),
+            Strategy::BoundCopy | Strategy::Copy => self.start.clone_from(&self.captured.now),
+        }
+    }
+
+    /// All that had changed since it was opened when it was captured last, where [`Self::into_tree`] gives a folder that holds it.
+    pub fn changed(&self) -> &Layer {
+        &self.captured.changed
+    }
+
+    /// Whether nothing at all was written in it since it was opened.
+    pub fn is_untouched(&self) -> bool {
+        self.strategy == Strategy::Overlay
+            && fs::read_dir(self.room.join(UPPER)).is_ok_and(|mut entries| entries.next().is_none())
+    }
+
     fn scan(&mut self, skip: Skip<'_>) -> Result<Manifest, WorkspaceError> {
         let now = scan(&self.room.join(FILES), skip, &self.known)?;
         self.known = now.cache;
         Ok(match &self.elsewhere {
-            Some(elsewhere) => elsewhere.back(now.manifest),
+            Some(elsewhere) => elsewhere.back(&now.manifest),
             None => now.manifest,
         })
     }
@@ -254,6 +281,15 @@ impl View {
         drop(namespace);
         remove_tree(&room).map_err(|error| WorkspaceError::writing(&room, error))
     }
+}
+
+/// What was found when a view was captured last.
+#[derive(Debug, Default)]
+struct Captured {
+    /// Of an overlay: what had changed since it was opened.
+    changed: Layer,
+    /// Of a copy: what was there.
+    now: Manifest,
 }
 
 const UPPER: &str = "upper";

@@ -59,30 +59,57 @@ impl Stack {
         Ok(())
     }
 
+    /// As [`Self::push`], where a layer that does not match is damage.
+    pub(crate) fn lay(&mut self, layer: Arc<Layer>, tree: Option<PathBuf>) -> Result<(), WorkspaceError> {
+        self.push(layer, tree).map_err(|mismatch| broken(&mismatch))
+    }
+
+    /// How many layers there are.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether every layer lies in a folder.
+    pub(crate) fn is_laid(&self) -> bool {
+        self.layers.iter().all(|stacked| stacked.tree.is_some())
+    }
+
+    /// The same with all layers made into one, which is written to a folder where one is given.
+    pub(crate) fn folded(&self, folder: Option<&Path>, contents: &dyn Contents) -> Result<Self, WorkspaceError> {
+        let layers = self.layers.iter().map(|stacked| &*stacked.layer);
+        let composed = Layer::compose(layers).map_err(|mismatch| broken(&mismatch))?;
+        if let Some(folder) = folder {
+            lower::write(folder, Holes::Told, &composed, &self.manifest, &mut |path, entry, to| {
+                self.link_or_give(path, entry, to, contents)
+            })?;
+        }
+        let stacked = Stacked { layer: Arc::new(composed), tree: folder.map(Path::to_owned) };
+        Ok(Self { kept: self.kept.clone(), layers: vec![stacked], manifest: self.manifest.clone() })
+    }
+
+    /// The content of a file.
+    pub fn read(&self, path: &TreePath, entry: &Entry, contents: &dyn Contents) -> Result<Vec<u8>, WorkspaceError> {
+        if let Some(place) = self.locate(path) {
+            return fs::read(&place).map_err(|error| WorkspaceError::reading(&place, error));
+        }
+        let Some((digest, _)) = entry.content() else { return Ok(Vec::new()) };
+        contents.read(digest).map_err(|error| WorkspaceError::reading(path.as_path(), error))
+    }
+
     /// The folders that a view lies over, the topmost first. Layers that lie nowhere on this machine are written to a folder.
     pub(crate) fn lowers(&self, folder: &Path, contents: &dyn Contents) -> Result<Vec<PathBuf>, WorkspaceError> {
         let failed = |error| WorkspaceError::writing(folder, error);
         DirBuilder::new().mode(0o700).create(folder).map_err(failed)?;
         let mut lowers = self.kept.trees.clone();
         if self.layers.len() > LAYERS_MAX {
-            let layers = self.layers.iter().map(|stacked| &*stacked.layer);
-            let composed = Layer::compose(layers).map_err(|mismatch| WorkspaceError::Damaged {
-                what: "the stack of layers".to_owned(),
-                reason: mismatch.to_string(),
-            })?;
             let all = folder.join("all");
-            lower::write(&all, Holes::Told, &composed, &self.manifest, &mut |path, entry, to| {
-                self.link_or_give(path, entry, to, contents)
-            })?;
+            self.folded(Some(&all), contents)?;
             lowers.insert(0, all);
             return Ok(lowers);
         }
         let mut manifest = self.kept.manifest.clone();
         for (number, Stacked { layer, tree }) in self.layers.iter().enumerate() {
-            layer.apply(&mut manifest).map_err(|mismatch| WorkspaceError::Damaged {
-                what: "the stack of layers".to_owned(),
-                reason: mismatch.to_string(),
-            })?;
+            layer.apply(&mut manifest).map_err(|mismatch| broken(&mismatch))?;
             let lower = tree.clone().unwrap_or_else(|| folder.join(number.to_string()));
             if tree.is_none() {
                 let give: lower::PlaceFile<'_> = &mut |_, entry, to| contents::give(contents, entry, to);
@@ -145,6 +172,10 @@ impl Stack {
             None => contents::give(contents, entry, to),
         }
     }
+}
+
+fn broken(mismatch: &Mismatch) -> WorkspaceError {
+    WorkspaceError::Damaged { what: "the stack of layers".to_owned(), reason: mismatch.to_string() }
 }
 
 /// Copies a kept content, and believes nothing about it.

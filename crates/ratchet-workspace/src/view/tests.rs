@@ -53,8 +53,12 @@ impl Scene {
 
     fn open(&mut self, stack: &Stack) -> View {
         self.views += 1;
+        self.open_from(stack, &self.contents)
+    }
+
+    fn open_from(&self, stack: &Stack, contents: &dyn Contents) -> View {
         let room = self.folder.path().join(format!("room-{}", self.views));
-        View::open_with(self.kind.0, &self.source, stack, &room, &self.contents, self.kind.1).unwrap()
+        View::open_with(self.kind.0, &self.source, stack, &room, contents, self.kind.1).unwrap()
     }
 }
 
@@ -134,6 +138,58 @@ proptest! {
             }
             let view = scene.open(&Stack::new(first));
             prop_assert_eq!(&read_tree(view.root()), &source, "an earlier run still sees what it began with");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(testing::cases(8))]
+    #[test]
+    fn steps_that_follow_each_other_may_share_a_view(
+        source in testing::trees(),
+        steps in proptest::collection::vec((testing::edits(), 0..4_u8, proptest::arbitrary::any::<proptest::sample::Index>()), 1..6),
+    ) {
+        for kind in kinds() {
+            let mut scene = Scene::new(kind, &source);
+            let contents: Arc<dyn Contents> = Arc::new(Memory::default());
+            let trees = crate::Trees::new(contents.clone());
+            let stacks = crate::Stacks::new(scene.keep(), kind.0.holes(), scene.folder.path().join("stacks"));
+            let mut at = trees.begin(&testing::manifest(&source)).unwrap();
+            let mut left = vec![(at, source.clone())];
+            let (mut opened, mut tree) = (at, source.clone());
+            let mut view = {
+ scene.views += 1; scene.open_from(&stacks.of(&trees, at).unwrap(), &*contents)};
+            for (edits, end, other) in &steps {
+                let before = testing::manifest(&tree);
+                for edit in edits {
+                    edit.make_on_disk(&mut tree, view.root());
+                }
+                let layer = captured(&mut view);
+                prop_assert_eq!(&layer, &Layer::between(&before, &testing::manifest(&tree)), "{:?}", kind);
+                view.keep(&layer, &*contents).unwrap();
+                at = trees.grow(at, layer).unwrap();
+                left.push((at, tree.clone()));
+                match end {
+                    0 => view.go_on(),
+                    // Over: its folder is used, or gone.
+                    1 => {
+                        let changed = view.changed().clone();
+                        if let Some(folder) = view.into_tree() {
+                            stacks.add(&trees, (opened, at), &changed, Some(folder)).unwrap();
+                        }
+                        (opened, view) = (at, {
+ scene.views += 1; scene.open_from(&stacks.of(&trees, at).unwrap(), &*contents)});
+                    }
+                    // The next step is one of another branch.
+                    _ => {
+                        view.remove().unwrap();
+                        (at, tree) = left[other.index(left.len())].clone();
+                        (opened, view) = (at, {
+ scene.views += 1; scene.open_from(&stacks.of(&trees, at).unwrap(), &*contents)});
+                    }
+                }
+                prop_assert_eq!(&read_tree(view.root()), &tree, "{:?}", kind);
+            }
         }
     }
 }
