@@ -417,7 +417,7 @@ impl<'a> Advance<'a> {
                             self.accounted(&row, usage);
                         }
                         (WriteOutcome::Group(row), _) => Box::pin(turns::tell_next(self.engine, &row)).await?,
-                        (WriteOutcome::Written | WriteOutcome::Budget { .. }, _) => {}
+                        (WriteOutcome::Written | WriteOutcome::Budget { .. } | WriteOutcome::Artifact(_), _) => {}
                     }
                 }
                 (None, Some(conflict)) if conflict.position == position => {

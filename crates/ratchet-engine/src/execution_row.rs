@@ -139,7 +139,9 @@ async fn write(
     match committed.conflict.map(|conflict| conflict.current) {
         None => Ok(Ok(())),
         Some(Current::Execution(row)) => Ok(Err(*row)),
-        Some(Current::Absent | Current::Step(_) | Current::Budget(_)) => Err(EngineError::NotFound(old.id.clone())),
+        Some(Current::Absent | Current::Step(_) | Current::Budget(_) | Current::Artifact(_)) => {
+            Err(EngineError::NotFound(old.id.clone()))
+        }
     }
 }
 

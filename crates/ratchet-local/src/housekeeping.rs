@@ -10,7 +10,7 @@ use std::{
 };
 
 use ratchet_core::ids::ExecutionId;
-use ratchet_engine::ports::{ExecutionFilter, StateStore};
+use ratchet_engine::ports::StoreError;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
@@ -23,9 +23,6 @@ use crate::{
     supervise,
     workspace::{self, remove_tree},
 };
-
-/// Rows that are read at a time.
-const PAGE: usize = 500;
 
 /// Bytes of content that are looked at together.
 const CHUNK: usize = 64 << 10;
@@ -86,7 +83,7 @@ fn remove_folder(state: &StateDirectory, id: &ExecutionId) -> Result<bool, Local
 
 /// Removes what no run needs: folders without a row, and content that no row names. Runs may be under way meanwhile.
 pub async fn sweep(state: &StateDirectory, store: &LocalStateStore, now: SystemTime) -> Result<Swept, DriveError> {
-    let rows = Rows::read(store).await?;
+    let rows = Rows::read(store)?;
     let state = state.clone();
     Ok(in_background(move || {
         let mut swept = Swept::default();
@@ -109,7 +106,7 @@ pub async fn disk_use(state: &StateDirectory, store: &LocalStateStore) -> Result
     Ok(DiskUse { database, contents, executions })
 }
 
-/// What the rows of all runs name.
+/// What the rows name, as they stood at one moment.
 #[derive(Default)]
 struct Rows {
     executions: BTreeSet<ExecutionId>,
@@ -117,61 +114,18 @@ struct Rows {
 }
 
 impl Rows {
-    async fn read(store: &LocalStateStore) -> Result<Self, DriveError> {
+    /// Every digest in every row, whatever it stands for: what is named is kept.
+    fn read(store: &LocalStateStore) -> Result<Self, StoreError> {
         let mut rows = Self::default();
-        let mut after = None;
-        loop {
-            let page = store.executions(&ExecutionFilter::default(), after.as_ref(), PAGE).await?;
-            for row in &page.rows {
-                rows.add(row);
-                rows.executions.insert(row.id.clone());
-                rows.read_steps(store, &row.id).await?;
-            }
-            after = page.rows.last().map(|row| row.id.clone());
-            if !page.more {
-                return Ok(rows);
-            }
-        }
-    }
-
-    async fn read_steps(&mut self, store: &LocalStateStore, id: &ExecutionId) -> Result<(), DriveError> {
-        let mut after = None;
-        loop {
-            let page = store.steps(id, after.as_ref(), PAGE).await?;
-            for step in &page.rows {
-                self.add(step);
-                for attempt in store.attempts(&step.key).await? {
-                    self.add(&attempt);
-                }
-                let mut from = 0;
-                loop {
-                    let children = store.children(id, step.key.epoch, &step.key.path.step, from, PAGE).await?;
-                    for child in &children {
-                        self.add(child);
-                        for attempt in store.attempts(&child.key).await? {
-                            self.add(&attempt);
-                        }
-                    }
-                    match children.last().and_then(|child| child.key.path.child) {
-                        Some(last) if children.len() == PAGE => from = last + 1,
-                        _ => break,
-                    }
-                }
-            }
-            after = page.rows.last().map(|step| step.key.clone());
-            if !page.more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Every digest in a row, whatever it stands for: what is named is kept.
-    fn add(&mut self, row: &impl Serialize) {
-        // Rows are plain data with text keys, which always have a JSON form; bytes in memory can always be read.
-        let text = serde_json::to_vec(row).unwrap_or_default();
-        let _ = digests_in(&*text, |digest| {
-            self.digests.insert(digest);
-        });
+        store.for_each_text(|text| {
+            // Bytes in memory can always be read.
+            let _ = digests_in(text.as_bytes(), |digest| {
+                rows.digests.insert(digest);
+            });
+        })?;
+        // Afterwards: a run that was made meanwhile keeps its folder.
+        rows.executions = store.execution_ids()?.into_iter().collect();
+        Ok(rows)
     }
 }
 
@@ -347,8 +301,8 @@ mod tests {
         ids::Digest,
         output::{BlobRef, Output},
     };
-    use ratchet_engine::ports::{BlobStore, Expectation, Write};
-    use ratchet_testkit::builders::execution_row;
+    use ratchet_engine::ports::{BlobStore, Expectation, StateStore, Write};
+    use ratchet_testkit::builders::{artifact, execution_row};
     use tempfile::TempDir;
 
     use super::*;
@@ -453,6 +407,23 @@ mod tests {
         remove(&world.state, &world.store, &id).await.unwrap();
         sweep(&world.state, &world.store, later()).await.unwrap();
         assert!(!world.has(&leaf).await && !world.has(&index).await);
+    }
+
+    #[tokio::test]
+    async fn what_a_version_names_outlives_its_run() {
+        let world = World::new();
+        let (kept, gone) = (world.blobs.put(b"kept").await.unwrap(), world.blobs.put(b"gone").await.unwrap());
+        let id = world.run("a", &[kept.clone(), gone.clone()]).await;
+        let artifact = artifact("report", "a", 1, None, "kept");
+        assert_eq!(artifact.file.content, kept);
+        world.store.commit(vec![Write::Artifact(Box::new(artifact.clone()))]).await.unwrap();
+        remove(&world.state, &world.store, &id).await.unwrap();
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        assert!(world.has(&kept).await && !world.has(&gone).await);
+        let dropped = Write::DropArtifact { artifact: artifact.name, number: 1, uses: 0 };
+        assert!(world.store.commit(vec![dropped]).await.unwrap().conflict.is_none());
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        assert!(!world.has(&kept).await);
     }
 
     #[tokio::test]

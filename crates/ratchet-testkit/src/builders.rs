@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{
+    artifact::{Artifact, ArtifactName, Maker, Origin, Readers, Retention, media_type},
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
     history::{Actor, Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
     join::{JoinKey, JoinKind, NeedOutcome},
+    output::{BlobRef, FileValue},
     status::ExecutionStatus,
     step::{AttemptRow, StepFailure, StepResult, StepRow, Usage},
     transition::{ExecutionTransition, StepTransition},
@@ -112,6 +114,33 @@ pub fn changed_execution(row: &ExecutionRow, transition: ExecutionTransition) ->
 pub fn ended_execution(row: &ExecutionRow, status: ExecutionStatus) -> ExecutionRow {
     let outputs = BTreeMap::new();
     changed_execution(row, ExecutionTransition::Ended { status, outputs, continued: false, failure: None })
+}
+
+/// The name of an artifact of the workflow `example`.
+pub fn artifact_name(name: &str) -> ArtifactName {
+    ArtifactName { workflow: "example".to_owned(), name: name.to_owned() }
+}
+
+/// A file with this content, as a step or, without one, a run made it.
+pub fn artifact(name: &str, execution: &str, epoch: u32, step: Option<StepPath>, content: &str) -> Artifact {
+    let (content, size) = (Digest::new(sha256_hex(content.as_bytes())), content.len() as u64);
+    let file = FileValue { path: format!("out/{name}.xml"), content: BlobRef { digest: content, size } };
+    let maker = Maker {
+        execution: ExecutionId::new(execution),
+        epoch: Epoch(epoch),
+        step,
+        definition: Digest::new(sha256_hex(b"steps: []")),
+        cache_key: None,
+    };
+    Artifact {
+        name: artifact_name(name),
+        media_type: media_type(&file.path).to_owned(),
+        file,
+        origin: Origin::Run(maker),
+        retention: Retention::default(),
+        readers: Readers::default(),
+        made_at: time(1),
+    }
 }
 
 /// The key of a step.

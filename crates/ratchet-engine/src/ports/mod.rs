@@ -2,6 +2,7 @@
 //! every adapter passes.
 
 mod agent;
+mod artifact_store;
 mod blob_store;
 mod clock;
 mod event_bus;
@@ -12,6 +13,7 @@ mod task_launcher;
 mod workspace;
 
 pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, Progress};
+pub use artifact_store::{ArtifactFilter, ArtifactStore};
 pub use blob_store::{BlobError, BlobStore};
 pub use clock::Clock;
 pub use event_bus::{BusError, Envelope, Event, EventBus};

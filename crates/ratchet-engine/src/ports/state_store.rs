@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    artifact::{Artifact, ArtifactName, ArtifactRead, ArtifactVersion},
     budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
     group::{GroupRow, Member},
@@ -10,6 +11,8 @@ use ratchet_core::{
     step::{AttemptRow, StepRow, Usage},
 };
 use thiserror::Error;
+
+use super::ArtifactStore;
 
 /// The durable state of executions, row by row.
 ///
@@ -22,7 +25,7 @@ use thiserror::Error;
 /// Contract of the reads: every read sees all that was committed before it began, but for [`due`](Self::due) and
 /// [`executions`](Self::executions), which read an index that may lag and are only hints.
 #[async_trait]
-pub trait StateStore: Send + Sync {
+pub trait StateStore: ArtifactStore {
     /// Applies writes in order, up to the first that conflicts.
     async fn commit(&self, writes: Vec<Write>) -> Result<Committed, StoreError>;
 
@@ -178,6 +181,30 @@ pub enum Write {
         /// Where it asked for its turn in a later epoch it stays.
         epoch: Epoch,
     },
+    /// Registers a version of an artifact under the next number, unless it is there already ([`Artifact::is`], [`Artifact::hands_on`]). Never conflicts: the outcome says
+    /// which version it is.
+    Artifact(Box<Artifact>),
+    /// Notes that a run relies on a version. The same again changes nothing. Conflicts where there is no such version.
+    ReadArtifact(ArtifactRead),
+    /// Gives a version a tag, which any other version of the name loses; `None` takes the tag away. Conflicts where there is no such version.
+    TagArtifact {
+        /// Of which artifact.
+        artifact: ArtifactName,
+        /// The tag.
+        tag: String,
+        /// Which version.
+        number: Option<u64>,
+    },
+    /// Drops a version that nobody began to rely on since it was looked at. Its number is not given again. Conflicts where it is gone, or was used meanwhile, or has
+    /// a tag.
+    DropArtifact {
+        /// Of which artifact.
+        artifact: ArtifactName,
+        /// Which version.
+        number: u64,
+        /// Its [`uses`](ArtifactVersion::uses) as they were seen.
+        uses: u64,
+    },
 }
 
 /// What a commit did.
@@ -205,6 +232,8 @@ pub enum WriteOutcome {
     },
     /// The group's row as it is now; an empty one where there is none.
     Group(GroupRow),
+    /// The version that an artifact is.
+    Artifact(Box<ArtifactVersion>),
 }
 
 /// A write whose expectation did not hold.
@@ -227,6 +256,8 @@ pub enum Current {
     Step(Box<StepRow>),
     /// A budget of which a limit is reached.
     Budget(Box<BudgetRow>),
+    /// A version that is in use.
+    Artifact(Box<ArtifactVersion>),
 }
 
 /// Why the state could not be read or written.

@@ -3,7 +3,10 @@ use ratchet_engine::ports::{Expectation, WriteOutcome};
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, params, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::row::{Obstacle, RowWrite, Written, integer, item, kind, nanoseconds};
+use super::{
+    artifacts,
+    row::{Obstacle, RowWrite, Written, integer, item, kind, nanoseconds},
+};
 
 /// Applies a commit's writes in order inside the open transaction, up to the first whose expectation does not hold. Such a write has changed nothing,
 /// so the transaction goes on: with what stood before it, and with other commits.
@@ -90,6 +93,15 @@ fn apply_one(connection: &Connection, write: &RowWrite) -> rusqlite::Result<Resu
         RowWrite::LeaveGroup { group, execution, epoch } => change_group(connection, group, |row| {
             row.leave(execution, *epoch);
         }),
+        RowWrite::Artifact { artifact, body } => {
+            let version = artifacts::register(connection, artifact, body)?;
+            Ok(Ok(WriteOutcome::Artifact(Box::new(version))))
+        }
+        RowWrite::ReadArtifact(read) => artifacts::note_read(connection, read),
+        RowWrite::TagArtifact { artifact, tag, number } => artifacts::tag(connection, artifact, tag, *number),
+        RowWrite::DropArtifact { artifact, number, uses } => {
+            artifacts::drop_version(connection, artifact, *number, *uses)
+        }
     }
 }
 

@@ -22,6 +22,35 @@ impl LocalStateStore {
         self.writer.alone("delete from", move |connection| delete(connection, &id)).await
     }
 
+    /// Every run that has a row.
+    pub fn execution_ids(&self) -> Result<Vec<ExecutionId>, StoreError> {
+        self.readers.read(|connection| {
+            let mut statement = connection.prepare("SELECT id FROM execution")?;
+            let ids = statement.query_map([], |row| row.get::<_, String>(0).map(ExecutionId::new))?;
+            Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Gives every text of every row, of whatever table, as all of them stood at one moment: whoever looks for what the state names misses no table.
+    pub fn for_each_text(&self, mut give: impl FnMut(&str)) -> Result<(), StoreError> {
+        self.readers.read(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            for (table, columns) in text_columns(&moment)? {
+                let mut statement = moment.prepare(&format!("SELECT {columns} FROM {table}"))?;
+                let count = statement.column_count();
+                let mut rows = statement.query([])?;
+                while let Some(row) = rows.next()? {
+                    for column in 0..count {
+                        if let Some(text) = row.get_ref(column)?.as_str_or_null()? {
+                            give(text);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Gives the free part of the file back to the disk. Takes a while, during which nothing is written, and as much room again.
     pub async fn compact(&self) -> Result<(), StoreError> {
         self.writer
@@ -57,6 +86,17 @@ impl LocalStateStore {
     }
 }
 
+/// Each table with those of its columns that hold text.
+fn text_columns(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare(
+        "SELECT '\"' || tables.name || '\"', group_concat('\"' || columns.name || '\"')
+         FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+         WHERE tables.type = 'table' AND columns.type = 'TEXT' GROUP BY tables.name",
+    )?;
+    let tables = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tables.collect()
+}
+
 fn delete(connection: &mut Connection, id: &ExecutionId) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut deleted = 0;
@@ -65,6 +105,19 @@ fn delete(connection: &mut Connection, id: &ExecutionId) -> rusqlite::Result<boo
         let these = format!("{column} = ?1 OR ({column} > ?1 || '.' AND {column} < ?1 || '/')");
         deleted = transaction.execute(&format!("DELETE FROM {table} WHERE {these}"), [id.as_str()])?;
     }
+    forget_reads(&transaction, id)?;
     transaction.commit()?;
     Ok(deleted > 0)
+}
+
+/// What a run read is known as long as there is something that was made of it.
+fn forget_reads(connection: &Connection, id: &ExecutionId) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM artifact_read
+         WHERE (execution = ?1 OR (execution > ?1 || '.' AND execution < ?1 || '/')) AND NOT EXISTS (
+             SELECT 1 FROM artifact
+             WHERE artifact.execution = ?1 OR (artifact.execution > ?1 || '.' AND artifact.execution < ?1 || '/')
+         )",
+        [id.as_str()],
+    )
 }

@@ -5,6 +5,7 @@
 //! lock, and whoever finds it taken waits its turn.
 
 mod apply;
+mod artifacts;
 mod connection;
 mod error;
 mod kept;

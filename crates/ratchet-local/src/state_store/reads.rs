@@ -186,13 +186,13 @@ fn many<T: Row>(connection: &Connection, statement: &str, values: impl Params) -
 }
 
 /// The rows of a page, of which one more than it holds was asked for.
-fn page<T>(mut rows: Vec<T>, limit: usize) -> Page<T> {
+pub(super) fn page<T>(mut rows: Vec<T>, limit: usize) -> Page<T> {
     let more = rows.len() > limit;
     rows.truncate(limit);
     Page { rows, more }
 }
 
-fn one_more(limit: usize) -> i64 {
+pub(super) fn one_more(limit: usize) -> i64 {
     count(limit).saturating_add(1)
 }
 

@@ -2,6 +2,7 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use ratchet_core::{
+    artifact::{Artifact, ArtifactName, ArtifactRead, ArtifactVersion},
     budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
     group::{GroupRow, Member},
@@ -25,6 +26,10 @@ pub(super) enum RowWrite {
     SettleCall { owner: ExecutionId, call: AgentCall, usage: Option<Usage> },
     TakeTurn { group: String, member: Member, waits: bool },
     LeaveGroup { group: String, execution: ExecutionId, epoch: Epoch },
+    Artifact { artifact: Box<Artifact>, body: String },
+    ReadArtifact(ArtifactRead),
+    TagArtifact { artifact: ArtifactName, tag: String, number: Option<u64> },
+    DropArtifact { artifact: ArtifactName, number: u64, uses: u64 },
 }
 
 impl RowWrite {
@@ -40,6 +45,10 @@ impl RowWrite {
             Write::SettleCall { owner, call, usage } => Self::SettleCall { owner, call, usage },
             Write::TakeTurn { group, member, waits } => Self::TakeTurn { group, member, waits },
             Write::LeaveGroup { group, execution, epoch } => Self::LeaveGroup { group, execution, epoch },
+            Write::Artifact(artifact) => Self::Artifact { body: encode(&*artifact)?, artifact },
+            Write::ReadArtifact(read) => Self::ReadArtifact(read),
+            Write::TagArtifact { artifact, tag, number } => Self::TagArtifact { artifact, tag, number },
+            Write::DropArtifact { artifact, number, uses } => Self::DropArtifact { artifact, number, uses },
         })
     }
 
@@ -53,7 +62,11 @@ impl RowWrite {
             | Self::EnterCall { .. }
             | Self::SettleCall { .. }
             | Self::TakeTurn { .. }
-            | Self::LeaveGroup { .. } => None,
+            | Self::LeaveGroup { .. }
+            | Self::Artifact { .. }
+            | Self::ReadArtifact(_)
+            | Self::TagArtifact { .. }
+            | Self::DropArtifact { .. } => None,
         }
     }
 }
@@ -72,6 +85,7 @@ pub(super) enum Obstacle {
     Execution(String),
     Step(String),
     Budget(Box<BudgetRow>),
+    Artifact(Box<ArtifactVersion>),
 }
 
 impl Written {
@@ -89,6 +103,7 @@ impl Written {
                         Current::Step(Box::new(decode::<StepRow>(&body).map_err(|error| error.at(path))?))
                     }
                     Obstacle::Budget(row) => Current::Budget(row),
+                    Obstacle::Artifact(version) => Current::Artifact(version),
                 };
                 Some(Conflict { position, current })
             }

@@ -78,7 +78,51 @@ const STEPS: &[&str] = &[
         body TEXT NOT NULL
     ) STRICT;
 ",
+    ARTIFACTS,
 ];
+
+/// Versions of artifacts outlive the runs that made them. A tag and a read name a version by its number.
+const ARTIFACTS: &str = "
+    CREATE TABLE artifact_name (
+        workflow TEXT NOT NULL,
+        name TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (workflow, name)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE artifact (
+        workflow TEXT NOT NULL,
+        name TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        execution TEXT,
+        digest TEXT NOT NULL,
+        uses INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (workflow, name, number)
+    ) STRICT;
+    CREATE INDEX artifact_by_source ON artifact (workflow, name, source, number);
+    CREATE INDEX artifact_by_execution ON artifact (execution, workflow, name, number) WHERE execution IS NOT NULL;
+
+    CREATE TABLE artifact_tag (
+        workflow TEXT NOT NULL,
+        name TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (workflow, name, tag)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE artifact_read (
+        execution TEXT NOT NULL,
+        step TEXT NOT NULL,
+        item INTEGER NOT NULL,
+        workflow TEXT NOT NULL,
+        name TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (execution, step, item, workflow, name, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX artifact_read_by_version ON artifact_read (workflow, name, number);
+";
 
 /// The tables whose rows belong to one execution, with the column that names it. The execution's own comes last.
 pub(super) const TABLES: &[(&str, &str)] = &[

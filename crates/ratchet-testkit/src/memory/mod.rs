@@ -1,5 +1,6 @@
 //! Adapters that live in memory: synchronous inside, ordered, and the same on every run.
 
+mod artifacts;
 mod blob_store;
 mod clock;
 mod event_bus;

@@ -14,14 +14,15 @@ use ratchet_engine::ports::{
     Committed, Conflict, Current, ExecutionFilter, Expectation, Page, StateStore, StoreError, Write, WriteOutcome,
 };
 
-use super::lock;
+use super::{artifacts::Artifacts, lock};
 
 /// Rows in ordered maps.
 #[derive(Debug, Default)]
-pub struct MemoryStateStore(Mutex<Tables>);
+pub struct MemoryStateStore(pub(super) Mutex<Tables>);
 
 #[derive(Debug, Default)]
-struct Tables {
+pub(super) struct Tables {
+    pub(super) artifacts: Artifacts,
     executions: BTreeMap<ExecutionId, ExecutionRow>,
     steps: BTreeMap<StepKey, StepRow>,
     attempts: BTreeMap<(StepKey, u32), AttemptRow>,
@@ -84,6 +85,12 @@ impl Tables {
                 return Ok(self.change_group(group, |row| {
                     row.leave(&execution, epoch);
                 }));
+            }
+            Write::Artifact(artifact) => return Ok(self.artifacts.register(*artifact)),
+            Write::ReadArtifact(read) => return self.artifacts.read(read),
+            Write::TagArtifact { artifact, tag, number } => return self.artifacts.tag(artifact, tag, number),
+            Write::DropArtifact { artifact, number, uses } => {
+                return self.artifacts.drop_version(artifact, number, uses);
             }
         }
         Ok(WriteOutcome::Written)
@@ -238,7 +245,7 @@ impl StateStore for MemoryStateStore {
     }
 }
 
-fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+pub(super) fn page<T>(mut rows: impl Iterator<Item = T>, limit: usize) -> Page<T> {
     let taken = rows.by_ref().take(limit).collect();
     Page { rows: taken, more: rows.next().is_some() }
 }

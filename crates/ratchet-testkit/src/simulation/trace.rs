@@ -98,6 +98,10 @@ pub(crate) fn written(write: &Write) -> String {
         }
         Write::TakeTurn { group, member, .. } => format!("group {group}: {} asks", member.execution),
         Write::LeaveGroup { group, execution, epoch } => format!("group {group}: {execution} leaves in {epoch}"),
+        Write::Artifact(artifact) => format!("artifact {} of {}", artifact.name, artifact.origin.source()),
+        Write::ReadArtifact(read) => format!("{} reads artifact {}@{}", read.execution, read.artifact, read.number),
+        Write::TagArtifact { artifact, tag, number } => format!("artifact {artifact}: {tag} is {number:?}"),
+        Write::DropArtifact { artifact, number, .. } => format!("artifact {artifact}@{number} is dropped"),
     }
 }
 

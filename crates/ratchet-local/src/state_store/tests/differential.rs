@@ -2,17 +2,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use ratchet_core::{
+    artifact::{ArtifactRead, ArtifactVersion, Which},
     budget::{AgentCall, Budget, BudgetRow},
     execution::ExecutionRow,
     group::{GroupRow, Member},
-    ids::{Epoch, ExecutionId, StepId, StepKey},
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::{JoinKey, JoinKind, JoinRow, NeedOutcome},
     status::ExecutionStatus,
     step::{AttemptRow, StepRow, Usage},
 };
-use ratchet_engine::ports::{ExecutionFilter, Expectation, StateStore, Write};
+use ratchet_engine::ports::{ArtifactFilter, ExecutionFilter, Expectation, StateStore, Write};
 use ratchet_testkit::{
-    builders::{attempt_row, child_key, claimed_step, execution_row, join_key, step_key, succeeded_step, time},
+    builders::{
+        artifact, artifact_name, attempt_row, child_key, claimed_step, execution_row, join_key, step_key,
+        succeeded_step, time,
+    },
     memory::MemoryStateStore,
 };
 use rusqlite::Connection;
@@ -69,8 +73,35 @@ fn write() -> impl Strategy<Value = Write> {
         epoch: Epoch(epoch),
     });
     prop_oneof![
-        4 => execution, 10 => step, 2 => attempt, 4 => unite, 2 => enter, 2 => settle, 2 => take, 1 => leave
+        4 => execution, 10 => step, 2 => attempt, 4 => unite, 2 => enter, 2 => settle, 2 => take, 1 => leave,
+        4 => artifact_write()
     ]
+}
+
+/// A write about one of few versions of two names.
+fn artifact_write() -> impl Strategy<Value = Write> {
+    let path = || proptest::option::of((proptest::sample::select(&STEPS[..]), proptest::option::of(0..ITEMS)));
+    let path = move || path().prop_map(|path| path.map(|(step, child)| StepPath { step: StepId::new(step), child }));
+    let register = (name(), run(), 1..=EPOCHS, path(), 0..3_u8).prop_map(|(name, run, epoch, path, content)| {
+        Write::Artifact(Box::new(artifact(name, run, epoch, path, &content.to_string())))
+    });
+    let read = (name(), run(), path(), 1..5_u64).prop_map(|(name, run, step, number)| {
+        let (execution, artifact) = (ExecutionId::new(run), artifact_name(name));
+        Write::ReadArtifact(ArtifactRead { execution, step, artifact, number })
+    });
+    let tag = (name(), proptest::sample::select(&["v1", "run"][..]), proptest::option::of(1..5_u64)).prop_map(
+        |(name, tag, number)| Write::TagArtifact { artifact: artifact_name(name), tag: tag.to_owned(), number },
+    );
+    let drop = (name(), 1..5_u64, 0..3_u64).prop_map(|(name, number, uses)| Write::DropArtifact {
+        artifact: artifact_name(name),
+        number,
+        uses,
+    });
+    prop_oneof![4 => register, 2 => read, 1 => tag, 1 => drop]
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(&["report", "report[1]"][..])
 }
 
 fn run() -> impl Strategy<Value = &'static str> {
@@ -117,6 +148,10 @@ struct Told {
     buckets: Vec<Option<JoinRow>>,
     budgets: Vec<Option<BudgetRow>>,
     groups: Vec<Option<GroupRow>>,
+    artifacts: Vec<ArtifactVersion>,
+    named: Vec<Option<ArtifactVersion>>,
+    tags: Vec<(String, u64)>,
+    reads: Vec<ArtifactRead>,
 }
 
 async fn told(store: &dyn StateStore) -> Told {
@@ -131,7 +166,19 @@ async fn told(store: &dyn StateStore) -> Told {
         buckets: vec![],
         budgets: vec![],
         groups: vec![],
+        artifacts: store.artifacts(&ArtifactFilter::default(), None, 1000).await.unwrap().rows,
+        named: vec![],
+        tags: vec![],
+        reads: vec![],
     };
+    for name in ["report", "report[1]"].map(artifact_name) {
+        for which in ["run", "run2", "v1"].map(|word| Which::Named(word.to_owned())).into_iter().chain([Which::Latest])
+        {
+            told.named.push(store.artifact(&name, &which).await.unwrap());
+        }
+        told.tags.extend(store.artifact_tags(&name).await.unwrap());
+        told.reads.extend(store.artifact_readers(&name, 1).await.unwrap());
+    }
     for group in GROUPS {
         told.groups.push(store.group(group).await.unwrap());
     }
@@ -143,6 +190,8 @@ async fn told(store: &dyn StateStore) -> Told {
     for run in RUNS {
         let id = ExecutionId::new(run);
         told.budgets.push(store.budget(&id).await.unwrap());
+        told.artifacts.extend(store.artifacts_made_by(&id).await.unwrap());
+        told.reads.extend(store.artifacts_read_by(&id).await.unwrap());
         told.executions.push(store.execution(&id).await.unwrap());
         let page = store.steps(&id, None, 100).await.unwrap();
         told.steps.push(page.rows.into_iter().map(|row| (row.key.clone(), row)).collect());

@@ -1,3 +1,4 @@
+mod artifacts;
 mod commits;
 mod races;
 mod reads;
@@ -27,6 +28,13 @@ pub async fn state_store(make: impl AsyncFn() -> Arc<dyn StateStore>) {
     shared::no_more_are_entered_than_the_budget_has(make().await).await;
     shared::turns_come_in_order(make().await).await;
     shared::never_more_turns_than_the_limit(make().await).await;
+    artifacts::versions_count_up_and_are_registered_once(make().await).await;
+    artifacts::an_output_that_hands_on_a_steps_version_is_that_version(make().await).await;
+    artifacts::a_version_is_found_by_what_it_is_called(make().await).await;
+    artifacts::versions_come_by_page(make().await).await;
+    artifacts::what_is_in_use_is_not_dropped(make().await).await;
+    artifacts::who_read_what_is_known(make().await).await;
+    artifacts::many_at_once_get_a_number_each(make().await).await;
     reads::what_is_not_there_is_absent(make().await).await;
     reads::the_newest_row_of_a_step_counts(make().await).await;
     reads::steps_come_by_page_without_children(make().await).await;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
+    artifact::{ArtifactName, ArtifactRead, ArtifactVersion, Which},
     budget::BudgetRow,
     execution::ExecutionRow,
     group::GroupRow,
@@ -10,7 +11,9 @@ use ratchet_core::{
     join::{JoinKey, JoinRow},
     step::{AttemptRow, StepRow},
 };
-use ratchet_engine::ports::{Committed, ExecutionFilter, Page, StateStore, StoreError, Write, WriteOutcome};
+use ratchet_engine::ports::{
+    ArtifactFilter, ArtifactStore, Committed, ExecutionFilter, Page, StateStore, StoreError, Write, WriteOutcome,
+};
 
 use crate::{
     memory::MemoryStateStore,
@@ -59,7 +62,11 @@ impl SimulatedStore {
             | Write::EnterCall { .. }
             | Write::SettleCall { .. }
             | Write::TakeTurn { .. }
-            | Write::LeaveGroup { .. } => Before::Nothing,
+            | Write::LeaveGroup { .. }
+            | Write::Artifact(_)
+            | Write::ReadArtifact(_)
+            | Write::TagArtifact { .. }
+            | Write::DropArtifact { .. } => Before::Nothing,
         };
         if let Some(mutation) = self.mutation {
             if mutation.drops(&write) {
@@ -226,5 +233,41 @@ impl StateStore for SimulatedStore {
         let rate = world.faults.index_lags;
         due.retain(|_| !world.random.chance(rate) && self.mutation != Some(Mutation::NothingDue));
         Ok(due)
+    }
+}
+
+#[async_trait]
+impl ArtifactStore for SimulatedStore {
+    async fn artifact(&self, name: &ArtifactName, which: &Which) -> Result<Option<ArtifactVersion>, StoreError> {
+        self.read("artifact", self.inner.artifact(name, which)).await
+    }
+
+    async fn last_artifact(&self, name: &ArtifactName) -> Result<Option<u64>, StoreError> {
+        self.read("last artifact", self.inner.last_artifact(name)).await
+    }
+
+    async fn artifacts(
+        &self,
+        filter: &ArtifactFilter,
+        after: Option<&(ArtifactName, u64)>,
+        limit: usize,
+    ) -> Result<Page<ArtifactVersion>, StoreError> {
+        self.read("artifacts", self.inner.artifacts(filter, after, limit)).await
+    }
+
+    async fn artifacts_made_by(&self, execution: &ExecutionId) -> Result<Vec<ArtifactVersion>, StoreError> {
+        self.read("artifacts made by", self.inner.artifacts_made_by(execution)).await
+    }
+
+    async fn artifact_tags(&self, name: &ArtifactName) -> Result<Vec<(String, u64)>, StoreError> {
+        self.read("artifact tags", self.inner.artifact_tags(name)).await
+    }
+
+    async fn artifacts_read_by(&self, execution: &ExecutionId) -> Result<Vec<ArtifactRead>, StoreError> {
+        self.read("artifacts read by", self.inner.artifacts_read_by(execution)).await
+    }
+
+    async fn artifact_readers(&self, name: &ArtifactName, number: u64) -> Result<Vec<ArtifactRead>, StoreError> {
+        self.read("artifact readers", self.inner.artifact_readers(name, number)).await
     }
 }
