@@ -73,6 +73,7 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
 fn request(source: &str, folder: &Path) -> StartRequest {
     StartRequest {
         parent: None,
+        tree: None,
         execution: ExecutionId::new(uuid::Uuid::now_v7().to_string()),
         definition: DefinitionRef {
             name: "many".to_owned(),

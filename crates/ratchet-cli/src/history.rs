@@ -339,7 +339,7 @@ mod tests {
             "step ready".to_owned(),
             late.records[0].transition.clone(),
         );
-        late = StepRow::first(late.key, record, late.needs);
+        late = StepRow::first(late.key, record, late.needs, late.base);
         commit(&store, vec![put_execution(&execution), put_step(&first), replace_step(&done, 1)]).await;
         commit(&store, vec![replace_execution(&resumed, 1), put_step(&late)]).await;
         let (shown, breaks) = history(&store, &resumed).await;

@@ -131,7 +131,7 @@ impl Replayer<'_> {
         }
         let records: Vec<Record<StepTransition>> =
             attempts.iter().flat_map(|attempt| &attempt.records).chain(&row.records).cloned().collect();
-        match replay_step(&row.key, row.needs, &records, &policy) {
+        match replay_step(&row.key, row.needs, row.base.as_ref(), &records, &policy) {
             Ok(Some(made)) if made == *row => {}
             Ok(_) => self.findings.push(ReplayFinding::OtherState { row: row.key.to_string() }.to_string()),
             Err(finding) => self.findings.push(finding.to_string()),
@@ -139,7 +139,9 @@ impl Replayer<'_> {
         let name = format!("{}/{}", row.key.epoch, row.key.path);
         let last = self.last.get(name.as_str()).copied().unwrap_or(0);
         let shown: Vec<_> = records.into_iter().filter(|record| record.number <= last).collect();
-        let Ok(Some(then)) = replay_step(&row.key, row.needs, &shown, &policy) else { return Ok(None) };
+        let Ok(Some(then)) = replay_step(&row.key, row.needs, row.base.as_ref(), &shown, &policy) else {
+            return Ok(None);
+        };
         attempts.retain(|attempt| attempt.attempt < then.attempt);
         Ok(Some((then, attempts)))
     }

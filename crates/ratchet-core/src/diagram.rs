@@ -72,7 +72,7 @@ fn applied(row: Option<StepRow>, transition: StepTransition) -> StepRow {
             row.apply(record);
             row
         }
-        None => StepRow::first(key(), record, NeedOutcome::FINE),
+        None => StepRow::first(key(), record, NeedOutcome::FINE, None),
     }
 }
 
@@ -205,7 +205,8 @@ fn standing(row: &ExecutionRow) -> String {
 }
 
 fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
-    let settled = |failed| ExecutionEvent::AllSettled { failed, continued: false, outputs: Ok(Outputs::new()) };
+    let settled =
+        |failed| ExecutionEvent::AllSettled { failed, continued: false, outputs: Ok(Outputs::new()), tree: None };
     let end = |ending| ExecutionEvent::EndRequested { ending };
     vec![
         ("CancelRequested", end(Ending::Cancelled)),
@@ -245,6 +246,8 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         endings,
         in_finally,
         turn: None,
+        tree: None,
+        left: None,
         pause_reason: None,
         inputs: Outputs::new(),
         environment: BTreeMap::new(),
@@ -264,8 +267,13 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created =
-        ExecutionTransition::Created { definition: Digest::new("d"), deadline: None, group: None, parent: None };
+    let created = ExecutionTransition::Created {
+        definition: Digest::new("d"),
+        deadline: None,
+        group: None,
+        parent: None,
+        tree: None,
+    };
     row.records.push(Chain::EMPTY.next("e", Timestamp::UNIX_EPOCH, Actor::Engine, String::new(), created));
     row
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cached::CacheUse,
     execution::Parent,
-    ids::{Epoch, ExecutionId, StepId, TokenHash},
+    ids::{Digest, Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
     step::{Answer, Question, StepFailure, StepResult, Usage},
     transition::{Ending, SkipReason},
@@ -211,6 +211,8 @@ pub enum ExecutionEvent {
         continued: bool,
         /// What the run gave, or why that could not be evaluated.
         outputs: Result<Outputs, StepFailure>,
+        /// The files as the steps left them.
+        tree: Option<Digest>,
     },
 }
 

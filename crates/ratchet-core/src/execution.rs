@@ -129,6 +129,12 @@ pub struct ExecutionRow {
     /// Its turn in its concurrency group, where it is in one. It lasts until the run ends, also while it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
+    /// The files that it begins with: a tree in the blob store. `None` where it works in the directory itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Digest>,
+    /// The files as it left them, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Digest>,
     /// Why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
@@ -235,8 +241,9 @@ impl ExecutionRow {
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {
-            ExecutionTransition::Created { deadline, group, parent, .. } => {
+            ExecutionTransition::Created { deadline, group, parent, tree, .. } => {
                 self.parent.clone_from(parent);
+                self.tree.clone_from(tree);
                 self.status = ExecutionStatus::Running;
                 self.deadline = *deadline;
                 self.turn = group.clone().map(|group| Turn { group, has_come: false });
@@ -286,14 +293,16 @@ impl ExecutionRow {
                 self.wake_at = Some(record.at);
                 self.ended_at = None;
                 self.outputs.clear();
+                self.left = None;
                 self.failure = None;
                 self.continued = false;
             }
-            ExecutionTransition::Ended { status, outputs, continued, failure } => {
+            ExecutionTransition::Ended { status, outputs, continued, failure, tree } => {
                 self.status = *status;
                 self.outputs.clone_from(outputs);
                 self.continued = *continued;
                 self.failure.clone_from(failure);
+                self.left.clone_from(tree);
                 self.ended_at = Some(record.at);
                 self.wake_at = None;
             }

@@ -10,7 +10,7 @@ use crate::{
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
     execution::ExecutionRow,
     history::{Chain, Record},
-    ids::{Epoch, StepKey, TokenHash},
+    ids::{Digest, Epoch, StepKey, TokenHash},
     join::NeedOutcome,
     output::Outputs,
     rejection::Rejection,
@@ -64,6 +64,7 @@ pub enum ReplayFinding {
 pub fn replay_step(
     key: &StepKey,
     needs: NeedOutcome,
+    base: Option<&Digest>,
     records: &[Record<StepTransition>],
     policy: &StepPolicy,
 ) -> Result<Option<StepRow>, ReplayFinding> {
@@ -85,7 +86,7 @@ pub fn replay_step(
                 row.apply(record.clone());
                 row
             }
-            None => StepRow::first(key.clone(), record.clone(), needs),
+            None => StepRow::first(key.clone(), record.clone(), needs, base.cloned()),
         });
     }
     Ok(row)
@@ -105,6 +106,8 @@ pub fn replay_execution(
         endings: Vec::new(),
         in_finally: false,
         turn: None,
+        tree: None,
+        left: None,
         pause_reason: None,
         updated_at: row.created_at,
         ended_at: None,
@@ -255,10 +258,11 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Ended { failure: Some(failure), .. } if before.waits_for_turn() => {
             ExecutionEvent::TurnRefused { failure: failure.clone() }
         }
-        ExecutionTransition::Ended { status, outputs, continued, failure } => ExecutionEvent::AllSettled {
+        ExecutionTransition::Ended { status, outputs, continued, failure, tree } => ExecutionEvent::AllSettled {
             failed: *status == ExecutionStatus::Failed && failure.is_none() && before.endings.iter().all(is_success),
             continued: *continued,
             outputs: failure.clone().map_or_else(|| Ok(outputs.clone()), Err),
+            tree: tree.clone(),
         },
     })
 }

@@ -94,7 +94,9 @@ impl RetryPolicy {
             FailureClass::RateLimited => self.on.is_empty() || listed(RetryOn::RateLimited),
             FailureClass::AgentError => self.on.is_empty() || listed(RetryOn::AgentError),
             FailureClass::Output | FailureClass::Launch => self.on.is_empty(),
-            FailureClass::Assertion | FailureClass::Definition | FailureClass::Rejected => false,
+            FailureClass::Assertion | FailureClass::Definition | FailureClass::Rejected | FailureClass::Conflict => {
+                false
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     cached::{CacheUse, Hit},
     history::{Chain, Record},
-    ids::{Epoch, ExecutionId, StepKey, TokenHash},
+    ids::{Digest, Epoch, ExecutionId, StepKey, TokenHash},
     join::NeedOutcome,
     output::{BlobRef, Output, Outputs},
     status::StepStatus,
@@ -40,6 +40,8 @@ pub enum FailureClass {
     Definition,
     /// A person said no.
     Rejected,
+    /// Steps that it needs changed one path to different content.
+    Conflict,
 }
 
 /// Why an attempt failed. It is data: stored, and read by people and by the retry policy.
@@ -58,12 +60,15 @@ pub struct StepFailure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The files as the attempt left them, where it changed any: a tree in the blob store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Digest>,
 }
 
 impl StepFailure {
     /// A failure with nothing more to say than its message.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), detail: None, hint: None }
+        Self { class, code: None, message: message.into(), detail: None, hint: None, tree: None }
     }
 
     /// With the stable code of its page.
@@ -115,6 +120,9 @@ pub struct StepResult {
     /// The result that stood in for it, where one did: then no attempt was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Box<CacheUse>>,
+    /// The files as the attempt left them, where it changed any: a tree in the blob store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Digest>,
 }
 
 /// What an attempt took.
@@ -296,6 +304,9 @@ pub struct StepRow {
     pub losses: u32,
     /// What the step's needs said when it became ready.
     pub needs: NeedOutcome,
+    /// The files that each of its attempts begins with: a tree in the blob store. `None` where the run works in the directory itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Digest>,
     /// When the first attempt was claimed, or the step settled without one.
     pub started_at: Timestamp,
     /// When the step settled.
@@ -380,6 +391,16 @@ impl StepRow {
         self.items.is_some() && ended_early
     }
 
+    /// The files that those see that need it, once it is settled: as it left them; as it found them, where it changed none, or failed and was passed over.
+    pub fn tree(&self) -> Option<&Digest> {
+        let left = match &self.state {
+            StepState::Completed => self.result.as_ref().and_then(|result| result.tree.as_ref()),
+            StepState::Failed { failure, continued: false } => failure.tree.as_ref(),
+            _ => None,
+        };
+        left.or(self.base.as_ref())
+    }
+
     /// What the step tells those that need it, once it is settled.
     pub fn outcome(&self) -> Option<NeedOutcome> {
         let above = self.needs;
@@ -394,7 +415,7 @@ impl StepRow {
     }
 
     /// The row that a first transition makes.
-    pub fn first(key: StepKey, record: Record<StepTransition>, needs: NeedOutcome) -> Self {
+    pub fn first(key: StepKey, record: Record<StepTransition>, needs: NeedOutcome, base: Option<Digest>) -> Self {
         let mut row = Self {
             key,
             state: StepState::Blocked,
@@ -402,6 +423,7 @@ impl StepRow {
             failures: 0,
             losses: 0,
             needs,
+            base,
             started_at: record.at,
             settled_at: None,
             result: None,

@@ -207,6 +207,9 @@ pub enum ExecutionTransition {
         /// The step that it was started for, where it was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<Parent>,
+        /// The files that it begins with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tree: Option<Digest>,
     },
     /// Its turn in its group has come: its steps may start.
     TurnCame {
@@ -267,5 +270,8 @@ pub enum ExecutionTransition {
         /// Why the run failed although its steps did not: its outputs could not be evaluated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<StepFailure>,
+        /// The files as it left them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tree: Option<Digest>,
     },
 }

@@ -20,7 +20,7 @@ use ratchet_core::{
     event::StepEvent,
     execution::ExecutionRow,
     history::{Actor, Record},
-    ids::{StepId, StepKey, StepPath},
+    ids::{Digest, StepId, StepKey, StepPath},
     join::{JoinKey, JoinKind, NeedOutcome, Place},
     rejection::Rejection,
     status::StepStatus,
@@ -174,14 +174,26 @@ pub(crate) enum Launch {
 /// A change of a step's row that is to be staged.
 pub(crate) struct Change {
     pub(crate) path: StepPath,
-    pub(crate) row: Option<StepRow>,
+    pub(crate) on: Subject,
     pub(crate) event: StepEvent,
     pub(crate) actor: Actor,
     pub(crate) cause: String,
-    pub(crate) needs: NeedOutcome,
     pub(crate) launch: Option<Launch>,
     /// What to do again where another change comes between.
     pub(crate) origin: Task,
+}
+
+/// What a change is made to.
+pub(crate) enum Subject {
+    /// The step's row.
+    Row(Box<StepRow>),
+    /// A step that has none yet.
+    New {
+        /// What its needs said.
+        needs: NeedOutcome,
+        /// The files that it begins with.
+        base: Option<Digest>,
+    },
 }
 
 impl<'a> Advance<'a> {
@@ -272,7 +284,11 @@ impl<'a> Advance<'a> {
     /// Decides a change of a step's row and stages it with all that follows from it.
     pub(crate) fn change(&mut self, change: Change, after: Option<u64>) -> Result<(), Rejection> {
         use ratchet_core::command::Command;
-        let Change { path, row, event, actor, cause, needs, launch, origin } = change;
+        let Change { path, on, event, actor, cause, launch, origin } = change;
+        let (row, needs, base) = match on {
+            Subject::Row(row) => (Some(*row), NeedOutcome::FINE, None),
+            Subject::New { needs, base } => (None, needs, base),
+        };
         let now = self.engine.ports.clock.now();
         let policy = self.run.step_policy(&path);
         let decision = decide_step(&path, row.as_ref(), &event, &policy, now)?;
@@ -294,7 +310,7 @@ impl<'a> Advance<'a> {
                 row.apply(record.clone());
                 row
             }
-            None => StepRow::first(key, record.clone(), needs),
+            None => StepRow::first(key, record.clone(), needs, base),
         };
         let transition = record.transition.clone();
         let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];

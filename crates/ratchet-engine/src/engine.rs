@@ -80,6 +80,8 @@ pub struct StartRequest {
     pub trace: TraceParent,
     /// The step that it is started for, where it is.
     pub parent: Option<Parent>,
+    /// The files that it begins with: a tree in the blob store. `None` where it works in the directory itself.
+    pub tree: Option<Digest>,
 }
 
 /// A run that was asked for.

@@ -6,7 +6,7 @@ use ratchet_core::{
     event::ExecutionEvent,
     execution::ExecutionRow,
     history::{Actor, Record},
-    ids::ExecutionId,
+    ids::{Digest, ExecutionId},
     join::NeedOutcome,
     output::{Output, Outputs},
     rejection::Rejection,
@@ -150,6 +150,7 @@ pub(crate) async fn outputs(
     engine: &Engine,
     run: &Run,
     overlay: &Overlay,
+    tree: Option<&Digest>,
 ) -> Result<Result<Outputs, StepFailure>, EngineError> {
     let declared = &run.workflow.outputs;
     if declared.is_empty() {
@@ -158,7 +159,7 @@ pub(crate) async fn outputs(
     let steps =
         declared.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.uses.steps.clone()).collect();
     let scope = scope::build(engine, run, overlay, steps, NeedOutcome::FINE, None).await?;
-    let files = engine.ports.workspaces.files(&run.row).await?;
+    let files = engine.ports.workspaces.files(&run.row, tree).await?;
     let evaluator = Evaluator::new(scope, files);
     let mut outputs = Outputs::new();
     for output in declared {

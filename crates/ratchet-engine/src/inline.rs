@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ratchet_core::{
     event::Outcome,
-    ids::StepId,
+    ids::{Digest, StepId},
     output::{Output, Outputs},
     step::{FailureClass, StepFailure, StepResult, Usage},
     workflow::{Action, Assert, Condition, OutputSource, Step, TextSource, TextTemplate},
@@ -44,11 +44,12 @@ pub(crate) async fn perform(
     scope: &Scope,
     overlay: &Overlay,
     files: &Arc<dyn FileAccess>,
+    base: Option<&Digest>,
 ) -> Result<Outcome, EngineError> {
     let outcome = match &step.action {
         Action::Assert(assert) => check(assert, evaluator),
         Action::Template(text) => {
-            let page = Page { step, scope, overlay, evaluator, files };
+            let page = Page { step, scope, overlay, evaluator, files, base };
             page.fill_in(engine, run, text).await?
         }
         Action::Shell(_)
@@ -62,7 +63,11 @@ pub(crate) async fn perform(
         }
     };
     let Outcome::Succeeded(mut result) = outcome else { return Ok(outcome) };
-    match declared(engine, run, step, scope, files, &result.outputs).await? {
+    let written = match &result.tree {
+        Some(tree) => engine.ports.workspaces.files(&run.row, Some(tree)).await?,
+        None => files.clone(),
+    };
+    match declared(engine, run, step, scope, &written, &result.outputs).await? {
         Ok(outputs) => result.outputs.extend(outputs),
         Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
     }
@@ -110,6 +115,7 @@ struct Page<'a> {
     overlay: &'a Overlay,
     evaluator: &'a Evaluator,
     files: &'a Arc<dyn FileAccess>,
+    base: Option<&'a Digest>,
 }
 
 impl Page<'_> {
@@ -129,10 +135,13 @@ impl Page<'_> {
             Ok(content) => content,
             Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
         };
-        let mut outputs = Outputs::new();
+        let (mut outputs, mut tree) = (Outputs::new(), None);
         if let Some(path) = path {
-            match engine.ports.workspaces.write(&run.row, &path, content.as_bytes()).await {
-                Ok(file) => outputs.insert("file".to_owned(), Output::File(file)),
+            match engine.ports.workspaces.write(&run.row, self.base, &path, content.as_bytes()).await {
+                Ok(written) => {
+                    tree = written.tree;
+                    outputs.insert("file".to_owned(), Output::File(written.file))
+                }
                 Err(error @ WorkspaceError::Outside(_)) => {
                     let failure = StepFailure::new(FailureClass::Output, error.to_string()).with_code(NOT_WRITTEN);
                     return Ok(Outcome::Failed { failure, usage: Usage::default() });
@@ -141,7 +150,7 @@ impl Page<'_> {
             };
         }
         outputs.insert("text".to_owned(), Output::Json(Value::String(content)));
-        Ok(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() }))
+        Ok(Outcome::Succeeded(StepResult { outputs, tree, ..StepResult::default() }))
     }
 
     /// The text of a file of the workspace, filled in. Which steps it reads is known only now.

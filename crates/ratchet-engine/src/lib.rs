@@ -18,6 +18,7 @@ pub mod ports;
 mod prepare;
 mod run;
 mod scope;
+mod trees;
 mod turns;
 pub mod values;
 pub mod view;

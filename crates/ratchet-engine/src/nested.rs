@@ -43,6 +43,8 @@ pub(crate) struct RunOrder {
     pub(crate) execution: ExecutionId,
     /// What it is given.
     pub(crate) inputs: Outputs,
+    /// The files that it begins with.
+    pub(crate) tree: Option<Digest>,
 }
 
 /// The values that a step hands over by name, checked against what is declared to take them.
@@ -132,6 +134,7 @@ pub(crate) async fn outcome(engine: &Engine, row: &ExecutionRow) -> Result<Outco
                 outputs: row.outputs.clone(),
                 usage,
                 warning,
+                tree: row.left.clone(),
                 ..StepResult::default()
             }));
         }
@@ -150,7 +153,7 @@ pub(crate) async fn outcome(engine: &Engine, row: &ExecutionRow) -> Result<Outco
             }
         }
     };
-    Ok(Outcome::Failed { failure, usage })
+    Ok(Outcome::Failed { failure: StepFailure { tree: row.left.clone(), ..failure }, usage })
 }
 
 fn unreadable(error: RowsError) -> EngineError {

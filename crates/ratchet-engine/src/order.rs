@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
 use ratchet_core::{
     execution::TraceParent,
     history::sha256_hex,
-    ids::{StepKey, TokenHash},
+    ids::{Digest, StepKey, TokenHash},
     step::{StepFailure, StepResult, Usage},
     workflow::{Expression, SecurityProfile, ValueType},
 };
@@ -51,6 +51,8 @@ pub struct Order {
     pub trace: TraceParent,
     /// What is done.
     pub work: Work,
+    /// The files that it begins with: a tree in the blob store. `None` where it works in the directory itself.
+    pub tree: Option<Digest>,
     /// Variables that the workflow and the step declare.
     pub environment: BTreeMap<String, String>,
     /// Variables that hold secrets, which the runner puts in.

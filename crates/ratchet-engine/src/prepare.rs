@@ -28,6 +28,7 @@ use crate::{
     order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
+    trees::Base,
     values::load,
     waiting,
 };
@@ -54,6 +55,8 @@ pub(crate) struct PreparedRun {
 pub(crate) struct Ready<'a> {
     pub(crate) path: &'a StepPath,
     pub(crate) needs: NeedOutcome,
+    /// The files that it begins with.
+    pub(crate) base: Base,
     pub(crate) predecessor: Option<u32>,
     /// The fan-out's row, for a child.
     pub(crate) parent: Option<&'a StepRow>,
@@ -84,12 +87,16 @@ pub(crate) async fn prepare(
 ) -> Result<Prepared, EngineError> {
     let node = run.node(&ready.path.step)?;
     let Some(step) = run.step(node) else {
-        return Ok(ready.settle(Outcome::Succeeded(StepResult::default())));
+        let warning = ready.base.conflict.as_ref().map(|conflict| conflict.message.clone());
+        return Ok(ready.settle(Outcome::Succeeded(StepResult { warning, ..StepResult::default() })));
     };
     if ready.path.child.is_none()
         && let Some(prepared) = without_evaluation(run, node, step, ready)
     {
         return Ok(prepared);
+    }
+    if let Some(failure) = ready.base.conflict.clone() {
+        return Ok(ready.settle(Outcome::Failed { failure, usage: Usage::default() }));
     }
     let old = match adopted(engine, run, ready).await? {
         Adopted::Result(outcome) => return Ok(ready.settle(outcome)),
@@ -104,7 +111,7 @@ pub(crate) async fn prepare(
         _ => None,
     };
     let mut scope = scope::build(engine, run, overlay, step.steps_read(), ready.needs, item).await?;
-    let files = engine.ports.workspaces.files(&run.row).await?;
+    let files = engine.ports.workspaces.files(&run.row, ready.base.tree.as_ref()).await?;
     if let Err(error) = scope::add_environment(&mut scope, run, &files) {
         return Ok(ready.settle(failed(&error)));
     }
@@ -124,7 +131,10 @@ pub(crate) async fn prepare(
                 Ok(inputs) => Ok(Prepared::Run(Box::new(PreparedRun { inputs, taken_over: old }))),
                 Err(error) => Ok(ready.settle(failed(&error))),
             },
-            _ => Ok(ready.settle(inline::perform(engine, run, step, &evaluator, &scope, overlay, &files).await?)),
+            _ => Ok(ready.settle(
+                inline::perform(engine, run, step, &evaluator, &scope, overlay, &files, ready.base.tree.as_ref())
+                    .await?,
+            )),
         },
     }
 }
@@ -328,6 +338,7 @@ fn order(
         token: Token::new([0; 16]),
         trace,
         work,
+        tree: ready.base.tree.clone(),
         environment,
         secrets,
         secret_files: step.secret_files.clone(),

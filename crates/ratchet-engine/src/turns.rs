@@ -44,7 +44,7 @@ pub(crate) async fn group_of(engine: &Engine, run: &Run) -> Result<Option<String
     let unnamed = |reason: String| EngineError::Group { workflow: run.workflow.name.clone(), reason };
     let mut scope =
         scope::build(engine, run, &Overlay::new(), std::collections::BTreeSet::new(), NeedOutcome::FINE, None).await?;
-    let files = engine.ports.workspaces.files(&run.row).await?;
+    let files = engine.ports.workspaces.files(&run.row, run.row.tree.as_ref()).await?;
     scope::add_environment(&mut scope, run, &files).map_err(|error| unnamed(error.to_string()))?;
     let name = Evaluator::new(scope, files).text(&concurrency.group).map_err(|error| unnamed(error.to_string()))?;
     if name.trim().is_empty() {

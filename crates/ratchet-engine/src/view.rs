@@ -387,6 +387,7 @@ pub fn class_word(class: FailureClass) -> &'static str {
         FailureClass::Launch => "launch",
         FailureClass::Definition => "definition",
         FailureClass::Rejected => "rejected",
+        FailureClass::Conflict => "conflict",
     }
 }
 

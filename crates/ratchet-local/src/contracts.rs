@@ -65,7 +65,7 @@ async fn the_launcher_keeps_its_contract() {
 #[tokio::test]
 async fn the_workspaces_keep_their_contract() {
     let folder = TempDir::new().unwrap();
-    contract::workspaces(async || {
+    contract::directories(async || {
         let root = tempfile::tempdir_in(folder.path()).unwrap().keep();
         let state = StateDirectory::open(&root.join("state")).unwrap();
         let workspace = root.join("workspace");

@@ -166,6 +166,7 @@ impl Runner {
                     warning: done.warning,
                     concludes: false,
                     cache: None,
+                    tree: None,
                 })
             }
         }

@@ -45,6 +45,7 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
         token: Token::new([7; 16]),
         trace: trace(),
         work,
+        tree: None,
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
         secret_files: BTreeMap::new(),
@@ -76,6 +77,8 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        tree: None,
+        left: None,
         turn: None,
         failure: None,
         pause_reason: None,
@@ -96,7 +99,8 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         chain: Chain::EMPTY,
         records: Vec::new(),
     };
-    let created = ExecutionTransition::Created { definition: digest, deadline: None, group: None, parent: None };
+    let created =
+        ExecutionTransition::Created { definition: digest, deadline: None, group: None, parent: None, tree: None };
     row.apply(row.chain.next(row.id.as_str(), time(0), Actor::Engine, "start".to_owned(), created));
     row
 }
@@ -113,7 +117,7 @@ pub fn changed_execution(row: &ExecutionRow, transition: ExecutionTransition) ->
 /// The run after it ended, one revision on.
 pub fn ended_execution(row: &ExecutionRow, status: ExecutionStatus) -> ExecutionRow {
     let outputs = BTreeMap::new();
-    changed_execution(row, ExecutionTransition::Ended { status, outputs, continued: false, failure: None })
+    changed_execution(row, ExecutionTransition::Ended { status, outputs, continued: false, failure: None, tree: None })
 }
 
 /// The name of an artifact of the workflow `example`.
@@ -177,7 +181,7 @@ pub fn claimed_step(key: StepKey, token: &str) -> StepRow {
     let claimed =
         StepTransition::Claimed { token_hash: token_hash(token), predecessor: None, execution: None, cache: None };
     let record = Chain::EMPTY.next(&key.to_string(), time(1), Actor::Engine, "step ready".to_owned(), claimed);
-    StepRow::first(key, record, NeedOutcome::FINE)
+    StepRow::first(key, record, NeedOutcome::FINE, None)
 }
 
 /// A step whose first attempt was claimed, at revision 1.

@@ -142,6 +142,7 @@ pub(crate) async fn start(
         actor: person(),
         trace,
         parent: None,
+        tree: None,
     };
     let mut interrupts = Interrupts::listen()?;
     let started = tokio::select! {

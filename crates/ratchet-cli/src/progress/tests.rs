@@ -36,7 +36,7 @@ fn fanned_out(id: &str, count: u32) -> StepRow {
         "step ready".to_owned(),
         change,
     );
-    StepRow::first(key, record, ratchet_core::join::NeedOutcome::FINE)
+    StepRow::first(key, record, ratchet_core::join::NeedOutcome::FINE, None)
 }
 
 fn tell(board: &mut Board, row: &StepRow) {

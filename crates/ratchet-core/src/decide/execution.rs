@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     event::ExecutionEvent,
     execution::{ExecutionRow, Parent, Selection},
+    ids::Digest,
     output::Outputs,
     rejection::Rejection,
     status::ExecutionStatus,
@@ -53,8 +54,8 @@ pub fn decide_execution(
                                                              => Ok(resumed(row, &[], Some(parent), policy, now)),
         (S::Running | S::Completed, _, E::Adopted { parent }) if is_taken_over(row, parent)
                                                              => Ok(ExecutionTransition::Adopted { parent: parent.clone() }),
-        (S::Running, false, E::AllSettled { failed, continued, outputs })
-                                                             => Ok(ended(row, *failed, *continued, outputs)),
+        (S::Running, false, E::AllSettled { failed, continued, outputs, tree })
+                                                             => Ok(ended(row, *failed, *continued, outputs, tree)),
 
         (status, _, E::TurnCame | E::TurnRefused { .. } | E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::Adopted { .. } | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
@@ -98,7 +99,7 @@ fn resumed(
 
 /// The end of a run that waited for its turn: nothing of it ran in this epoch, so nothing is to be stopped or put right.
 fn never_began(status: ExecutionStatus, failure: Option<StepFailure>) -> ExecutionTransition {
-    ExecutionTransition::Ended { status, outputs: Outputs::new(), continued: false, failure }
+    ExecutionTransition::Ended { status, outputs: Outputs::new(), continued: false, failure, tree: None }
 }
 
 fn ended(
@@ -106,6 +107,7 @@ fn ended(
     failed: bool,
     continued: bool,
     outputs: &Result<Outputs, StepFailure>,
+    tree: &Option<Digest>,
 ) -> ExecutionTransition {
     let status = if row.endings.contains(&Ending::Cancelled) {
         ExecutionStatus::Cancelled
@@ -118,7 +120,7 @@ fn ended(
         Ok(outputs) => (outputs.clone(), None),
         Err(failure) => (Outputs::new(), Some(failure.clone())),
     };
-    ExecutionTransition::Ended { status, outputs, continued, failure }
+    ExecutionTransition::Ended { status, outputs, continued, failure, tree: tree.clone() }
 }
 
 /// A time after another; the end of time where there is none.

@@ -76,7 +76,7 @@ mod tests {
         let key = StepKey { execution: ExecutionId::new("e"), epoch: Epoch::FIRST, path: path.clone() };
         let began = decide_step(&path, None, &StepEvent::Ready(verdict), policy, at(0))?;
         let record = Chain::EMPTY.next("e/1/s", at(0), Actor::Engine, String::new(), began.transition);
-        let mut row = StepRow::first(key, record, NeedOutcome::FINE);
+        let mut row = StepRow::first(key, record, NeedOutcome::FINE, None);
         assert_eq!(row.status(), StepStatus::Waiting);
         let decided = decide_step(&path, Some(&row), event, policy, at(second))?;
         row.apply(row.chain.next("e/1/s", at(second), Actor::Engine, String::new(), decided.transition));

@@ -10,7 +10,7 @@ use ratchet_core::{
     workflow::Action,
 };
 
-use super::{Act, Advance, Change, Task};
+use super::{Act, Advance, Change, Subject, Task};
 use crate::{
     engine::{Engine, EngineError},
     order::{Order, Work},
@@ -122,10 +122,9 @@ impl Advance<'_> {
                 cause: format!("BudgetSpent {}", key.path),
                 event: StepEvent::GivenUp { failure: failure(&spent) },
                 actor: Actor::Engine,
-                needs: row.needs,
                 launch: None,
                 path: key.path.clone(),
-                row: Some(row),
+                on: Subject::Row(Box::new(row)),
                 origin: Task::Refuse { key, attempt },
             };
             self.change_or_log(change, after);

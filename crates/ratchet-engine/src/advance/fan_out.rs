@@ -14,8 +14,13 @@ use ratchet_core::{
     step::{StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
 };
 
-use super::{Advance, Change, Dispatch, Task};
-use crate::{engine::EngineError, ports::Event, values::store_large};
+use super::{Advance, Change, Dispatch, Subject, Task};
+use crate::{
+    engine::EngineError,
+    ports::{Branch, Event},
+    trees,
+    values::store_large,
+};
 
 /// Children that are read at once: whole buckets.
 const PAGE: usize = 10 * BUCKET_SIZE as usize;
@@ -59,6 +64,8 @@ struct Gathered {
     failures: u32,
     /// Whether one ended them all as a success.
     concluded: bool,
+    /// What those left that are done.
+    branches: BTreeMap<u32, Branch>,
     /// Of the lowest child that failed.
     first_failure: Option<(StepPath, StepFailure)>,
 }
@@ -72,6 +79,11 @@ impl Gathered {
             }
         }
         self.concluded |= row.concludes();
+        if let (StepStatus::Completed, Some(tree)) =
+            (row.status(), row.tree().filter(|tree| row.base.as_ref() != Some(tree)))
+        {
+            self.branches.insert(child, Branch { step: row.key.path.clone(), tree: tree.clone() });
+        }
         for (name, output) in row.result.iter().flat_map(|result| &result.outputs) {
             let list = self.outputs.entry(name.clone()).or_insert_with(|| vec![None; count as usize]);
             if let Some(place) = list.get_mut(child as usize) {
@@ -137,8 +149,7 @@ impl Advance<'_> {
             cause: format!("LaneTaken {path}"),
             event: StepEvent::LaneTaken { successor: other },
             actor: Actor::Engine,
-            needs: row.needs,
-            row: Some(row),
+            on: Subject::Row(Box::new(row)),
             launch: None,
             origin: Task::PassLane(path.clone()),
             path,
@@ -214,24 +225,32 @@ impl Advance<'_> {
             .step(step)
             .and_then(|step| step.foreach.as_ref())
             .map_or(0, |foreach| foreach.tolerated_failures);
-        let outcome = match gathered.first_failure {
-            Some((first, failure)) if gathered.failures > tolerated && !gathered.concluded => {
+        let branches = gathered.branches.into_values().collect();
+        let left = trees::merge(self.engine, &self.run, branches).await?.unwrap_or_default();
+        let outcome = match (gathered.first_failure, left.conflict) {
+            (Some((first, failure)), _) if gathered.failures > tolerated && !gathered.concluded => {
                 let message = format!("{} of {count} children failed, the first {first}: {failure}", gathered.failures);
-                Outcome::Failed { failure: StepFailure { message, ..failure }, usage: Usage::default() }
+                let failure = StepFailure { message, tree: left.tree, ..failure };
+                Outcome::Failed { failure, usage: Usage::default() }
             }
-            _ => {
+            (_, Some(failure)) => Outcome::Failed { failure, usage: Usage::default() },
+            (_, None) => {
                 let outputs: Outputs =
                     gathered.outputs.into_iter().map(|(name, list)| (name, Output::Each(list))).collect();
                 let outputs = store_large(self.engine.ports.blobs.as_ref(), outputs).await?;
-                Outcome::Succeeded(StepResult { outputs, concludes: gathered.concluded, ..StepResult::default() })
+                Outcome::Succeeded(StepResult {
+                    outputs,
+                    concludes: gathered.concluded,
+                    tree: left.tree,
+                    ..StepResult::default()
+                })
             }
         };
         let change = Change {
             cause: format!("ChildrenDone {step}"),
             event: StepEvent::ChildrenDone(outcome),
             actor: Actor::Engine,
-            needs: parent.needs,
-            row: Some(parent),
+            on: Subject::Row(Box::new(parent)),
             launch: None,
             origin: Task::ChildrenDone(step.clone()),
             path,

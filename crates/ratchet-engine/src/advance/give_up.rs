@@ -9,7 +9,7 @@ use ratchet_core::{
     workflow::OnLost,
 };
 
-use super::{Advance, Change, Task};
+use super::{Advance, Change, Subject, Task};
 use crate::{engine::EngineError, order::Token, ports::LaunchError};
 
 impl Advance<'_> {
@@ -42,11 +42,10 @@ impl Advance<'_> {
             cause: format!("StepCancelled {}", row.key.path),
             event: StepEvent::Cancelled,
             actor: Actor::Engine,
-            needs: row.needs,
             launch: None,
             path: row.key.path.clone(),
             origin: again,
-            row: Some(row),
+            on: Subject::Row(Box::new(row)),
         };
         self.change_or_log(change, after);
     }
@@ -59,11 +58,10 @@ impl Advance<'_> {
                 cause: format!("TaskLost {} attempt {}", row.key.path, row.attempt),
                 event: StepEvent::Lost { attempt: row.attempt, token_hash, found_in: self.run.row.epoch },
                 actor: Actor::Engine,
-                needs: row.needs,
                 launch: None,
                 path: row.key.path.clone(),
                 origin: Task::Suspend(vec![row.key.clone()]),
-                row: Some(row),
+                on: Subject::Row(Box::new(row)),
             };
             self.change_or_log(change, after);
         }

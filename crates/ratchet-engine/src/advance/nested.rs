@@ -12,7 +12,7 @@ use ratchet_core::{
     transition::Ending,
 };
 
-use super::{Act, Advance, Change, Task, settle::first_four};
+use super::{Act, Advance, Change, Subject, Task, settle::first_four};
 use crate::{
     engine::{Engine, EngineError, StartRequest},
     execution_row, handlers,
@@ -20,6 +20,7 @@ use crate::{
     ports::{Envelope, Event},
     prepare::{Prepared, Ready, prepare},
     run::Run,
+    trees::Base,
 };
 
 /// The code of a run whose concurrency group cannot be told.
@@ -98,11 +99,10 @@ impl Advance<'_> {
             cause: format!("RunEnded {id}"),
             event: StepEvent::Finished { token_hash, outcome, chance, successor },
             actor: Actor::Engine,
-            needs: row.needs,
             launch: None,
             origin: Task::Nested(row.key.clone()),
             path,
-            row: Some(row),
+            on: Subject::Row(Box::new(row)),
         };
         self.change_or_log(change, after);
         Ok(())
@@ -120,6 +120,7 @@ impl Advance<'_> {
         let ready = Ready {
             path: &row.key.path,
             needs: row.needs,
+            base: Base::of(row.base.clone()),
             predecessor: row.predecessor,
             parent: fan_out.as_ref(),
             adopts: None,
@@ -127,8 +128,13 @@ impl Advance<'_> {
         };
         match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Run(prepared) => {
-                let order =
-                    RunOrder { key: row.key.clone(), attempt: row.attempt, execution: id, inputs: prepared.inputs };
+                let order = RunOrder {
+                    key: row.key.clone(),
+                    attempt: row.attempt,
+                    execution: id,
+                    inputs: prepared.inputs,
+                    tree: row.base.clone(),
+                };
                 self.act_after(Act::StartRun(Box::new(order)), after).await
             }
             Prepared::Settled(verdict) => {
@@ -136,11 +142,10 @@ impl Advance<'_> {
                     cause: format!("StepReady {}", row.key.path),
                     event: Self::no_longer_runs(&row, verdict),
                     actor: Actor::Engine,
-                    needs: row.needs,
                     launch: None,
                     origin: Task::Nested(row.key.clone()),
                     path: row.key.path.clone(),
-                    row: Some(row),
+                    on: Subject::Row(Box::new(row)),
                 };
                 self.change_or_log(change, after);
                 Ok(())
@@ -151,7 +156,7 @@ impl Advance<'_> {
 
     /// Starts the run that an attempt is, or takes over the one that the same step had started in an older epoch.
     pub(super) async fn start_run(&mut self, order: RunOrder) -> Result<(), EngineError> {
-        let RunOrder { key, attempt, execution, inputs } = order;
+        let RunOrder { key, attempt, execution, inputs, tree } = order;
         let Some(step) = self.run.workflow.clone().step(&key.path.step).cloned() else { return Ok(()) };
         let Some(sub) = step.action.sub_workflow() else { return Ok(()) };
         let timeout_ms = step.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
@@ -173,6 +178,7 @@ impl Advance<'_> {
             actor: Actor::Engine,
             trace: row.trace.of_attempt(&key, attempt),
             parent: Some(parent),
+            tree,
         };
         match handlers::start_execution::start(self.engine, request).await {
             Ok(_) => Ok(()),
@@ -198,10 +204,9 @@ impl Advance<'_> {
             cause: format!("RunRefused {}", key.path),
             event: StepEvent::GivenUp { failure },
             actor: Actor::Engine,
-            needs: row.needs,
             launch: None,
             path: key.path.clone(),
-            row: Some(row),
+            on: Subject::Row(Box::new(row)),
             origin: Task::NotStarted { key, reason },
         };
         self.change_or_log(change, after);

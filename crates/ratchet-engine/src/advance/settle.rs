@@ -14,7 +14,9 @@ use ratchet_core::{
     workflow::OnLost,
 };
 
-use super::{Act, Advance, Change, Dispatch, Launch, Task, calls::Beginning, fan_out::LeftBehind, settle_ended};
+use super::{
+    Act, Advance, Change, Dispatch, Launch, Subject, Task, calls::Beginning, fan_out::LeftBehind, settle_ended,
+};
 use crate::{
     engine::EngineError,
     execution_row,
@@ -22,6 +24,7 @@ use crate::{
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
     prepare::{Prepared, Ready, prepare},
+    trees::{self, Base},
     turns,
     values::store_large,
 };
@@ -65,9 +68,18 @@ impl Advance<'_> {
             self.slot = Some(slot);
         }
         let successor = self.successor_of(&path).await?;
+        let base = match &parent {
+            Some(parent) => Base::of(parent.base.clone()),
+            None => trees::base(self.engine, &self.run, &self.overlay, self.run.node(&path.step)?).await?,
+        };
+        let is_own = self.run.workflow.step(&path.step).is_none();
+        // A step of the engine's own ends well: that the steps before it are at odds is told with it, and fails the run.
+        let needs = NeedOutcome { failed_above: needs.failed_above || (is_own && base.conflict.is_some()), ..needs };
+        let tree = base.tree.clone();
         let ready = Ready {
             path: &path,
             needs,
+            base,
             predecessor,
             parent: parent.as_ref(),
             adopts: dispatch.adopts.as_deref(),
@@ -100,17 +112,22 @@ impl Advance<'_> {
                 let execution = execution.unwrap_or_else(|| ExecutionId::of_attempt(&key, 1));
                 // Nobody reports with it: the run itself is looked at.
                 let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
-                let order = RunOrder { key, attempt: 1, execution: execution.clone(), inputs: prepared.inputs };
+                let order = RunOrder {
+                    key,
+                    attempt: 1,
+                    execution: execution.clone(),
+                    inputs: prepared.inputs,
+                    tree: tree.clone(),
+                };
                 let verdict = Verdict::Run { token_hash, predecessor, execution: Some(execution), cache: None };
                 (StepEvent::Ready(verdict), Some(Launch::Run(Box::new(order))))
             }
         };
         let change = Change {
             cause: format!("StepReady {path}"),
-            row: None,
+            on: Subject::New { needs, base: tree },
             event,
             actor: Actor::Engine,
-            needs,
             launch,
             origin: Task::Dispatch(dispatch),
             path,
@@ -153,8 +170,7 @@ impl Advance<'_> {
             cause: format!("StepFinished {} attempt {}", key.path, report.attempt),
             event: StepEvent::Finished { token_hash: report.token.hash(), outcome, chance, successor },
             actor: Actor::Runner,
-            needs: row.needs,
-            row: Some(row),
+            on: Subject::Row(Box::new(row)),
             launch: None,
             path: key.path.clone(),
             origin: Task::Report(Box::new(report)),
@@ -193,10 +209,9 @@ impl Advance<'_> {
                 cause: format!("TaskLost {} attempt {attempt}", key.path),
                 event,
                 actor: Actor::Engine,
-                needs: row.needs,
                 launch,
                 path: key.path.clone(),
-                row: Some(row),
+                on: Subject::Row(Box::new(row)),
                 origin: Task::Lost { key, attempt },
             },
             after,
@@ -221,10 +236,9 @@ impl Advance<'_> {
                 cause: format!("RetryDue {} attempt {attempt}", key.path),
                 event,
                 actor: Actor::Engine,
-                needs: row.needs,
                 launch,
                 path: key.path.clone(),
-                row: Some(row),
+                on: Subject::Row(Box::new(row)),
                 origin: Task::Retry { key, attempt },
             },
             after,
@@ -241,10 +255,9 @@ impl Advance<'_> {
                 cause: format!("TimeCome {}", key.path),
                 event: StepEvent::TimeCome { successor },
                 actor: Actor::Engine,
-                needs: row.needs,
                 launch: None,
                 path: key.path.clone(),
-                row: Some(row),
+                on: Subject::Row(Box::new(row)),
                 origin: Task::TimeCome(key),
             },
             after,
@@ -322,15 +335,28 @@ impl Advance<'_> {
             LeftBehind::Ending => return Ok(()),
         }
         Box::pin(settle_ended(self.engine, &self.run)).await?;
-        let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay).await?;
+        let end = self.row(&StepPath::step(StepId::new(StepId::END))).await?;
+        let tree = end.as_ref().and_then(|end| end.tree().cloned());
+        let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay, tree.as_ref()).await?;
         if (needs.failed_above || !self.run.row.endings.is_empty()) && outputs.is_err() {
             // What failed or was left out is the steps' to tell: an output that cannot be evaluated is only what follows from it.
             outputs = Ok(Outputs::new());
         }
+        if let Some(conflict) = self.conflict(end).await? {
+            outputs = Err(conflict);
+        }
         let event =
-            ExecutionEvent::AllSettled { failed: needs.failed_above, continued: needs.continued_above, outputs };
+            ExecutionEvent::AllSettled { failed: needs.failed_above, continued: needs.continued_above, outputs, tree };
         self.change_execution(&event, Task::End(needs), after);
         Ok(())
+    }
+
+    /// Why what the last steps left, or those of the work, could not be brought together.
+    async fn conflict(&self, end: Option<StepRow>) -> Result<Option<StepFailure>, EngineError> {
+        let finally = self.row(&StepPath::step(StepId::new(StepId::FINALLY))).await?;
+        let told = |row: StepRow| row.result.and_then(|result| result.warning);
+        let message = finally.and_then(told).or_else(|| end.and_then(told));
+        Ok(message.map(|message| StepFailure::new(FailureClass::Conflict, message).with_code(trees::CONFLICT)))
     }
 
     fn change_execution(&mut self, event: &ExecutionEvent, origin: Task, after: Option<u64>) {
@@ -373,6 +399,7 @@ impl Advance<'_> {
         let ready = Ready {
             path: &row.key.path,
             needs: row.needs,
+            base: Base::of(row.base.clone()),
             predecessor: row.predecessor,
             parent: parent.as_ref(),
             adopts: None,
@@ -385,7 +412,8 @@ impl Advance<'_> {
                 let execution = ExecutionId::of_attempt(&key, attempt + 1);
                 let token_hash = Token::new(self.engine.ports.clock.entropy()).hash();
                 let event = event(attempt, token_hash, Some(execution.clone()));
-                let order = RunOrder { key, attempt: attempt + 1, execution, inputs: prepared.inputs };
+                let order =
+                    RunOrder { key, attempt: attempt + 1, execution, inputs: prepared.inputs, tree: row.base.clone() };
                 return Ok(Some(Next::Attempt(Box::new(event), Some(Launch::Run(Box::new(order))))));
             }
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.

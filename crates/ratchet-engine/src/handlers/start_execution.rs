@@ -19,8 +19,19 @@ use crate::{
 
 /// Starts a run. The same identifier again is the same run, whoever asks and however often.
 pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Started, EngineError> {
-    let StartRequest { execution, definition, source, inputs, environment, trigger, options, actor, trace, parent } =
-        request;
+    let StartRequest {
+        execution,
+        definition,
+        source,
+        inputs,
+        environment,
+        trigger,
+        options,
+        actor,
+        trace,
+        parent,
+        tree,
+    } = request;
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
     let workflow = if let Some(workflow) = engine.kept_workflow(&definition.digest) {
         workflow
@@ -44,6 +55,8 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         endings: Vec::new(),
         in_finally: false,
         turn: None,
+        tree,
+        left: None,
         pause_reason: None,
         inputs: store_large(engine.ports.blobs.as_ref(), inputs).await?,
         environment,
@@ -74,6 +87,7 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         deadline,
         group,
         parent: row.parent.clone(),
+        tree: row.tree.clone(),
     };
     let record = Chain::EMPTY.next(execution.as_str(), now, actor, "ExecutionRequested".to_owned(), created);
     row.apply(record.clone());

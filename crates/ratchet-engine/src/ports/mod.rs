@@ -23,4 +23,4 @@ pub use state_store::{
     Committed, Conflict, Current, ExecutionFilter, Expectation, Page, StateStore, StoreError, Write, WriteOutcome,
 };
 pub use task_launcher::{AttemptPlace, AttemptRunner, LaunchError, Slot, Stop, StopSignal, TaskLauncher, TaskState};
-pub use workspace::{WorkspaceError, Workspaces};
+pub use workspace::{Branch, WorkspaceError, Workspaces, Written};

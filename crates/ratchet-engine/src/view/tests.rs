@@ -112,7 +112,13 @@ fn execution() -> ExecutionRow {
         at(0),
         Actor::Person("me".to_owned()),
         "run".to_owned(),
-        ExecutionTransition::Created { definition: Digest::new("d1"), deadline: None, group: None, parent: None },
+        ExecutionTransition::Created {
+            definition: Digest::new("d1"),
+            deadline: None,
+            group: None,
+            parent: None,
+            tree: None,
+        },
     );
     let mut row = ExecutionRow {
         parent: None,
@@ -127,6 +133,8 @@ fn execution() -> ExecutionRow {
         status: ExecutionStatus::Running,
         endings: Vec::new(),
         in_finally: false,
+        tree: None,
+        left: None,
         turn: None,
         failure: None,
         pause_reason: None,
@@ -167,6 +175,7 @@ fn succeeded(process_ms: u64) -> StepTransition {
         warning: None,
         concludes: false,
         cache: None,
+        tree: None,
     };
     StepTransition::Succeeded { result, predecessor: None, successor: None }
 }
@@ -180,7 +189,7 @@ fn rows(id: &str, epoch: u32, start: i64, changes: Vec<StepTransition>) -> StepR
         let chain = row.as_ref().map_or(Chain::EMPTY, |row| row.chain.clone());
         let record = chain.next(&key.to_string(), at(second), Actor::Engine, "test".to_owned(), change);
         match &mut row {
-            None => row = Some(StepRow::first(key.clone(), record, NeedOutcome::FINE)),
+            None => row = Some(StepRow::first(key.clone(), record, NeedOutcome::FINE, None)),
             Some(row) => row.apply(record),
         }
     }

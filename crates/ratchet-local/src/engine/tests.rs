@@ -120,6 +120,7 @@ impl World {
         let source = format!("name: test\nversion: \"1\"\n{steps}");
         StartRequest {
             parent: None,
+            tree: None,
             execution: self.id.clone(),
             definition: DefinitionRef {
                 name: "test".into(),

@@ -15,9 +15,13 @@ mod tree;
 use std::{fs, io, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, output::FileValue};
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{Digest, ExecutionId},
+    output::FileValue,
+};
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_engine::ports::{BlobStore, WorkspaceError, Workspaces};
+use ratchet_engine::ports::{BlobStore, Branch, WorkspaceError, Workspaces, Written};
 use rustix::fs::FlockOperation;
 
 pub use self::{
@@ -142,11 +146,21 @@ impl LocalWorkspaces {
 
 #[async_trait]
 impl Workspaces for LocalWorkspaces {
-    async fn files(&self, execution: &ExecutionRow) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
+    async fn files(
+        &self,
+        execution: &ExecutionRow,
+        _tree: Option<&Digest>,
+    ) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
         Ok(Arc::new(self.confined(execution)?))
     }
 
-    async fn write(&self, execution: &ExecutionRow, path: &str, content: &[u8]) -> Result<FileValue, WorkspaceError> {
+    async fn write(
+        &self,
+        execution: &ExecutionRow,
+        _tree: Option<&Digest>,
+        path: &str,
+        content: &[u8],
+    ) -> Result<Written, WorkspaceError> {
         let refused = |reason: String| WorkspaceError::Refused { action: format!("write {path}"), reason };
         let files = self.confined(execution)?;
         let written = files.write(path, content).map_err(|error| match error {
@@ -156,6 +170,12 @@ impl Workspaces for LocalWorkspaces {
         })?;
         let content = self.blobs.put(content).await.map_err(|error| refused(error.to_string()))?;
         // It came from text, and parts were only taken away.
-        Ok(FileValue { path: written.to_string_lossy().into_owned(), content })
+        let file = FileValue { path: written.to_string_lossy().into_owned(), content };
+        Ok(Written { file, tree: None })
+    }
+
+    async fn merge(&self, _execution: &ExecutionRow, _branches: &[Branch]) -> Result<Digest, WorkspaceError> {
+        let reason = "this run has no trees".to_owned();
+        Err(WorkspaceError::Refused { action: "be brought together".to_owned(), reason })
     }
 }

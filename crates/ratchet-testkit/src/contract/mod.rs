@@ -17,4 +17,4 @@ pub use event_bus::{BUS_EXECUTION, Consumer, event_bus};
 pub use secrets::secrets;
 pub use state_store::state_store;
 pub use task_launcher::{LAUNCHER_EXECUTION, Launching, task_launcher};
-pub use workspaces::workspaces;
+pub use workspaces::{directories, workspaces};

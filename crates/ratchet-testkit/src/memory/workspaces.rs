@@ -12,7 +12,7 @@ use ratchet_core::{
     output::FileValue,
 };
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_engine::ports::{WorkspaceError, Workspaces};
+use ratchet_engine::ports::{Branch, WorkspaceError, Workspaces, Written};
 
 use super::{MemoryBlobStore, lock};
 
@@ -20,33 +20,97 @@ use super::{MemoryBlobStore, lock};
 #[derive(Debug)]
 pub struct MemoryWorkspaces {
     blobs: Arc<MemoryBlobStore>,
-    files: Mutex<BTreeMap<ExecutionId, BTreeMap<String, Vec<u8>>>>,
+    /// Of runs that work in the directory itself.
+    directories: Mutex<BTreeMap<ExecutionId, BTreeMap<String, Vec<u8>>>>,
+    trees: Mutex<BTreeMap<Digest, Tree>>,
 }
+
+/// By path, all that was ever written there: the last is what is there now. Of two trees, one goes on from the other where it begins with the same.
+type Tree = BTreeMap<String, Vec<Vec<u8>>>;
 
 impl MemoryWorkspaces {
     /// Workspaces without files, which capture into this store.
     pub fn new(blobs: Arc<MemoryBlobStore>) -> Self {
-        Self { blobs, files: Mutex::default() }
+        Self { blobs, directories: Mutex::default(), trees: Mutex::default() }
     }
 
-    /// Puts a file where a run finds it, as a step's process does.
-    pub fn place(&self, execution: &ExecutionId, path: &str, content: &[u8]) {
-        lock(&self.files).entry(execution.clone()).or_default().insert(path.to_owned(), content.to_vec());
+    /// A tree without files.
+    pub fn empty_tree(&self) -> Digest {
+        self.keep(Tree::new())
+    }
+
+    /// The tree that a process leaves which writes a file over another tree.
+    pub fn leave(&self, tree: &Digest, path: &str, content: &[u8]) -> Digest {
+        let mut files = self.tree(tree);
+        files.entry(path.to_owned()).or_default().push(content.to_vec());
+        self.keep(files)
+    }
+
+    /// The files of a tree.
+    pub fn content(&self, tree: &Digest) -> BTreeMap<String, Vec<u8>> {
+        let last = |(path, mut written): (String, Vec<Vec<u8>>)| Some((path, written.pop()?));
+        self.tree(tree).into_iter().filter_map(last).collect()
+    }
+
+    fn tree(&self, tree: &Digest) -> Tree {
+        lock(&self.trees).get(tree).cloned().unwrap_or_default()
+    }
+
+    fn keep(&self, tree: Tree) -> Digest {
+        let digest = Digest::new(sha256_hex(format!("{tree:?}").as_bytes()));
+        lock(&self.trees).insert(digest.clone(), tree);
+        digest
     }
 }
 
 #[async_trait]
 impl Workspaces for MemoryWorkspaces {
-    async fn files(&self, execution: &ExecutionRow) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
-        let files = lock(&self.files).get(&execution.id).cloned().unwrap_or_default();
+    async fn files(
+        &self,
+        execution: &ExecutionRow,
+        tree: Option<&Digest>,
+    ) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
+        let files = match tree {
+            Some(tree) => self.content(tree),
+            None => lock(&self.directories).get(&execution.id).cloned().unwrap_or_default(),
+        };
         Ok(Arc::new(Files { blobs: Arc::clone(&self.blobs), files }))
     }
 
-    async fn write(&self, execution: &ExecutionRow, path: &str, content: &[u8]) -> Result<FileValue, WorkspaceError> {
+    async fn write(
+        &self,
+        execution: &ExecutionRow,
+        tree: Option<&Digest>,
+        path: &str,
+        content: &[u8],
+    ) -> Result<Written, WorkspaceError> {
         let path = inside(path).ok_or_else(|| WorkspaceError::Outside(path.to_owned()))?;
-        let content_ref = self.blobs.keep(content);
-        self.place(&execution.id, &path, content);
-        Ok(FileValue { path, content: content_ref })
+        let tree = tree.map(|tree| self.leave(tree, &path, content));
+        if tree.is_none() {
+            let mut directories = lock(&self.directories);
+            directories.entry(execution.id.clone()).or_default().insert(path.clone(), content.to_vec());
+        }
+        Ok(Written { file: FileValue { path, content: self.blobs.keep(content) }, tree })
+    }
+
+    async fn merge(&self, _execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError> {
+        let mut merged = Tree::new();
+        let mut last = BTreeMap::new();
+        for branch in branches {
+            for (path, written) in self.tree(&branch.tree) {
+                let before = merged.entry(path.clone()).or_default();
+                if before.starts_with(&written) || before.last() == written.last() {
+                    continue;
+                }
+                if !written.starts_with(before) {
+                    let first = last.remove(&path).unwrap_or_else(|| branch.step.clone());
+                    return Err(WorkspaceError::Conflict { path, first, second: branch.step.clone() });
+                }
+                *before = written;
+                last.insert(path, branch.step.clone());
+            }
+        }
+        Ok(self.keep(merged))
     }
 }
 
@@ -124,6 +188,12 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_contract() {
         contract::workspaces(async || {
+            let workspaces = MemoryWorkspaces::new(Arc::default());
+            let tree = workspaces.empty_tree();
+            (Arc::new(workspaces) as Arc<dyn Workspaces>, ExecutionRow { tree: Some(tree), ..execution_row("run") })
+        })
+        .await;
+        contract::directories(async || {
             let workspaces = MemoryWorkspaces::new(Arc::default());
             (Arc::new(workspaces) as Arc<dyn Workspaces>, execution_row("run"))
         })

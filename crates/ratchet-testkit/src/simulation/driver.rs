@@ -49,6 +49,7 @@ pub(crate) struct Driver {
     engines: Vec<Arc<Engine>>,
     pub(crate) store: Arc<MemoryStateStore>,
     blobs: Arc<MemoryBlobStore>,
+    pub(super) workspaces: Arc<MemoryWorkspaces>,
     pub(crate) models: Vec<Model>,
     requests: Vec<StartRequest>,
     pub(crate) script: Script,
@@ -107,6 +108,8 @@ impl Driver {
         let max_parallel = random.count(1, 6);
         let mut laws = Laws::new(max_parallel);
         let mut requests = Vec::new();
+        let blobs = Arc::new(MemoryBlobStore::default());
+        let workspaces = Arc::new(MemoryWorkspaces::new(blobs.clone()));
         for (number, model) in models.iter().enumerate() {
             let source = model.yaml();
             let origin = format!("{}.yaml", model.name);
@@ -130,6 +133,8 @@ impl Driver {
                 actor: Actor::Person("ada".to_owned()),
                 trace: crate::builders::trace(),
                 parent: None,
+                // The others work in the directory itself.
+                tree: random.chance(800).then(|| workspaces.empty_tree()),
             });
         }
         let attempts: u32 = models.iter().map(attempts_max).sum();
@@ -148,13 +153,14 @@ impl Driver {
         let faults = format!("{:?}", world.faults);
         world.say(|| faults);
         let world = Arc::new(std::sync::Mutex::new(world));
-        let (store, blobs) = (Arc::new(MemoryStateStore::default()), Arc::new(MemoryBlobStore::default()));
+        let store = Arc::new(MemoryStateStore::default());
         let mut driver = Self {
             world,
             executor: Executor::default(),
             engines: Vec::new(),
             store,
             blobs,
+            workspaces,
             models,
             requests,
             script,
@@ -181,7 +187,6 @@ impl Driver {
     /// An engine as a process that begins has it.
     fn engine(&self, process: usize) -> Arc<Engine> {
         let world = || self.world.clone();
-        let workspaces = MemoryWorkspaces::new(self.blobs.clone());
         Arc::new(Engine::new(Ports {
             store: Arc::new(SimulatedStore { world: world(), inner: self.store.clone(), mutation: self.mutation }),
             blobs: Arc::new(SimulatedBlobs { world: world(), inner: self.blobs.clone() }),
@@ -191,10 +196,11 @@ impl Driver {
                 process,
                 store: self.store.clone(),
                 script: self.script.clone(),
+                workspaces: self.workspaces.clone(),
                 mutation: self.mutation,
             }),
             clock: Arc::new(SimulatedClock(world())),
-            workspaces: Arc::new(SimulatedWorkspaces { world: world(), inner: workspaces }),
+            workspaces: Arc::new(SimulatedWorkspaces { world: world(), inner: self.workspaces.clone() }),
             observer: Arc::new(Silent),
         }))
     }

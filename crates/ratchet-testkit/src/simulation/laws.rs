@@ -290,7 +290,7 @@ impl Laws {
         let chain = old.map_or(ratchet_core::history::Chain::EMPTY, |old| old.chain.clone());
         self.hold(chain.accepts(&new.key.to_string(), record), "the chain of records holds", who);
         let expected = match old {
-            None => StepRow::first(new.key.clone(), record.clone(), new.needs),
+            None => StepRow::first(new.key.clone(), record.clone(), new.needs, new.base.clone()),
             Some(old) => {
                 let mut row = old.clone();
                 row.apply(record.clone());

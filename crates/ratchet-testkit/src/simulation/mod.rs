@@ -7,6 +7,7 @@
 mod driver;
 mod executor;
 mod faults;
+mod files;
 mod generator;
 mod laws;
 mod limits;

@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use super::{
     Mode,
     driver::Driver,
+    files::files_agree,
     laws::{Breach, Laws, never_began},
     model::{Action, List},
     oracle::{Circumstances, Outcome, Result as Expected, Value, interpret},
@@ -90,7 +91,7 @@ fn arrivals(count: usize) -> u64 {
     }
 }
 
-fn breach(law: &'static str, what: impl Into<String>) -> Result<(), Breach> {
+pub(super) fn breach(law: &'static str, what: impl Into<String>) -> Result<(), Breach> {
     Err(Breach { law, what: what.into() })
 }
 
@@ -103,6 +104,7 @@ fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(),
     let standings = known.standings(epoch);
     nothing_open(known, tasks, epoch)?;
     replays(driver, known, row)?;
+    files_agree(driver, known, row, &standings)?;
     accounts_agree(driver, row, laws, tasks)?;
     left_its_group(driver, row)?;
     if never_began(row) {
@@ -181,7 +183,7 @@ fn replays(driver: &Driver, known: &Known, row: &ExecutionRow) -> Result<(), Bre
         let records: Vec<_> = earlier.flat_map(|attempt| attempt.records).chain(row.records.iter().cloned()).collect();
         let policy = known.workflow.step(&row.key.path.step).map_or(StepPolicy::INTERNAL, StepPolicy::of);
         let policy = if row.key.path.child.is_some() { policy.for_child() } else { policy };
-        let made = replay_step(&row.key, row.needs, &records, &policy).map_err(finding)?;
+        let made = replay_step(&row.key, row.needs, row.base.as_ref(), &records, &policy).map_err(finding)?;
         if made.is_none_or(|made| made.state != row.state || made.chain != row.chain) {
             return breach("a record decided again is the same", format!("{} is another row", name(&row.key)));
         }

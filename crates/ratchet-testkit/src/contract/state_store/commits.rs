@@ -186,6 +186,7 @@ pub(super) async fn a_row_comes_back_as_it_was_written(store: Store) {
                 unproven: true,
             })),
         })),
+        tree: Some(Digest::new("t1")),
     };
     let claimed = step_row(step_key("run", 1, "$finally"));
     let succeeded = step_with_result(&claimed, result);

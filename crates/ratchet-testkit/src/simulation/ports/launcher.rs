@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ratchet_core::{
-    ids::StepKey,
+    ids::{Digest, StepKey},
     output::{Output, Outputs},
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
 };
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::bus::send;
 use crate::{
-    memory::MemoryStateStore,
+    memory::{MemoryStateStore, MemoryWorkspaces},
     simulation::{
         Mutation,
         laws::Laws,
@@ -34,6 +34,7 @@ pub(crate) struct SimulatedLauncher {
     pub(crate) process: usize,
     pub(crate) store: Arc<MemoryStateStore>,
     pub(crate) script: Script,
+    pub(crate) workspaces: Arc<MemoryWorkspaces>,
     /// The contract that it breaks on purpose.
     pub(crate) mutation: Option<Mutation>,
 }
@@ -130,7 +131,11 @@ impl SimulatedLauncher {
             return Err(LaunchError::Refused("there is no such program".to_owned()));
         }
         let serial = world.tasks.by_name.len() as u64 + 1;
-        let outcome = outcome(order, deed, serial);
+        let left = order.tree.as_ref().map(|tree| {
+            let (path, content) = effect(&order.key, order.attempt);
+            self.workspaces.leave(tree, &path, content.as_bytes())
+        });
+        let outcome = outcome(order, deed, serial, left);
         let duration = duration(&mut world.random);
         world.say(|| format!("launch {}#{} for {duration} ms: {deed:?}", name(&order.key), order.attempt));
         let report =
@@ -210,7 +215,12 @@ fn send_report(world: &mut World, report: AttemptReport) {
     send(world, &Envelope { execution, trace, event: Event::StepFinished(Box::new(report)) }, None);
 }
 
-fn outcome(order: &Order, deed: Deed, serial: u64) -> AttemptOutcome {
+/// The file that an attempt writes.
+pub(crate) fn effect(key: &StepKey, attempt: u32) -> (String, String) {
+    (format!("{}/{}", key.execution, key.path), format!("{}#{attempt}", key.epoch.0))
+}
+
+fn outcome(order: &Order, deed: Deed, serial: u64, left: Option<Digest>) -> AttemptOutcome {
     let (cost, tokens) = price(serial);
     let asks = matches!(order.work, Work::Agent(_));
     let usage = Usage {
@@ -219,7 +229,10 @@ fn outcome(order: &Order, deed: Deed, serial: u64) -> AttemptOutcome {
         tokens: asks.then_some(tokens),
         ..Usage::default()
     };
-    let failed = |class, message: &str| AttemptOutcome::Failed { failure: StepFailure::new(class, message), usage };
+    let failed = |class, message: &str| {
+        let failure = StepFailure { tree: left.clone(), ..StepFailure::new(class, message) };
+        AttemptOutcome::Failed { failure, usage }
+    };
     match deed {
         Deed::Fails(Failing::Exit(code)) => failed(FailureClass::Exit(code.into()), "it exited badly"),
         Deed::Fails(Failing::Timeout) => failed(FailureClass::Timeout, "it took too long"),
@@ -232,7 +245,13 @@ fn outcome(order: &Order, deed: Deed, serial: u64) -> AttemptOutcome {
             let mut outputs = Outputs::new();
             outputs.insert("v".to_owned(), Output::Json(json!(v)));
             outputs.insert("list".to_owned(), Output::Json(json!(list(step, v))));
-            AttemptOutcome::Succeeded(StepResult { outputs, exit_code: Some(0), usage, ..StepResult::default() })
+            AttemptOutcome::Succeeded(StepResult {
+                outputs,
+                exit_code: Some(0),
+                usage,
+                tree: left,
+                ..StepResult::default()
+            })
         }
     }
 }

@@ -10,6 +10,6 @@ mod workspaces;
 pub(crate) use blobs::SimulatedBlobs;
 pub(crate) use bus::SimulatedBus;
 pub(crate) use clock::SimulatedClock;
-pub(crate) use launcher::{SimulatedLauncher, end as task_ends};
+pub(crate) use launcher::{SimulatedLauncher, effect, end as task_ends};
 pub(crate) use store::SimulatedStore;
 pub(crate) use workspaces::SimulatedWorkspaces;

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ratchet_core::{execution::ExecutionRow, output::FileValue};
+use ratchet_core::{execution::ExecutionRow, ids::Digest};
 use ratchet_definition::files::FileAccess;
-use ratchet_engine::ports::{WorkspaceError, Workspaces};
+use ratchet_engine::ports::{Branch, WorkspaceError, Workspaces, Written};
 
 use crate::{
     memory::MemoryWorkspaces,
@@ -13,7 +13,7 @@ use crate::{
 /// Files in memory that cannot be reached at times.
 pub(crate) struct SimulatedWorkspaces {
     pub(crate) world: Shared,
-    pub(crate) inner: MemoryWorkspaces,
+    pub(crate) inner: Arc<MemoryWorkspaces>,
 }
 
 impl SimulatedWorkspaces {
@@ -31,15 +31,30 @@ impl SimulatedWorkspaces {
 
 #[async_trait]
 impl Workspaces for SimulatedWorkspaces {
-    async fn files(&self, execution: &ExecutionRow) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
+    async fn files(
+        &self,
+        execution: &ExecutionRow,
+        tree: Option<&Digest>,
+    ) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
         self.available().await?;
-        self.inner.files(execution).await
+        self.inner.files(execution, tree).await
     }
 
-    async fn write(&self, execution: &ExecutionRow, path: &str, content: &[u8]) -> Result<FileValue, WorkspaceError> {
+    async fn write(
+        &self,
+        execution: &ExecutionRow,
+        tree: Option<&Digest>,
+        path: &str,
+        content: &[u8],
+    ) -> Result<Written, WorkspaceError> {
         self.available().await?;
-        let written = self.inner.write(execution, path, content).await;
+        let written = self.inner.write(execution, tree, path, content).await;
         pause(&self.world).await;
         written
+    }
+
+    async fn merge(&self, execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError> {
+        self.available().await?;
+        self.inner.merge(execution, branches).await
     }
 }

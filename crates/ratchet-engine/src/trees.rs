@@ -1,0 +1,76 @@
+//! Which files a step begins with: what the steps that it needs left, brought together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ratchet_core::{
+    graph::{Node, NodeIndex},
+    ids::{Digest, StepId, StepPath},
+    step::{FailureClass, StepFailure},
+};
+
+use crate::{
+    engine::{Engine, EngineError},
+    ports::{Branch, WorkspaceError},
+    run::Run,
+    scope::Overlay,
+};
+
+/// The code of steps that changed one path to different content.
+pub(crate) const CONFLICT: &str = "RT-0195";
+
+/// The files that a step begins with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Base {
+    /// The tree; `None` where the run works in the directory itself.
+    pub(crate) tree: Option<Digest>,
+    /// Why there is no such tree. Then the one above is that of the first of the steps, for whoever runs all the same.
+    pub(crate) conflict: Option<StepFailure>,
+}
+
+impl Base {
+    /// Files about which there is no doubt.
+    pub(crate) fn of(tree: Option<Digest>) -> Self {
+        Self { tree, conflict: None }
+    }
+}
+
+/// The files that a step, or one of the engine's own, begins with. Where a run ends early, a step that it needs may never have begun: then what that one needs counts.
+pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &Node) -> Result<Base, EngineError> {
+    let Some(source) = &run.row.tree else { return Ok(Base::default()) };
+    let mut branches: BTreeMap<NodeIndex, Branch> = BTreeMap::new();
+    let mut open: BTreeSet<NodeIndex> = node.needs.iter().copied().collect();
+    let mut seen = open.clone();
+    while !open.is_empty() {
+        let ids: Vec<StepId> = open.iter().map(|index| run.graph().node(*index).id.clone()).collect();
+        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
+        for ((index, id), stored) in std::mem::take(&mut open).into_iter().zip(ids).zip(rows) {
+            let step = StepPath::step(id);
+            let row = overlay.get(&step).or(stored.as_ref());
+            match row.and_then(|row| row.tree()).cloned() {
+                Some(tree) => drop(branches.insert(index, Branch { step, tree })),
+                None => open.extend(run.graph().node(index).needs.iter().copied().filter(|need| seen.insert(*need))),
+            }
+        }
+    }
+    Ok(merge(engine, run, branches.into_values().collect()).await?.unwrap_or_else(|| Base::of(Some(source.clone()))))
+}
+
+/// What some steps left, brought together; `None` where there is none of them.
+pub(crate) async fn merge(engine: &Engine, run: &Run, mut branches: Vec<Branch>) -> Result<Option<Base>, EngineError> {
+    let mut seen = BTreeSet::new();
+    branches.retain(|branch| seen.insert(branch.tree.clone()));
+    let Some(first) = branches.first().map(|branch| branch.tree.clone()) else { return Ok(None) };
+    if branches.len() == 1 {
+        return Ok(Some(Base::of(Some(first))));
+    }
+    match engine.ports.workspaces.merge(&run.row, &branches).await {
+        Ok(tree) => Ok(Some(Base::of(Some(tree)))),
+        Err(error @ WorkspaceError::Conflict { .. }) => {
+            let failure = StepFailure::new(FailureClass::Conflict, error.to_string())
+                .with_code(CONFLICT)
+                .with_hint("have one of them run after the other (`needs`), or have them write to different paths");
+            Ok(Some(Base { tree: Some(first), conflict: Some(failure) }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
