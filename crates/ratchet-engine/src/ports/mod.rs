@@ -9,6 +9,7 @@ mod event_bus;
 mod observer;
 mod secrets;
 mod state_store;
+mod step_cache;
 mod task_launcher;
 mod workspace;
 
@@ -21,6 +22,10 @@ pub use observer::{Observer, Silent};
 pub use secrets::{SecretError, Secrets};
 pub use state_store::{
     Committed, Conflict, Current, ExecutionFilter, Expectation, Page, StateStore, StoreError, Write, WriteOutcome,
+};
+pub use step_cache::{
+    CacheError, EXPECTED_UNKNOWN, Entry, EntryFilter, EntryName, Evicted, Lease, Leased, Listed, Looked, Published,
+    Statistic, StepCache, UseFilter, Used,
 };
 pub use task_launcher::{AttemptPlace, AttemptRunner, LaunchError, Slot, Stop, StopSignal, TaskLauncher, TaskState};
 pub use workspace::{Branch, WorkspaceError, Workspaces, Written};

@@ -15,6 +15,7 @@ mod reads;
 mod row;
 mod schema;
 mod shared_header;
+mod step_cache;
 mod writer;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ use connection::Patience;
 use kept::KeptRow;
 pub use maintenance::StoreSize;
 use readers::Readers;
+pub use step_cache::LocalStepCache;
 use writer::Writer;
 pub use writer::WriterCounts;
 

@@ -79,6 +79,49 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     ARTIFACTS,
+    "
+    CREATE TABLE cache_entry (
+        scope TEXT NOT NULL,
+        key TEXT NOT NULL,
+        workflow TEXT NOT NULL,
+        step TEXT NOT NULL,
+        version TEXT,
+        bytes INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        used_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        digest TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (scope, key)
+    ) STRICT;
+    CREATE INDEX cache_entry_by_use ON cache_entry (used_at, scope, key, bytes);
+
+    CREATE TABLE cache_lease (
+        scope TEXT NOT NULL,
+        key TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (scope, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE cache_use (
+        execution TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        step TEXT NOT NULL,
+        item INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        workflow TEXT,
+        scope TEXT,
+        key TEXT,
+        hit INTEGER,
+        process_ms INTEGER,
+        cost_usd REAL,
+        tokens INTEGER,
+        withdrawn INTEGER NOT NULL,
+        PRIMARY KEY (execution, epoch, step, item)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX cache_use_by_step ON cache_use (workflow, step, at);
+    CREATE INDEX cache_use_by_time ON cache_use (at);
+",
 ];
 
 /// Versions of artifacts outlive the runs that made them. A tag and a read name a version by its number.

@@ -7,6 +7,7 @@ mod clock;
 mod event_bus;
 mod secrets;
 mod state_store;
+mod step_cache;
 mod task_launcher;
 mod workspaces;
 
@@ -16,5 +17,6 @@ pub use clock::clock;
 pub use event_bus::{BUS_EXECUTION, Consumer, event_bus};
 pub use secrets::secrets;
 pub use state_store::state_store;
+pub use step_cache::{CacheUnderTest, step_cache};
 pub use task_launcher::{LAUNCHER_EXECUTION, Launching, task_launcher};
 pub use workspaces::{directories, workspaces};

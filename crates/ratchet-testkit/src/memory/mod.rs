@@ -6,6 +6,7 @@ mod clock;
 mod event_bus;
 mod secrets;
 mod state_store;
+mod step_cache;
 mod workspaces;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ pub use clock::ManualClock;
 pub use event_bus::MemoryEventBus;
 pub use secrets::MemorySecrets;
 pub use state_store::MemoryStateStore;
+pub use step_cache::MemoryStepCache;
 pub use workspaces::MemoryWorkspaces;
 
 /// Locks what a test that panicked may have held: each change is made whole under its lock, so what is there is still sound.

@@ -29,7 +29,7 @@ async fn a_newer_file_is_left_as_it_is() {
     let before = fs::read(&path).unwrap();
     let (code, message) = refusal(&path, folder.path());
     assert_eq!(code, "RT-0202");
-    assert_eq!(message, "the state at /state.db is of schema version 999, and this version of ratchet knows up to 3");
+    assert_eq!(message, "the state at /state.db is of schema version 999, and this version of ratchet knows up to 4");
     assert!(fs::read(&path).unwrap() == before, "not a byte was changed");
 }
 
