@@ -11,7 +11,7 @@ use ratchet_core::{
 use ratchet_definition::files::FileAccess;
 use ratchet_engine::{
     StartRequest,
-    ports::{BlobStore, Silent},
+    ports::{AttemptFiles, BlobStore, Silent},
 };
 use ratchet_local::{
     blob_store::LocalBlobStore,
@@ -58,8 +58,9 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
     let directory = StateDirectory::open(state)?;
     let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(directory.blobs()));
     let agent = Arc::new(ClaudeCode::of_this_process());
-    let files =
-        Arc::new(move |root: &Path| -> Arc<dyn FileAccess> { Arc::new(ConfinedFiles::new(root, directory.clone())) });
+    let files = Arc::new(move |files: &AttemptFiles| -> Arc<dyn FileAccess> {
+        Arc::new(ConfinedFiles::of(files, directory.clone()))
+    });
     let runner = Arc::new(Runner::new(blobs, agent, Arc::new(Silent), files));
     let max_parallel = usize::try_from(PARALLEL).ok().and_then(NonZeroUsize::new);
     Ok(LocalEngine::open(LocalConfig {

@@ -17,7 +17,10 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     order::{AttemptOutcome, AttemptReport, Order},
-    ports::{AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, TaskLauncher, TaskState},
+    ports::{
+        AttemptFiles, AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, TaskLauncher,
+        TaskState,
+    },
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -132,7 +135,7 @@ impl TaskLauncher for LocalLauncher {
         let place = LocalPlace::parse(&order.key.execution, &order.place)
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
         let place = AttemptPlace {
-            workspace: place.root(&self.inner.state, &order.key.execution),
+            files: AttemptFiles::in_folder(place.root(&self.inner.state, &order.key.execution)),
             definitions: place.definitions(&self.inner.state, &order.key.execution),
             directory: self.inner.state.attempt(&order.key, order.attempt),
             scratch: self.inner.state.scratch(&order.key.execution),
@@ -294,7 +297,7 @@ mod tests {
     impl AttemptRunner for NamedRunner {
         async fn run(&self, order: Order, place: AttemptPlace, mut stop: StopSignal) -> AttemptReport {
             self.started.fetch_add(1, Ordering::SeqCst);
-            assert!(place.directory.is_absolute() && place.workspace.ends_with("workspace"));
+            assert!(place.directory.is_absolute() && place.files.path().ends_with("workspace"));
             let outcome = match order.key.path.step.as_str() {
                 "waits" => {
                     stop.wait_for(Option::is_some).await.unwrap();

@@ -33,7 +33,7 @@ impl Runner {
         // An engine that was killed may have left files of this attempt here.
         tidy(attempt.place);
         let (request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
-        let workspace = attempt.place.workspace.clone();
+        let workspace = attempt.place.files.root().to_owned();
         let before = snapshot(&workspace).await;
         let began = Instant::now();
         let start_ms = milliseconds(began.duration_since(attempt.began));
@@ -92,7 +92,7 @@ impl Runner {
             output_schema,
             append_system_prompt,
             timeout: order.timeout,
-            workspace: place.workspace.clone(),
+            files: place.files.clone(),
             readable: order.inputs.iter().filter_map(|path| outside(path)).collect(),
             directory: place.directory.clone(),
             transcript: place.directory.join("transcript.jsonl"),

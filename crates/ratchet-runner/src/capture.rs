@@ -19,7 +19,7 @@ use ratchet_definition::{
 use ratchet_engine::{
     masks::Masks,
     order::{OutputOrder, OutputOrderSource},
-    ports::BlobStore,
+    ports::{AttemptFiles, BlobStore},
 };
 use serde_json::Value;
 
@@ -57,12 +57,12 @@ impl Said {
 pub(crate) struct Capture<'a> {
     /// What its expressions see besides what its process gave.
     pub(crate) scope: &'a Scope,
-    /// The root of the files.
-    pub(crate) workspace: &'a Path,
+    /// The files.
+    pub(crate) files: &'a AttemptFiles,
     /// Where file outputs are kept.
     pub(crate) blobs: &'a dyn BlobStore,
     /// What expressions read files by.
-    pub(crate) files: Arc<dyn FileAccess>,
+    pub(crate) access: Arc<dyn FileAccess>,
     /// What may not be kept.
     pub(crate) masks: Masks,
 }
@@ -97,10 +97,11 @@ impl Capture<'_> {
         let no_file = |reason: String| {
             failure(codes::OUTPUT_NO_FILE, format!("the output {name} is not a file of the workspace: {reason}"))
         };
-        let real = paths::existing(self.workspace, path).map_err(|error| match error {
+        let real = paths::existing(self.files, path).map_err(|error| match error {
             PathError::Missing(_) => self.missing(name, path),
             other => no_file(other.to_string()),
         })?;
+        let real = self.files.root().join(real);
         let found = real.metadata().map_err(|error| no_file(error.to_string()))?;
         if found.is_dir() {
             let hint = "an output is one file: pack a folder with `tar`, or declare the files in it";
@@ -125,16 +126,16 @@ impl Capture<'_> {
     /// The path as it was declared, relative to the workspace and without detours.
     fn declared(&self, path: &str) -> PathBuf {
         let given = Path::new(path);
-        let real_root = self.workspace.canonicalize();
+        let real_root = self.files.path().canonicalize();
         let below = given
-            .strip_prefix(self.workspace)
+            .strip_prefix(self.files.path())
             .or_else(|error| real_root.as_deref().map_or(Err(error), |root| given.strip_prefix(root)))
             .unwrap_or(given);
         paths::relative(&below.to_string_lossy()).unwrap_or_else(|_| below.to_owned())
     }
 
     fn missing(&self, name: &str, path: &str) -> StepFailure {
-        let near = near(self.workspace, path);
+        let near = near(self.files.root(), path);
         let failure =
             failure(codes::OUTPUT_MISSING, format!("the output {name} is not there: the step made no file {path}"));
         if near.is_empty() {
@@ -159,7 +160,7 @@ impl Capture<'_> {
             return Err(failure(codes::OUTPUT_TOO_LONG, message).with_hint(hint));
         }
         let scope = Scope { locals: said.locals.clone(), ..self.scope.clone() };
-        let (files, code) = (Arc::clone(&self.files), expression.clone());
+        let (files, code) = (Arc::clone(&self.access), expression.clone());
         // Functions read files: that is no work for a thread that others wait for.
         let evaluated = tokio::task::spawn_blocking(move || Evaluator::new(scope, files).expression(&code)).await;
         let value = match evaluated {

@@ -64,15 +64,17 @@ impl Runner {
         environment.extend(values.clone());
         let masks = self.add_secrets(order, &scratch.temporary(), &mut environment).await?;
         let directory = working_directory(attempt)?;
+        let starts_in = place.files.path().join(&directory);
         let search = environment.get("PATH").map_or("", String::as_str);
         let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
-        let file =
-            process::find(name, search, beside.unwrap_or(&directory)).map_err(|why| not_found(name, &why, search))?;
+        let file = process::find(name, search, beside.unwrap_or(&starts_in), &place.files)
+            .map_err(|why| not_found(name, &why, search))?;
         let sizes = Sizes::of(argv, &environment);
         let program = Program {
             file,
             arguments: arguments.iter().map(Into::into).collect(),
             environment,
+            files: place.files.clone(),
             directory,
             stdin: stdin.map(as_file).transpose().map_err(|error| place_refused(&std::env::temp_dir(), &error))?,
             mark,
@@ -315,11 +317,11 @@ fn launch_failure(code: &'static str, message: String, hint: &str) -> Undone {
     Undone::Failed(Box::new(failure), Usage::default())
 }
 
-/// Where the command starts: a folder of the workspace.
+/// Where the command starts: a folder of the workspace, relative to its root.
 fn working_directory(attempt: &Attempt<'_>) -> Result<PathBuf, Undone> {
-    let (workspace, given) = (&attempt.place.workspace, attempt.order.working_directory.as_str());
-    if given.is_empty() && workspace.is_dir() {
-        return Ok(workspace.clone());
+    let (files, given) = (&attempt.place.files, attempt.order.working_directory.as_str());
+    if given.is_empty() && files.root().is_dir() {
+        return Ok(PathBuf::new());
     }
     let given = if given.is_empty() { "." } else { given };
     let refuse = |reason: String| {
@@ -330,8 +332,8 @@ fn working_directory(attempt: &Attempt<'_>) -> Result<PathBuf, Undone> {
             "`working_directory` is a folder of the workspace, relative to its root, that is there when the step starts",
         )
     };
-    let found = paths::existing(workspace, given).map_err(|error| refuse(error.to_string()))?;
-    if found.is_dir() { Ok(found) } else { Err(refuse(format!("`{given}` is not a folder"))) }
+    let found = paths::existing(files, given).map_err(|error| refuse(error.to_string()))?;
+    if files.root().join(&found).is_dir() { Ok(found) } else { Err(refuse(format!("`{given}` is not a folder"))) }
 }
 
 fn not_found(name: &str, why: &NotFound, search: &str) -> Undone {

@@ -65,7 +65,7 @@ impl BaseEnvironment {
         temporary: &Path,
     ) -> BTreeMap<String, String> {
         let mut variables = self.variables.clone();
-        let author = self.author(&place.workspace).await;
+        let author = self.author(place.files.path()).await;
         for role in ["AUTHOR", "COMMITTER"] {
             variables.insert(format!("GIT_{role}_NAME"), author.name.clone());
             variables.insert(format!("GIT_{role}_EMAIL"), author.email.clone());

@@ -5,6 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use ratchet_engine::ports::AttemptFiles;
+use ratchet_workspace::resolve;
 use thiserror::Error;
 
 /// Why a path cannot be used.
@@ -48,47 +50,57 @@ pub(crate) fn relative(path: &str) -> Result<PathBuf, PathError> {
     Ok(clean)
 }
 
-/// Where an existing file or folder of the workspace really lies. An absolute path is one of the workspace where it lies in it.
-pub(crate) fn existing(root: &Path, path: &str) -> Result<PathBuf, PathError> {
-    let error = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => PathError::Missing(path.to_owned()),
-        _ => PathError::Io { path: path.to_owned(), source },
-    };
+/// Where an existing file or folder of the workspace really lies, relative to its root. An absolute path is one of the workspace where it lies in it.
+pub(crate) fn existing(files: &AttemptFiles, path: &str) -> Result<PathBuf, PathError> {
     if path.is_empty() || path.contains('\0') {
         return Err(PathError::Empty(path.replace('\0', "\\0")));
     }
-    let root = root.canonicalize().map_err(error)?;
-    let target = root.join(path).canonicalize().map_err(error)?;
-    if target.starts_with(&root) { Ok(target) } else { Err(PathError::Outside(path.to_owned())) }
+    let error = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotADirectory => PathError::Missing(path.to_owned()),
+        _ => explained(path, source),
+    };
+    let outside = || PathError::Outside(path.to_owned());
+    if files.root() == files.path() {
+        // The system itself knows best.
+        let root = files.root().canonicalize().map_err(error)?;
+        let found = root.join(path).canonicalize().map_err(error)?;
+        return found.strip_prefix(&root).map(Path::to_owned).map_err(|_| outside());
+    }
+    resolve(files.path(), files.root(), Path::new(path), false).map_err(error)?.ok_or_else(outside)
 }
 
-/// Where a file of the workspace is to be written or deleted: its folders are made where `create` says so, and none of them leads out. The last
-/// name itself is not followed, so that whoever writes replaces a link and does not write through it.
-pub(crate) fn target(root: &Path, path: &str, create: bool) -> Result<PathBuf, PathError> {
-    let error = |source| PathError::Io { path: path.to_owned(), source };
+/// Where a file of the workspace is to be written or deleted, relative to its root: its folders are made where `create` says so, and none of them leads out. The
+/// last name itself is not followed, so that whoever writes replaces a link and does not write through it.
+pub(crate) fn target(files: &AttemptFiles, path: &str, create: bool) -> Result<PathBuf, PathError> {
     let clean = relative(path)?;
     let name = clean.file_name().ok_or_else(|| PathError::Empty(path.to_owned()))?;
-    let root = root.canonicalize().map_err(error)?;
-    let mut folder = root.clone();
-    for component in clean.parent().into_iter().flat_map(Path::components) {
-        folder.push(component);
-        if create && !folder.try_exists().map_err(error)? {
-            std::fs::create_dir(&folder).map_err(error)?;
-        }
-        folder = folder.canonicalize().map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => PathError::Missing(path.to_owned()),
-            _ => error(source),
-        })?;
-        if !folder.starts_with(&root) {
-            return Err(PathError::Outside(path.to_owned()));
-        }
+    let error = |source| explained(path, source);
+    let folder = clean.parent().unwrap_or(Path::new(""));
+    let folder = if files.root() == files.path() {
+        let root = files.root().canonicalize().map_err(error)?;
+        resolve(&root, &root, folder, create)
+    } else {
+        resolve(files.path(), files.root(), folder, create)
+    };
+    let folder = folder.map_err(error)?.ok_or_else(|| PathError::Outside(path.to_owned()))?;
+    if !files.root().join(&folder).is_dir() {
+        return Err(error(io::ErrorKind::NotADirectory.into()));
     }
     Ok(folder.join(name))
 }
 
+fn explained(path: &str, source: io::Error) -> PathError {
+    match source.kind() {
+        io::ErrorKind::NotFound => PathError::Missing(path.to_owned()),
+        _ => PathError::Io { path: path.to_owned(), source },
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{fs, os::unix::fs::symlink, process::Command, sync::Arc};
+
+    use ratchet_engine::ports::FileView;
 
     use super::*;
 
@@ -101,12 +113,35 @@ mod tests {
         symlink("../outside", root.join("leak")).unwrap();
         symlink("..", root.join("up")).unwrap();
         symlink("src", root.join("inside")).unwrap();
+        symlink(root.join("src/a.py"), root.join("own")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
         folder
     }
 
-    fn verdict(result: Result<PathBuf, PathError>, root: &Path) -> String {
+    /// The same files as everybody sees them, and as if only a view showed them at their path.
+    fn both(root: &Path) -> [AttemptFiles; 2] {
+        struct Elsewhere(PathBuf);
+        impl FileView for Elsewhere {
+            fn root(&self) -> &Path {
+                &self.0
+            }
+
+            fn place(&self, _: &mut Command, _: &Path) -> io::Result<()> {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+        let elsewhere = root.with_file_name("elsewhere");
+        if !elsewhere.exists() {
+            fs::rename(root, &elsewhere).unwrap();
+            symlink(&elsewhere, root).unwrap();
+        }
+        let view = AttemptFiles::in_view(root, Arc::new(Elsewhere(elsewhere)));
+        [AttemptFiles::in_folder(root), view]
+    }
+
+    fn verdict(result: Result<PathBuf, PathError>) -> String {
         match result {
-            Ok(path) => path.strip_prefix(root.canonicalize().unwrap()).unwrap().display().to_string(),
+            Ok(path) => path.display().to_string(),
             Err(PathError::Empty(_)) => "empty".into(),
             Err(PathError::Outside(_)) => "outside".into(),
             Err(PathError::Missing(_)) => "missing".into(),
@@ -123,6 +158,8 @@ mod tests {
             ("src/a.py", "src/a.py"),
             ("./src/../src/a.py", "src/a.py"),
             ("inside/a.py", "src/a.py"),
+            ("own", "src/a.py"),
+            ("loop", "filesystem loop or indirection limit (e.g. symlink loop)"),
             (absolute.as_str(), "src/a.py"),
             ("src", "src"),
             ("leak", "outside"),
@@ -134,7 +171,9 @@ mod tests {
             ("", "empty"),
             ("a\0b", "empty"),
         ] {
-            assert_eq!(verdict(existing(&root, path), &root), expected, "{path:?}");
+            for files in both(&root) {
+                assert_eq!(verdict(existing(&files, path)), expected, "{path:?} in {files:?}");
+            }
         }
     }
 
@@ -152,12 +191,9 @@ mod tests {
             (".", "empty"),
             ("src/a.py/b", "not a directory"),
         ] {
-            let found = target(&root, path, true).and_then(|path| {
-                let parent = path.parent().unwrap();
-                let check = fs::read_dir(parent).map(|_| ());
-                check.map_err(|source| PathError::Io { path: String::new(), source }).map(|()| path)
-            });
-            assert_eq!(verdict(found, &root), expected, "{path:?}");
+            for files in both(&root) {
+                assert_eq!(verdict(target(&files, path, true)), expected, "{path:?} in {files:?}");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ratchet_engine::ports::{Stop, StopSignal};
+use ratchet_engine::ports::{AttemptFiles, Stop, StopSignal};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
@@ -32,7 +32,9 @@ pub(crate) struct Program {
     pub(crate) arguments: Vec<OsString>,
     /// All of its environment.
     pub(crate) environment: BTreeMap<String, String>,
-    /// Where it starts.
+    /// The files that it sees.
+    pub(crate) files: AttemptFiles,
+    /// Where in them it starts, relative to their root.
     pub(crate) directory: PathBuf,
     /// What it reads; nothing where there is none.
     pub(crate) stdin: Option<File>,
@@ -112,11 +114,11 @@ pub(crate) async fn run(
         .args(&program.arguments)
         .env_clear()
         .envs(&program.environment)
-        .current_dir(&program.directory)
         .stdin(program.stdin.map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    program.files.place(command.as_std_mut(), &program.directory)?;
     let mut child = command.spawn()?;
     let spawned = Instant::now();
     let mut family = Family::of(&child, program.mark);
@@ -336,7 +338,7 @@ pub(crate) enum NotFound {
 }
 
 /// The file that a program's name stands for, by the search path that the program itself will have.
-pub(crate) fn find(name: &str, search: &str, directory: &Path) -> Result<PathBuf, NotFound> {
+pub(crate) fn find(name: &str, search: &str, directory: &Path, files: &AttemptFiles) -> Result<PathBuf, NotFound> {
     use std::os::unix::fs::PermissionsExt;
     let mut refused = None;
     let candidates: Vec<PathBuf> = if name.contains('/') {
@@ -347,7 +349,7 @@ pub(crate) fn find(name: &str, search: &str, directory: &Path) -> Result<PathBuf
         std::env::split_paths(search).map(|folder| directory.join(folder).join(name)).collect()
     };
     for candidate in candidates {
-        match candidate.metadata() {
+        match files.here(&candidate).metadata() {
             Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => return Ok(candidate),
             Ok(_) => refused = refused.or(Some(candidate)),
             Err(_) => {}
@@ -399,14 +401,19 @@ mod tests {
         .into()
     }
 
+    fn here() -> AttemptFiles {
+        AttemptFiles::in_folder(std::env::temp_dir())
+    }
+
     fn bash(script: &str, attempt: &str) -> Program {
         let environment = environment(attempt);
         Program {
-            file: find("bash", "/usr/bin:/bin", Path::new("/")).unwrap(),
+            file: find("bash", "/usr/bin:/bin", Path::new("/"), &here()).unwrap(),
             arguments: vec!["-c".into(), script.into()],
             mark: Mark::of(&environment),
             environment,
-            directory: std::env::temp_dir(),
+            files: here(),
+            directory: PathBuf::new(),
             stdin: None,
         }
     }
@@ -605,7 +612,7 @@ mod tests {
             ("a", Err(NotFound::Missing)),
             ("", Err(NotFound::Missing)),
         ] {
-            assert_eq!(find(name, &search, root), expected.map(|path| root.join(path)), "{name}");
+            assert_eq!(find(name, &search, root, &here()), expected.map(|path| root.join(path)), "{name}");
         }
     }
 }

@@ -36,7 +36,7 @@ impl Runner {
         let invocation =
             Invocation { argv: &order.argv, values: &values, allow_exit_codes: &[], stdin: Some(&order.stdin), beside };
         let mut done = self.command(attempt, invocation).await?;
-        match given(&order.outputs, &done.said, &attempt.place.workspace) {
+        match given(&order.outputs, &done.said, attempt.place.files.path()) {
             Ok(outputs) if !done.masks.is_empty() && holds_a_secret(&done, &outputs) => {
                 let message = "an output of the program holds a secret of the step, and outputs are kept".to_owned();
                 let failure = StepFailure::new(FailureClass::Output, message).with_code(codes::OUTPUT_SECRET);
@@ -77,8 +77,9 @@ impl Runner {
         let failed = |code, reason: String| {
             StepFailure::new(FailureClass::Output, format!("the output {name}: {reason}")).with_code(code)
         };
-        let root = &attempt.place.workspace;
-        let real = paths::existing(root, &path).map_err(|error| failed(codes::OUTPUT_NO_FILE, error.to_string()))?;
+        let files = &attempt.place.files;
+        let real = paths::existing(files, &path).map_err(|error| failed(codes::OUTPUT_NO_FILE, error.to_string()))?;
+        let real = files.root().join(real);
         if !real.is_file() {
             return Err(failed(codes::OUTPUT_NO_FILE, format!("`{path}` is no plain file")));
         }

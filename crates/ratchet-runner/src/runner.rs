@@ -15,7 +15,7 @@ use ratchet_definition::files::FileAccess;
 use ratchet_engine::{
     masks::Masks,
     order::{AttemptOutcome, AttemptReport, Order, Work},
-    ports::{Agent, AttemptPlace, AttemptRunner, BlobStore, Observer, Secrets, StopSignal},
+    ports::{Agent, AttemptFiles, AttemptPlace, AttemptRunner, BlobStore, Observer, Secrets, StopSignal},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Gives the files of a workspace to expressions.
-pub type FilesOf = Arc<dyn Fn(&Path) -> Arc<dyn FileAccess> + Send + Sync>;
+pub type FilesOf = Arc<dyn Fn(&AttemptFiles) -> Arc<dyn FileAccess> + Send + Sync>;
 
 /// Runs attempts: commands as processes, agents by the one that it was given, and requests by itself.
 pub struct Runner {
@@ -147,9 +147,9 @@ impl Runner {
         let captured = Instant::now();
         let capture = Capture {
             scope: &order.scope,
-            workspace: &place.workspace,
+            files: &place.files,
             blobs: &*self.blobs,
-            files: (self.files)(&place.workspace),
+            access: (self.files)(&place.files),
             masks: done.masks,
         };
         let outputs = capture.outputs(&order.outputs, done.said).await;

@@ -13,8 +13,8 @@ use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::{
     order::{AgentOrder, AttemptOutcome, Order, OutputOrder, OutputOrderSource, Work},
     ports::{
-        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, AttemptRunner, Observer, Secrets,
-        Silent, Stop, StopSignal,
+        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptFiles, AttemptPlace, AttemptRunner, Observer,
+        Secrets, Silent, Stop, StopSignal,
     },
 };
 use ratchet_testkit::{builders::order, memory::MemoryBlobStore};
@@ -137,7 +137,7 @@ impl World {
     }
 
     async fn run(self) -> (AttemptOutcome, TempDir) {
-        let files = Arc::new(|root: &Path| Arc::new(Folder(root.to_owned())) as Arc<dyn FileAccess>);
+        let files = Arc::new(|files: &AttemptFiles| Arc::new(Folder(files.root().to_owned())) as Arc<dyn FileAccess>);
         let runner = Runner::new(Arc::new(MemoryBlobStore::default()), Arc::new(self.agent), self.observer, files)
             .with_environment(BaseEnvironment::new(&self.given))
             .with_grace(Duration::from_millis(100));
@@ -147,7 +147,7 @@ impl World {
         };
         let place = AttemptPlace {
             definitions: None,
-            workspace: self.place.path().join("workspace"),
+            files: AttemptFiles::in_folder(self.place.path().join("workspace")),
             directory: self.place.path().join("attempt"),
             scratch: self.place.path().join("scratch"),
         };
@@ -502,8 +502,8 @@ async fn an_agents_outputs_are_always_there() {
         assert_eq!((request.step.as_str(), request.attempt), ("build", 2));
         assert_eq!(request.readable, [Path::new("/captured/coverage.xml")]);
         assert_eq!(request.environment["RATCHET_STEP"], "build");
-        fs::write(request.workspace.join("new"), "").unwrap();
-        fs::remove_file(request.workspace.join("old")).unwrap();
+        fs::write(request.files.path().join("new"), "").unwrap();
+        fs::remove_file(request.files.path().join("old")).unwrap();
         Ok(AgentReply {
             response: r#"{"n": 4}"#.to_owned(),
             cost_usd: 0.5,

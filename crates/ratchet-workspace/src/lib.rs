@@ -17,6 +17,7 @@ mod manifest;
 mod marks;
 mod merge;
 mod path;
+mod resolve;
 mod scan;
 mod stacks;
 mod stamp;
@@ -40,6 +41,7 @@ pub use self::{
     marks::Marks,
     merge::{Branch, MergeConflict, merge},
     path::{LinkTarget, PATH_BYTES_MAX, PathError, TreePath},
+    resolve::resolve,
     scan::{Exclude, Scan, Skip, scan},
     stacks::Stacks,
     stamp::{Stamp, StatCache},

@@ -20,7 +20,7 @@ use ratchet_core::{
 use ratchet_engine::{
     ResumeRequest, StartRequest,
     masks::Masks,
-    ports::{BlobStore, Secrets, StateStore},
+    ports::{AttemptFiles, BlobStore, Secrets, StateStore},
     values::load_large,
     view::ExecutionRows,
 };
@@ -222,8 +222,8 @@ impl Desk {
         let agent = agent::of_place(&options.place)?;
         let identity = agent.identity();
         let files_state = state.clone();
-        let files = Arc::new(move |root: &std::path::Path| -> Arc<dyn ratchet_definition::files::FileAccess> {
-            Arc::new(ConfinedFiles::new(root, files_state.clone()))
+        let files = Arc::new(move |files: &AttemptFiles| -> Arc<dyn ratchet_definition::files::FileAccess> {
+            Arc::new(ConfinedFiles::of(files, files_state.clone()))
         });
         let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets()?).with_web(web()?));
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {

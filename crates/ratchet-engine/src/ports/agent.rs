@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::StopSignal;
+use super::{AttemptFiles, StopSignal};
 use crate::masks::Masks;
 
 /// An agent that works on the files of a workspace.
@@ -47,8 +47,8 @@ pub struct AgentRequest {
     pub append_system_prompt: Option<String>,
     /// How long it may take.
     pub timeout: Option<Duration>,
-    /// The root of the files that it works on.
-    pub workspace: PathBuf,
+    /// The files that it works on.
+    pub files: AttemptFiles,
     /// Files outside the workspace that it may read.
     pub readable: Vec<PathBuf>,
     /// A folder of the attempt's own, for its home and temporary files.

@@ -3,6 +3,7 @@
 
 mod agent;
 mod artifact_store;
+mod attempt_files;
 mod blob_store;
 mod clock;
 mod event_bus;
@@ -15,6 +16,7 @@ mod workspace;
 
 pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, Progress};
 pub use artifact_store::{ArtifactFilter, ArtifactStore};
+pub use attempt_files::{AttemptFiles, FileView};
 pub use blob_store::{BlobError, BlobStore};
 pub use clock::Clock;
 pub use event_bus::{BusError, Envelope, Event, EventBus};

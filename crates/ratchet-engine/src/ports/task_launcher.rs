@@ -5,6 +5,7 @@ use ratchet_core::ids::StepKey;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::AttemptFiles;
 use crate::order::{AttemptReport, Order};
 
 /// Starts the tasks that attempts run in.
@@ -75,8 +76,8 @@ pub trait AttemptRunner: Send + Sync {
 /// Where an attempt runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptPlace {
-    /// The root of the files that the step works on.
-    pub workspace: PathBuf,
+    /// The files that the step works on.
+    pub files: AttemptFiles,
     /// The folder of the workflow's file, where that is known: programs that it names by a relative path lie there.
     pub definitions: Option<PathBuf>,
     /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and after a failure the home and temporary folders of its processes. Whoever has something

@@ -45,7 +45,7 @@ impl AttemptRunner for PlainRunner {
             .envs(&order.environment)
             .envs(values)
             .env(EXECUTION_VARIABLE, order.key.execution.as_str())
-            .current_dir(&place.workspace)
+            .current_dir(place.files.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -70,7 +70,7 @@ impl AttemptRunner for PlainRunner {
         if let AttemptOutcome::Succeeded(result) = &mut outcome {
             for output in &order.outputs {
                 let OutputOrderSource::File(path) = &output.source else { panic!("only files here") };
-                let content = fs::read(place.workspace.join(path)).unwrap();
+                let content = fs::read(place.files.root().join(path)).unwrap();
                 let content = BlobRef { digest: Digest::new(sha256_hex(&content)), size: content.len() as u64 };
                 result.outputs.insert(output.name.clone(), Output::File(FileValue { path: path.clone(), content }));
             }

@@ -14,6 +14,8 @@ use std::{
 use globset::GlobBuilder;
 use ratchet_core::{history::hex, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
+use ratchet_engine::ports::AttemptFiles;
+use ratchet_workspace::resolve;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest as _, Sha256};
 
@@ -23,27 +25,41 @@ use crate::directory::{self, StateDirectory};
 /// The files below a root. Nothing outside is reached, also not through a symbolic link.
 #[derive(Debug, Clone)]
 pub struct ConfinedFiles {
-    given: PathBuf,
-    /// Where that really is: found out when a file is asked for, which most steps never do.
-    root: OnceLock<PathBuf>,
+    files: AttemptFiles,
+    /// Where they really are at home: found out when a file is asked for, which most steps never do.
+    home: OnceLock<PathBuf>,
     state: StateDirectory,
 }
 
 impl ConfinedFiles {
     /// The files below an absolute root, and captured ones.
     pub fn new(root: &Path, state: StateDirectory) -> Self {
-        Self { given: root.to_owned(), root: OnceLock::new(), state }
+        Self::of(&AttemptFiles::in_folder(root), state)
     }
 
+    /// The files of an attempt, and captured ones.
+    pub fn of(files: &AttemptFiles, state: StateDirectory) -> Self {
+        Self { files: files.clone(), home: OnceLock::new(), state }
+    }
+
+    /// Where they are at home, without links.
+    fn home(&self) -> &Path {
+        self.home.get_or_init(|| match self.files.path() {
+            path if path == self.files.root() => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+            path => path.to_owned(),
+        })
+    }
+
+    /// Where they are found here.
     fn root(&self) -> &Path {
-        self.root.get_or_init(|| self.given.canonicalize().unwrap_or_else(|_| self.given.clone()))
+        if self.files.path() == self.files.root() { self.home() } else { self.files.root() }
     }
 
     /// A path relative to the root, without `.` and `..`.
     pub fn relative(&self, path: &str) -> Result<PathBuf, FileError> {
         let outside = || FileError::Outside(path.to_owned());
         let given = Path::new(path);
-        let given = if given.is_absolute() { given.strip_prefix(self.root()).map_err(|_| outside())? } else { given };
+        let given = if given.is_absolute() { given.strip_prefix(self.home()).map_err(|_| outside())? } else { given };
         let mut normal = PathBuf::new();
         for component in given.components() {
             match component {
@@ -73,10 +89,9 @@ impl ConfinedFiles {
             Ok(file) => Ok(file.into()),
             // An absolute link may lead to a file below the root all the same.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
-                let resolved = self.root().join(relative).canonicalize()?;
-                match resolved.strip_prefix(self.root()) {
-                    Ok(inside) => open(inside).map(File::from),
-                    Err(_) => Err(error),
+                match resolve(self.home(), self.root(), relative, false)? {
+                    Some(inside) => open(&inside).map(File::from),
+                    None => Err(error),
                 }
             }
             Err(error) => Err(error),
@@ -92,7 +107,7 @@ impl ConfinedFiles {
                 let leads_out =
                     self.root().join(relative).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
                         && fs::read_link(self.root().join(relative))
-                            .is_ok_and(|to| to.is_absolute() && !to.starts_with(self.root()));
+                            .is_ok_and(|to| to.is_absolute() && !to.starts_with(self.home()));
                 if leads_out { FileError::Outside(path.to_owned()) } else { FileError::NotFound(path.to_owned()) }
             }
             _ => FileError::Unreadable { path: path.to_owned(), reason: error.to_string() },

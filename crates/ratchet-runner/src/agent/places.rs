@@ -22,8 +22,11 @@ impl Places {
     /// The places of this attempt on this machine.
     pub(crate) fn of(request: &AgentRequest) -> Self {
         let home = env::home_dir();
-        let places =
-            [(Some(&request.workspace), WORKSPACE), (Some(&request.directory), ATTEMPT), (home.as_ref(), HOME)];
+        let places = [
+            (Some(request.files.path()), WORKSPACE),
+            (Some(request.directory.as_path()), ATTEMPT),
+            (home.as_deref(), HOME),
+        ];
         let places = places.into_iter().filter_map(|(path, word)| Some((path?, word)));
         let mut spellings = Vec::new();
         let mut words = Vec::new();

@@ -139,18 +139,18 @@ impl Tape {
 
     fn apply(&self, edit: &Edit, request: &AgentRequest, places: &Places) -> io::Result<()> {
         let other = |error: paths::PathError| io::Error::other(error.to_string());
-        let target = match edit {
-            Edit::Write { path, .. } => paths::target(&request.workspace, path, true).map_err(other)?,
-            Edit::Delete { path } => match paths::target(&request.workspace, path, false) {
+        let inside = match edit {
+            Edit::Write { path, .. } => paths::target(&request.files, path, true).map_err(other)?,
+            Edit::Delete { path } => match paths::target(&request.files, path, false) {
                 Err(paths::PathError::Missing(_)) => return Ok(()),
                 found => found.map_err(other)?,
             },
         };
         // The real place counts: a link inside the workspace may lead to a protected folder.
-        let inside = target.strip_prefix(request.workspace.canonicalize()?).map(Path::to_owned).unwrap_or_default();
         if is_protected(&inside) {
             return Err(io::Error::other("no agent may write there"));
         }
+        let target = request.files.root().join(inside);
         match edit {
             Edit::Delete { .. } => match fs::remove_file(&target) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -158,7 +158,7 @@ impl Tape {
             },
             Edit::Write { file, .. } => {
                 let content = places.restore_bytes(fs::read(self.folder.join(file))?);
-                let folder = target.parent().unwrap_or(&request.workspace);
+                let folder = target.parent().unwrap_or(request.files.root());
                 let mut written = tempfile::Builder::new().prefix(".ratchet-").tempfile_in(folder)?;
                 written.write_all(&content)?;
                 let mode = edit.permissions().unwrap_or(0o644);
@@ -224,7 +224,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let mut request = request(place.path(), step);
         request.attempt = attempt;
-        let root = request.workspace.clone();
+        let root = request.files.path().to_owned();
         fs::write(root.join("old.py"), "old").unwrap();
         fs::create_dir_all(root.join(".git/hooks")).unwrap();
         symlink("..", root.join("up")).unwrap();

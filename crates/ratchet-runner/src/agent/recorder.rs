@@ -58,7 +58,7 @@ impl Agent for Recorder {
     }
 
     async fn perform(&self, request: AgentRequest, stop: StopSignal) -> Result<AgentReply, AgentError> {
-        let root = request.workspace.clone();
+        let root = request.files.root().to_owned();
         let begin = fs::metadata(&request.transcript).map_or(0, |found| found.len());
         let before = walk(root.clone()).await;
         let outcome = self.agent.perform(request.clone(), stop).await;
@@ -132,7 +132,7 @@ impl Tape {
             edits.push(match change {
                 Change::Deleted => Edit::Delete { path: path.clone() },
                 Change::Written => {
-                    let source = request.workspace.join(path);
+                    let source = request.files.root().join(path);
                     let unreadable = |error| RecordingError::Unreadable { path: source.clone(), source: error };
                     let content = fs::read(&source).map_err(unreadable)?;
                     let mode = fs::metadata(&source).map_err(unreadable)?.permissions().mode() & 0o777;
@@ -272,7 +272,7 @@ mod tests {
         }
 
         async fn perform(&self, request: AgentRequest, _stop: StopSignal) -> Result<AgentReply, AgentError> {
-            let root = &request.workspace;
+            let root = request.files.root();
             let here = root.display().to_string();
             fs::create_dir_all(root.join("src")).unwrap();
             fs::write(root.join("src/new.py"), format!("root = '{here}'\nkey = 'hunter22'\n")).unwrap();
@@ -301,8 +301,8 @@ mod tests {
     async fn record(tape: &Path, words: Result<&'static str, AgentFault>, attempt: u32) -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         let mut request = request(place.path(), "write[0]");
-        fs::write(request.workspace.join("old.py"), "old").unwrap();
-        fs::write(request.workspace.join("same.py"), "same").unwrap();
+        fs::write(request.files.root().join("old.py"), "old").unwrap();
+        fs::write(request.files.root().join("same.py"), "same").unwrap();
         request.attempt = attempt;
         request.environment.insert("MY_TOKEN".to_owned(), "hunter22".to_owned());
         let recorder = Recorder::open(Arc::new(Scripted(words)), tape, Vec::new()).unwrap();
@@ -332,9 +332,9 @@ mod tests {
         }
         let place = tempfile::tempdir().unwrap();
         let request = request(place.path(), "write[0]");
-        fs::write(request.workspace.join("old.py"), "old").unwrap();
+        fs::write(request.files.root().join("old.py"), "old").unwrap();
         let reply = RecordedAgent::open(tape.path()).unwrap().perform(request.clone(), stop()).await.unwrap();
-        let root = request.workspace;
+        let root = request.files.root();
         assert_eq!(reply.response, format!("done in {}, <ratchet:secret>", root.display()));
         assert_eq!(reply.json, Some(json!({"at": root.display().to_string()})));
         assert_eq!((reply.cost_usd, reply.tokens, reply.turns), (0.25, 10, 3));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ratchet_core::{history::sha256_hex, ids::Digest};
-use ratchet_engine::ports::AgentReply;
+use ratchet_engine::ports::{AgentReply, AttemptFiles};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -316,8 +316,9 @@ impl Session {
             }
         }
         for file in self.files() {
-            let content = paths::existing(folder, file).map_err(|error| format!("beside the recording: {error}"))?;
-            if !content.is_file() {
+            let content = paths::existing(&AttemptFiles::in_folder(folder), file)
+                .map_err(|error| format!("beside the recording: {error}"))?;
+            if !folder.join(content).is_file() {
                 return Err(format!("`{file}` beside the recording is not a file"));
             }
         }

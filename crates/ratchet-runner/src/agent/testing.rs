@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use ratchet_core::{execution::TraceParent, workflow::SecurityProfile};
 use ratchet_engine::{
     masks::Masks,
-    ports::{AgentRequest, Progress, StopSignal},
+    ports::{AgentRequest, AttemptFiles, Progress, StopSignal},
 };
 use tokio::sync::watch;
 
@@ -26,7 +26,7 @@ pub(crate) fn request(place: &Path, step: &str) -> AgentRequest {
         output_schema: None,
         append_system_prompt: None,
         timeout: None,
-        workspace,
+        files: AttemptFiles::in_folder(workspace),
         readable: Vec::new(),
         transcript: directory.join("transcript.jsonl"),
         directory,

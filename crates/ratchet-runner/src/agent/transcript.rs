@@ -27,7 +27,7 @@ impl Transcript {
     /// Goes on at the end of the transcript of a request.
     pub(super) fn open(request: &AgentRequest) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(&request.transcript)?;
-        let root = format!("{}/", request.workspace.display());
+        let root = format!("{}/", request.files.path().display());
         Ok(Self { file, masks: request.masks.clone(), progress: request.progress.clone(), root })
     }
 

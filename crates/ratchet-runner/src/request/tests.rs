@@ -20,7 +20,7 @@ use ratchet_core::{
 use ratchet_definition::files::FileAccess;
 use ratchet_engine::{
     order::{AttemptOutcome, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Work},
-    ports::{AttemptPlace, AttemptRunner, Observer, Silent, Stop, StopSignal},
+    ports::{AttemptFiles, AttemptPlace, AttemptRunner, Observer, Silent, Stop, StopSignal},
 };
 use ratchet_testkit::{
     builders,
@@ -148,7 +148,7 @@ impl Case {
 
     async fn run(self) -> (AttemptOutcome, String) {
         let place = tempfile::tempdir().unwrap();
-        let files = Arc::new(|root: &Path| Arc::new(Folder(root.to_owned())) as Arc<dyn FileAccess>);
+        let files = Arc::new(|files: &AttemptFiles| Arc::new(Folder(files.root().to_owned())) as Arc<dyn FileAccess>);
         let secrets = MemorySecrets::new(BTreeMap::from([
             ("TOKEN".to_owned(), SECRET.to_owned()),
             ("LINES".to_owned(), "two\nlines-of-it".to_owned()),
@@ -163,7 +163,7 @@ impl Case {
         .with_web(self.web);
         let attempt = AttemptPlace {
             definitions: None,
-            workspace: place.path().to_owned(),
+            files: AttemptFiles::in_folder(place.path()),
             directory: place.path().join("attempt"),
             scratch: place.path().join("scratch"),
         };

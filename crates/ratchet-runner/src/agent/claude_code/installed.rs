@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use ratchet_engine::ports::{AgentError, AgentFault};
+use ratchet_engine::ports::{AgentError, AgentFault, AttemptFiles};
 use tokio::sync::watch;
 
 use super::failure;
@@ -37,7 +37,7 @@ impl Installed {
     pub(super) async fn find(named: Option<&Path>, search: &str) -> Result<Self, AgentError> {
         let path = match named {
             Some(path) => path.to_owned(),
-            None => process::find("claude", search, Path::new("/")).map_err(|_| AgentError {
+            None => process::find("claude", search, Path::new("/"), &AttemptFiles::in_folder("/")).map_err(|_| AgentError {
                 hint: Some(
                     "install Claude Code, or name its command in RATCHET_CLAUDE; `--agent recorded:DIR` plays a recording without it".to_owned(),
                 ),
@@ -91,7 +91,8 @@ async fn ask(path: &Path, option: &str) -> Result<String, AgentError> {
         arguments: vec![option.into()],
         mark: Mark::of(&environment),
         environment,
-        directory: home.path().to_owned(),
+        files: AttemptFiles::in_folder(home.path()),
+        directory: PathBuf::new(),
         stdin: None,
     };
     let mut answer = Answer::default();

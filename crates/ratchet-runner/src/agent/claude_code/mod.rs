@@ -16,12 +16,12 @@ mod variables;
 use std::{
     collections::BTreeMap,
     env, fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, StopSignal};
+use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptFiles, StopSignal};
 use tokio::sync::OnceCell;
 
 pub use self::installed::Installed;
@@ -100,7 +100,8 @@ impl ClaudeCode {
             arguments: arguments::of(request, installed, &tools, &prepared),
             mark: Mark::of(&environment),
             environment,
-            directory: request.workspace.clone(),
+            files: request.files.clone(),
+            directory: PathBuf::new(),
             stdin: Some(prepared.prompt),
         };
         let limits = Limits { timeout: request.timeout, grace: self.grace };
@@ -146,7 +147,7 @@ impl Prepared {
         let prompt = request.directory.join("prompt.txt");
         fs::write(&prompt, &request.prompt)?;
         let mut system = Vec::new();
-        system.extend(advice(&request.workspace));
+        system.extend(advice(&request.files));
         system.extend(request.append_system_prompt.clone());
         system.extend(copies);
         let system_prompt = if system.is_empty() {
@@ -175,8 +176,8 @@ async fn mask(request: &AgentRequest) {
 }
 
 /// What the project tells agents in its `CLAUDE.md`, where there is one in the workspace and it is no book.
-fn advice(workspace: &Path) -> Option<String> {
-    let path = paths::existing(workspace, "CLAUDE.md").ok()?;
+fn advice(files: &AttemptFiles) -> Option<String> {
+    let path = files.root().join(paths::existing(files, "CLAUDE.md").ok()?);
     let found = path.metadata().ok()?;
     if !found.is_file() || found.len() > ADVICE_BYTES_MAX {
         return None;
@@ -188,7 +189,7 @@ fn advice(workspace: &Path) -> Option<String> {
 ///
 /// A file that is alone in its folder is readable where it lies. The neighbours of any other are none of the agent's business: it gets a copy.
 fn readable(request: &AgentRequest) -> io::Result<(Vec<PathBuf>, Option<String>)> {
-    let workspace = request.workspace.canonicalize()?;
+    let workspace = request.files.path().canonicalize()?;
     let mut folders = Vec::new();
     let mut told = Vec::new();
     for (number, path) in request.readable.iter().enumerate() {

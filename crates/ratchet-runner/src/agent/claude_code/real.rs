@@ -84,14 +84,14 @@ fn tool_results(outcome: &Outcome) -> Vec<String> {
 #[tokio::test]
 async fn an_edit_is_really_made_and_accounted_for() {
     let outcome = perform(|request| {
-        fs::write(request.workspace.join("CLAUDE.md"), "Always write Latin.").unwrap();
+        fs::write(request.files.path().join("CLAUDE.md"), "Always write Latin.").unwrap();
         request.append_system_prompt = Some("And be brief.".to_owned());
         // As long as the folder of an attempt in a home is: the command's sockets must not mind.
         request.directory = request
             .directory
             .join("executions/0192f0c1-2d3e-7f4a-8b5c-6d7e8f9a0b1c/attempts/1/generate_tests/1".repeat(2));
         fs::create_dir_all(&request.directory).unwrap();
-        let path = request.workspace.join("out.txt");
+        let path = request.files.path().join("out.txt");
         vec![Answer::tool("Write", json!({"file_path": path, "content": "salve"})), Answer::text("Factum est.")]
     });
     let Some(outcome) = outcome.await else { return };
@@ -153,10 +153,10 @@ fn forbidden(root: &Path) -> Vec<(&'static str, Answer, PathBuf)> {
 }
 
 fn prepare_forbidden(request: &mut AgentRequest) {
-    let outside = request.workspace.parent().unwrap().to_owned();
-    fs::create_dir_all(request.workspace.join(".git/hooks")).unwrap();
-    fs::create_dir_all(request.workspace.join("sub/.git/hooks")).unwrap();
-    symlink("..", request.workspace.join("up")).unwrap();
+    let outside = request.files.path().parent().unwrap().to_owned();
+    fs::create_dir_all(request.files.path().join(".git/hooks")).unwrap();
+    fs::create_dir_all(request.files.path().join("sub/.git/hooks")).unwrap();
+    symlink("..", request.files.path().join("up")).unwrap();
     fs::create_dir_all(outside.join("captured/ab")).unwrap();
     fs::write(outside.join("captured/ab/coverage.xml"), "<coverage/>").unwrap();
     fs::write(outside.join("secret"), "the secret").unwrap();
@@ -168,7 +168,7 @@ async fn a_restricted_agent_is_confined() {
     let mut tried = Vec::new();
     let outcome = perform(|request| {
         prepare_forbidden(request);
-        tried = forbidden(&request.workspace);
+        tried = forbidden(&request.files.path());
         tried.iter().map(|(_, answer, _)| answer.clone()).chain([Answer::text("done")]).collect()
     });
     let Some(outcome) = outcome.await else { return };
@@ -186,14 +186,14 @@ async fn a_restricted_agent_is_confined() {
 async fn a_restricted_agent_reads_its_inputs_and_nothing_else_outside() {
     let outcome = perform(|request| {
         prepare_forbidden(request);
-        let outside = request.workspace.parent().unwrap().to_owned();
+        let outside = request.files.path().parent().unwrap().to_owned();
         let read = |path: PathBuf| Answer::tool("Read", json!({"file_path": path}));
         let grep =
             |path: PathBuf| Answer::tool("Grep", json!({"pattern": "secret", "path": path, "output_mode": "content"}));
         vec![
             read(outside.join("captured/ab/coverage.xml")),
             read(outside.join("secret")),
-            read(request.workspace.join("up/secret")),
+            read(request.files.path().join("up/secret")),
             grep(outside.clone()),
             read(PathBuf::from("/etc/passwd")),
             Answer::text("done"),
@@ -212,8 +212,8 @@ async fn a_restricted_agent_reads_its_inputs_and_nothing_else_outside() {
 async fn a_plan_changes_nothing() {
     let outcome = perform(|request| {
         request.profile = SecurityProfile::PlanOnly;
-        fs::write(request.workspace.join("a.txt"), "as it was").unwrap();
-        let path = request.workspace.join("a.txt");
+        fs::write(request.files.path().join("a.txt"), "as it was").unwrap();
+        let path = request.files.path().join("a.txt");
         vec![
             Answer::tool("Read", json!({"file_path": path})),
             Answer::tool("Write", json!({"file_path": path, "content": "evil"})),
@@ -231,7 +231,7 @@ async fn a_plan_changes_nothing() {
 #[tokio::test]
 async fn a_hostile_repository_configures_nothing() {
     let outcome = perform(|request| {
-        let root = &request.workspace;
+        let root = &request.files.path();
         let touch = |name: &str| json!([{"hooks": [{"type": "command", "command": format!("touch {}", root.join(name).display())}]}]);
         fs::create_dir_all(root.join(".claude")).unwrap();
         let settings = json!({
@@ -271,10 +271,10 @@ async fn failures_are_told_apart() {
 
 #[tokio::test]
 async fn limits_end_a_session_and_are_told_with_what_was_spent() {
-    let read = |request: &AgentRequest| Answer::tool("Read", json!({"file_path": request.workspace.join("a.txt")}));
+    let read = |request: &AgentRequest| Answer::tool("Read", json!({"file_path": request.files.path().join("a.txt")}));
     for limit in ["turns", "money"] {
         let outcome = perform(|request| {
-            fs::write(request.workspace.join("a.txt"), "a").unwrap();
+            fs::write(request.files.path().join("a.txt"), "a").unwrap();
             match limit {
                 "turns" => request.max_turns = Some(2),
                 _ => request.max_cost_usd = Some(0.000_1),
