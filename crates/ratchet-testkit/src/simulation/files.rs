@@ -7,7 +7,7 @@ use ratchet_core::{
     graph::Node,
     ids::{Digest, StepKey, StepPath},
     status::StepStatus,
-    step::StepRow,
+    step::{StepRow, StepState},
 };
 
 use super::{
@@ -62,6 +62,10 @@ pub(super) fn files_agree(
         let own = BTreeMap::from([(own.0, own.1.into_bytes())]);
         if is_task && step.items.is_none() && step.status() == StepStatus::Completed && did(step) != own {
             return breach(SEES, format!("{} left {:?}", name(&step.key), did(step)));
+        }
+        let was_passed_over = matches!(step.state, StepState::Failed { continued: true, .. });
+        if was_passed_over && !did(step).is_empty() {
+            return breach(SEES, format!("{} failed and was passed over, and left {:?}", name(&step.key), did(step)));
         }
         let children = known.rows.values().filter(|child| {
             let path = &child.key.path;
