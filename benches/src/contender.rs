@@ -82,8 +82,24 @@ impl Contender for GnuMake {
     }
 
     fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
-        fs::write(folder.join("Makefile"), workload.makefile())?;
+        fs::write(folder.join("Makefile"), workload.makefile(false))?;
         let words = vec!["make".into(), "--silent".into(), format!("--jobs={PARALLEL}")];
+        Ok(Program { words, folder: folder.to_path_buf() })
+    }
+}
+
+/// GNU make that could go on where it was stopped: each step leaves a file behind that says it is done, which is make's way. None is synced to the disk.
+pub(crate) struct KeepingMake;
+
+impl Contender for KeepingMake {
+    fn name(&self) -> &'static str {
+        "kept make"
+    }
+
+    fn prepare(&self, workload: &Workload, folder: &Path) -> Outcome<Program> {
+        fs::write(folder.join("Makefile"), workload.makefile(true))?;
+        let words = ["make", "--silent", "--always-make"].map(String::from).into_iter();
+        let words = words.chain([format!("--jobs={PARALLEL}")]).collect();
         Ok(Program { words, folder: folder.to_path_buf() })
     }
 }

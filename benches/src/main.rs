@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::{
-    contender::{Contender, GnuMake, Limit, Place, Ratchet, ShellLoop},
+    contender::{Contender, GnuMake, KeepingMake, Limit, Place, Ratchet, ShellLoop},
     report::Report,
     workload::Workload,
 };
@@ -70,7 +70,7 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
     let rounds: usize = env::var("ROUNDS").ok().map_or(Ok(9), |text| text.parse())?;
     let mut report = Report::new(rounds);
     let ratchet = Ratchet { binary: ratchet };
-    let contenders: [&dyn Contender; 4] = [&ratchet, &GnuMake, &ShellLoop, &Limit];
+    let contenders: [&dyn Contender; 5] = [&ratchet, &GnuMake, &KeepingMake, &ShellLoop, &Limit];
 
     for workload in Workload::COMPARED {
         let mut runs = Vec::new();

@@ -71,8 +71,9 @@ impl Workload {
         text
     }
 
-    /// All of it for GNU make.
-    pub(crate) fn makefile(self) -> String {
+    /// All of it for GNU make. Where each step is to be kept, it leaves a file of its name.
+    pub(crate) fn makefile(self, kept: bool) -> String {
+        let recipe = if kept { "\t@true\n\t@touch $@\n" } else { "\t@true\n" };
         let names = |count: u32| (0..count).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ");
         let mut text = String::new();
         match self {
@@ -80,23 +81,29 @@ impl Workload {
                 // The last step comes first in the file: that makes it the goal.
                 for n in (0..steps).rev() {
                     let need = n.checked_sub(1).map(|before| format!("s{before}")).unwrap_or_default();
-                    let _ = write!(text, "s{n}: {need}\n\t@true\n");
+                    let _ = write!(text, "s{n}: {need}\n{recipe}");
                 }
-                let _ = writeln!(text, ".PHONY: {}", names(steps));
+                if !kept {
+                    let _ = writeln!(text, ".PHONY: {}", names(steps));
+                }
             }
             Self::Many { runs, steps } => {
                 let chains = |n: u32| (0..runs).map(|run| format!("s{run}-{n}")).collect::<Vec<_>>().join(" ");
                 let _ = writeln!(text, "all: {}", chains(steps - 1));
                 for (run, n) in (0..runs).flat_map(|run| (0..steps).map(move |n| (run, n))) {
                     let need = n.checked_sub(1).map(|before| format!("s{run}-{before}")).unwrap_or_default();
-                    let _ = write!(text, "s{run}-{n}: {need}\n\t@true\n");
+                    let _ = write!(text, "s{run}-{n}: {need}\n{recipe}");
                 }
-                let _ = writeln!(text, ".PHONY: all {}", (0..steps).map(chains).collect::<Vec<_>>().join(" "));
+                let steps = if kept { String::new() } else { (0..steps).map(chains).collect::<Vec<_>>().join(" ") };
+                let _ = writeln!(text, ".PHONY: all {steps}");
             }
             Self::Parallel(steps) | Self::FanOut(steps) => {
-                let _ = write!(text, "join: {0}\n\t@true\n.PHONY: join {0}\n", names(steps));
+                let _ = write!(text, "join: {}\n{recipe}", names(steps));
+                if !kept {
+                    let _ = writeln!(text, ".PHONY: join {}", names(steps));
+                }
                 (0..steps).for_each(|n| {
-                    let _ = write!(text, "s{n}:\n\t@true\n");
+                    let _ = write!(text, "s{n}:\n{recipe}");
                 });
             }
         }
@@ -142,7 +149,10 @@ mod tests {
                 (workload.steps() / runs) as usize,
                 "{workload}"
             );
-            assert_eq!(workload.makefile().matches("\t@true").count(), workload.steps() as usize, "{workload}");
+            for kept in [false, true] {
+                let recipes = workload.makefile(kept);
+                assert_eq!(recipes.matches("\t@true").count(), workload.steps() as usize, "{workload}");
+            }
         }
     }
 }
