@@ -26,6 +26,7 @@ use ratchet_testkit::{
     builders,
     memory::{MemoryBlobStore, MemorySecrets},
 };
+use rcgen::{CertifiedKey, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -415,15 +416,19 @@ async fn what_cannot_be_reached_or_said_is_told() {
     assert_eq!(missing.fails().await.1, "RT-0220");
 }
 
-/// A server with a certificate of the name `named.test`, which nobody else vouches for.
-async fn safe_server() -> (u16, tokio::task::JoinHandle<()>) {
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+/// A certificate of the name `named.test`, which nobody else vouches for, and its key.
+fn certified() -> CertifiedKey<KeyPair> {
+    rcgen::generate_simple_self_signed(["named.test".to_owned()]).unwrap()
+}
+
+/// A server with a certificate.
+async fn safe_server(certified: &CertifiedKey<KeyPair>) -> (u16, tokio::task::JoinHandle<()>) {
+    use rustls_pki_types::PrivatePkcs8KeyDer;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_rustls::{TlsAcceptor, rustls};
 
-    let pem = fs::read(certificate()).unwrap();
-    let certificate = CertificateDer::from_pem_slice(&pem).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(&pem).unwrap();
+    let certificate = certified.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()).into();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -443,24 +448,24 @@ async fn safe_server() -> (u16, tokio::task::JoinHandle<()>) {
     (port, serving)
 }
 
-fn certificate() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/request/named.test.pem")
-}
-
 #[tokio::test]
 async fn a_host_is_known_by_its_certificate() {
+    let certified = certified();
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("named.test.pem");
+    fs::write(&trusted, certified.cert.pem()).unwrap();
     let case = |port: u16, trusting: bool| {
         let names = Names::default();
         names.answers.lock().unwrap().push(vec![Ipv4Addr::LOCALHOST.into()]);
         let case = Case::get(format!("https://named.test:{port}/"));
         let web = case.web.clone().resolving(Arc::new(names));
-        case.web(if trusting { web.trusting(certificate()) } else { web })
+        case.web(if trusting { web.trusting(trusted.clone()) } else { web })
     };
-    let (port, serving) = safe_server().await;
+    let (port, serving) = safe_server(&certified).await;
     assert_eq!(case(port, true).succeeds().await.0["body"], "safe");
     serving.await.unwrap();
 
-    let (port, serving) = safe_server().await;
+    let (port, serving) = safe_server(&certified).await;
     let (class, code, words) = case(port, false).fails().await;
     assert_eq!((class, code.as_str()), (FailureClass::Launch, codes::NOT_REACHED));
     assert!(words.contains("over TLS") && words.contains("certificate"), "{words}");
