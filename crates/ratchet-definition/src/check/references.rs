@@ -10,7 +10,7 @@ use crate::{
         structure::shown,
         symbols::{DeclaredOutputs, Symbols},
     },
-    parsed::Reference,
+    parsed::{Name, Reference},
 };
 
 /// Where a text stands, which decides what it can read.
@@ -86,7 +86,7 @@ impl<'tree> Resolver<'_, 'tree> {
             }
         }
         match root {
-            "inputs" => self.input(second.map(|name| (name.text.as_str(), at(&name.span)))),
+            "inputs" => self.input(second, at),
             "env" if second.is_some_and(|name| self.symbols.secret_variables.contains(&name.text.as_str())) => {
                 let message = "this variable holds a secret, which no template can read";
                 let help = "read it in the process of a `shell` step, as a variable of its environment";
@@ -158,18 +158,18 @@ impl<'tree> Resolver<'_, 'tree> {
         self.report.error("RT-0044", at(&member.span), message, help);
     }
 
-    fn input(&mut self, name: Option<(&str, Range<usize>)>) -> Meaning<'tree> {
-        let Some((name, at)) = name else {
+    fn input(&mut self, name: Option<&Name>, at: &dyn Fn(&Range<usize>) -> Range<usize>) -> Meaning<'tree> {
+        let Some(Name { text: name, span }) = name else {
             self.inputs_read.extend(self.symbols.inputs.keys());
             return Meaning::Value { file: self.symbols.inputs.values().any(|input| input.is_file) };
         };
-        if let Some((name, input)) = self.symbols.inputs.get_key_value(name) {
+        if let Some((name, input)) = self.symbols.inputs.get_key_value(name.as_str()) {
             self.inputs_read.insert(name);
             return Meaning::Value { file: input.is_file };
         }
         let help = self.report.nearest.help(name, self.symbols.inputs.keys().copied());
         let help = help.unwrap_or_else(|| "declare it under `inputs` of the workflow".to_owned());
-        self.report.error("RT-0035", at, format!("the workflow has no input `{}`", shown(name)), help);
+        self.report.error("RT-0035", at(span), format!("the workflow has no input `{}`", shown(name)), help);
         Meaning::Unknown
     }
 
@@ -186,7 +186,7 @@ impl<'tree> Resolver<'_, 'tree> {
             return Meaning::Unknown;
         };
         let step = &self.symbols.steps[position];
-        self.check_order(position, context, at(&root.span));
+        self.check_order(position, context, &|| at(&root.span));
         let mut file = false;
         if let Some(field) = names.get(1) {
             if !STEP_FIELDS.contains(&field.text.as_str()) {
@@ -229,19 +229,19 @@ impl<'tree> Resolver<'_, 'tree> {
         self.report.error("RT-0034", at, message, help);
     }
 
-    fn check_order(&mut self, position: usize, context: Context<'tree>, at: Range<usize>) {
+    fn check_order(&mut self, position: usize, context: Context<'tree>, at: &dyn Fn() -> Range<usize>) {
         let read = self.symbols.steps[position].id;
         if context.before_steps {
             let message = format!("`{read}` has not run yet when this is read");
             let help = "read it in a field of a step that comes after".to_owned();
-            self.report.error("RT-0038", at, message, help);
+            self.report.error("RT-0038", at(), message, help);
             return;
         }
         let Some(reader) = context.step.map(|step| &self.symbols.steps[step]) else { return };
         if reader.id == read {
             let message = format!("`{read}` reads itself before it has run");
             let help = "what a step gave is there in the steps after it, and in the `from` of its own outputs, as `stdout` and the like";
-            self.report.error("RT-0038", at, message, help.to_owned());
+            self.report.error("RT-0038", at(), message, help.to_owned());
             return;
         }
         let Some(reach) = self.reach else { return };
@@ -253,7 +253,7 @@ impl<'tree> Resolver<'_, 'tree> {
                 }
                 _ => format!("move `{}` below `{read}`", reader.id),
             };
-            self.report.error("RT-0038", at, message, help);
+            self.report.error("RT-0038", at(), message, help);
         }
     }
 }

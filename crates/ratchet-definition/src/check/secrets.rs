@@ -46,7 +46,7 @@ pub(crate) fn check(text: &str, report: &mut Report) -> Vec<Range<usize>> {
     let mut found = private_keys(text);
     for shape in KEY_SHAPES {
         let mut looked_at = 0;
-        for (start, _) in text.match_indices(shape.prefix) {
+        for start in memchr::memmem::find_iter(text.as_bytes(), shape.prefix) {
             if start < looked_at || text[..start].ends_with(|c: char| c.is_ascii_alphanumeric()) {
                 continue;
             }
@@ -84,7 +84,7 @@ struct Secret {
 fn private_keys(text: &str) -> Vec<Secret> {
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(start) = text[from..].find("-----BEGIN ").map(|at| from + at) {
+    while let Some(start) = memchr::memmem::find(&text.as_bytes()[from..], b"-----BEGIN ").map(|at| from + at) {
         let limit = text.floor_char_boundary(start + HEAD_LENGTH_MAX);
         let Some(head) = text[start..limit].lines().next().and_then(|line| line.find(PRIVATE_KEY)) else {
             from = start + 1;

@@ -3,6 +3,8 @@
 //! All that is wrong is reported, other names of fields become their own, and what does not fit is taken out, so that whoever reads the tree
 //! afterwards meets only what he expects. A value of a map that does not fit becomes null: its name is still declared.
 
+use std::fmt::{self, Display};
+
 use crate::{
     check::report::Report,
     duration::{parse_duration, seconds_of},
@@ -13,8 +15,17 @@ use crate::{
     yaml::{Content, Entry, Kind, Node, Scalar, Style},
 };
 
+/// A name as it is shown to a person. Most are not, so none is made into a text before.
+struct Quoted<'name>(&'name str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", shown(self.0))
+    }
+}
+
 /// Checks a value. `what` names it for a person. Says whether the value is of use at all.
-pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Report) -> bool {
+pub(crate) fn check(node: &mut Node, shape: &Shape, what: &dyn Display, report: &mut Report) -> bool {
     if node.is_null() && !matches!(shape, Shape::Any) {
         let help = format!("write {}, or remove the field", described(shape));
         report.error("RT-0012", node.span.clone(), format!("{what} has no value"), help);
@@ -51,7 +62,7 @@ pub(crate) fn check(node: &mut Node, shape: &Shape, what: &str, report: &mut Rep
         Shape::Map(kind, inner) => {
             let Content::Map(entries) = &mut node.content else { return false };
             for Entry { key, value } in entries {
-                let what = format!("`{}`", shown(&key.text));
+                let what = Quoted(&key.text);
                 if !kind.accepts(&key.text) {
                     report_name(&key.text, key.span.clone(), &what, kind.described(), report);
                 }
@@ -155,7 +166,7 @@ fn quoting_help(node: &Node, shape: &Shape) -> Option<String> {
     }
 }
 
-fn check_integer(node: &Node, least: i64, most: i64, what: &str, report: &mut Report) -> bool {
+fn check_integer(node: &Node, least: i64, most: i64, what: &dyn Display, report: &mut Report) -> bool {
     let Some(Scalar { kind: Kind::Integer(value), .. }) = node.scalar() else { return false };
     let fits = (least..=most).contains(value);
     if !fits {
@@ -164,7 +175,7 @@ fn check_integer(node: &Node, least: i64, most: i64, what: &str, report: &mut Re
     fits
 }
 
-fn check_number(node: &Node, least: Option<f64>, what: &str, report: &mut Report) -> bool {
+fn check_number(node: &Node, least: Option<f64>, what: &dyn Display, report: &mut Report) -> bool {
     let (Some(value), Some(least)) = (node.to_json().as_f64(), least) else { return true };
     if value < least {
         report.error("RT-0016", node.span.clone(), format!("{what} must not be less than {least}"), None);
@@ -172,7 +183,7 @@ fn check_number(node: &Node, least: Option<f64>, what: &str, report: &mut Report
     value >= least
 }
 
-fn check_duration(node: &Node, least: Least, what: &str, report: &mut Report) -> bool {
+fn check_duration(node: &Node, least: Least, what: &dyn Display, report: &mut Report) -> bool {
     let duration = match node.text() {
         Some(text) => parse_duration(text),
         None => node.to_json().as_f64().and_then(seconds_of),
@@ -192,7 +203,7 @@ fn check_duration(node: &Node, least: Least, what: &str, report: &mut Report) ->
     }
 }
 
-fn check_word(node: &Node, words: &'static [Word], what: &str, report: &mut Report) -> bool {
+fn check_word(node: &Node, words: &'static [Word], what: &dyn Display, report: &mut Report) -> bool {
     let Some(text) = node.text() else { return false };
     match words.iter().find(|word| word.text == text) {
         Some(word) if word.support == Support::Later => {
@@ -210,21 +221,24 @@ fn check_word(node: &Node, words: &'static [Word], what: &str, report: &mut Repo
     }
 }
 
-fn check_list(node: &mut Node, inner: &Shape, length: ListLength, what: &str, report: &mut Report) -> bool {
+fn check_list(node: &mut Node, inner: &Shape, length: ListLength, what: &dyn Display, report: &mut Report) -> bool {
     let at = node.head();
     let Content::List(items) = &mut node.content else { return false };
     if items.is_empty() && length == ListLength::NotEmpty {
         report.error("RT-0016", at, format!("{what} is empty"), "write at least one value".to_owned());
         return false;
     }
-    let what = if matches!(inner, Shape::Step) { "this step".to_owned() } else { format!("a value of {what}") };
-    items.retain_mut(|item| check(item, inner, &what, report));
+    items.retain_mut(|item| match inner {
+        Shape::Step => check(item, inner, &"this step", report),
+        _ => check(item, inner, &format_args!("a value of {what}"), report),
+    });
     true
 }
 
-fn report_name(name: &str, at: std::ops::Range<usize>, what: &str, kind: &str, report: &mut Report) {
+fn report_name(name: &str, at: std::ops::Range<usize>, what: &dyn Display, kind: &str, report: &mut Report) {
     let message = format!("`{}` cannot be a name here", shown(name));
-    let what = if what.contains(name) { "a name".to_owned() } else { what.to_owned() };
+    let what = what.to_string();
+    let what = if what.contains(name) { "a name" } else { &what };
     let help = format!("{what} consists of {kind}, and has at most {NAME_LENGTH_MAX} characters");
     report.error("RT-0015", at, message, help);
 }
@@ -309,7 +323,7 @@ fn check_known_fields(
 ) -> Vec<&'static str> {
     let fields = || tables.iter().copied().flatten();
     let Content::Map(entries) = &mut node.content else { return Vec::new() };
-    let mut seen: Vec<(&'static str, String)> = Vec::new();
+    let mut seen: Vec<(&'static str, Option<String>)> = Vec::with_capacity(entries.len());
     let mut misspelt: Vec<&'static str> = Vec::new();
     entries.retain_mut(|entry| {
         let at = entry.key.span.clone();
@@ -328,14 +342,15 @@ fn check_known_fields(
             return false;
         }
         if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == field.name) {
+            let other = other.as_deref().unwrap_or(field.name);
             let message = format!("`{}` and `{other}` are two names of one field", entry.key.text);
             report.error("RT-0017", at, message, "remove one of the two".to_owned());
             return false;
         }
-        seen.push((field.name, entry.key.text.clone()));
-        let what = format!("`{}`", entry.key.text);
-        field.name.clone_into(&mut entry.key.text);
-        check(&mut entry.value, field.shape, &what, report)
+        let fits = check(&mut entry.value, field.shape, &Quoted(&entry.key.text), report);
+        let is_alias = entry.key.text != field.name;
+        seen.push((field.name, is_alias.then(|| std::mem::replace(&mut entry.key.text, field.name.to_owned()))));
+        fits
     });
     seen.into_iter().map(|(name, _)| name).chain(misspelt).collect()
 }

@@ -24,6 +24,9 @@ const CONNECTIONS: [&str; 2] = ["/dev/tcp/", "/dev/udp/"];
 impl Finder<'_> {
     /// What is known of a word before the script runs.
     pub(super) fn argument(&self, word: &Word) -> Argument {
+        if word.value.bytes().all(is_ordinary) {
+            return Argument::Literal(word.value.clone());
+        }
         let Ok(pieces) = parse_word(&word.value, self.options) else { return Argument::Dynamic };
         let has_value = pieces.iter().any(|piece| match &piece.piece {
             WordPiece::CommandSubstitution(_) | WordPiece::BackquotedCommandSubstitution(_) => false,
@@ -165,6 +168,11 @@ impl Finder<'_> {
             _ => verdict,
         });
     }
+}
+
+/// Whether a byte means itself in every word.
+fn is_ordinary(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b',' | b'+' | b'%' | b'@')
 }
 
 /// Whether a path that begins so may go on as one that bash takes for a connection, without saying so itself.

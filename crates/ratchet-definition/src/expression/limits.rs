@@ -27,6 +27,10 @@ pub(crate) fn check_length(text: &str, length_max: usize) -> Result<(), Vec<Mist
 
 /// Refuses code that is nested deeper than anybody reads. What cannot be tokenized is left to the parser to report.
 pub(crate) fn check_depth(code: &str, is_expression: bool, syntax: SyntaxConfig) -> Result<(), Mistake> {
+    // What is counted takes a byte at least, so a short text cannot have too much of it: nearly all are.
+    if code.len() <= OPERATORS_MAX && code.bytes().filter(|byte| b"([{".contains(byte)).count() < BRACKETS_MAX {
+        return Ok(());
+    }
     // One entry an open bracket: how many operators stand before it on the way down to it.
     let mut above = vec![0_usize];
     let mut operators = 0_usize;

@@ -458,7 +458,7 @@ fn checked(text: &str, shape: &Shape, report: &mut Report) -> Option<Node> {
     }
     let mut tree = tree?;
     report.custom_types = type_names(&tree).into_iter().collect::<BTreeSet<_>>();
-    structure::check(&mut tree, shape, "the file", report).then_some(tree)
+    structure::check(&mut tree, shape, &"the file", report).then_some(tree)
 }
 
 /// What a step runs that follows a definition.

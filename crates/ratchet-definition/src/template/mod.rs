@@ -9,7 +9,11 @@ use minijinja::{
 use ratchet_core::workflow::Template;
 
 use crate::{
-    expression::{finish, limits, readings, syntax_mistake},
+    expression::{
+        finish, limits,
+        readings::{self, Findings},
+        syntax_mistake,
+    },
     mistake::Mistake,
     parsed::Parsed,
 };
@@ -52,6 +56,9 @@ pub(crate) fn variables(source: &str) -> Vec<(Range<usize>, Range<usize>)> {
 /// Parses a template.
 pub(crate) fn parse(text: &str) -> Result<Parsed<Template>, Vec<Mistake>> {
     limits::check_length(text, LENGTH_MAX)?;
+    if !text.contains('{') {
+        return finish(Findings::default(), |uses| Template { source: text.to_owned(), uses });
+    }
     limits::check_depth(text, false, syntax()).map_err(|mistake| vec![mistake])?;
     let tree = tree(text).map_err(|error| {
         let span = error.range().unwrap_or(0..text.len());

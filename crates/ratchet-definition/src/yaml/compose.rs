@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use saphyr_parser::{Event, Input, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{Content, Entry, Key, Kind, Node, Scalar, Style, allowance::Allowance, offsets::Offsets, scalar::resolve};
 use crate::mistake::Mistake;
@@ -107,10 +107,18 @@ impl<'text> Composer<'text> {
 
     fn run(&mut self) -> Result<(), Mistake> {
         let allowance = Allowance::default();
-        let mut parser = Parser::new_from_iter(allowance.meter(self.text, self.limits.piece));
+        // No part of a text is longer than the whole: only a long one has to be metered, which takes several times as long.
+        if self.text.len() <= self.limits.piece {
+            self.compose(Parser::new_from_str(self.text), &allowance)
+        } else {
+            self.compose(Parser::new_from_iter(allowance.meter(self.text, self.limits.piece)), &allowance)
+        }
+    }
+
+    fn compose<I: Input>(&mut self, mut parser: Parser<'text, I>, allowance: &Allowance) -> Result<(), Mistake> {
         while let Some(event) = parser.next_event() {
             if allowance.is_spent() {
-                return Err(self.too_long(&allowance));
+                return Err(self.too_long(allowance));
             }
             let (event, span) = event.map_err(|error| self.refused(&error))?;
             self.take(event, span)?;
