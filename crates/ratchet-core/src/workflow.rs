@@ -33,6 +33,8 @@ pub struct Workflow {
     pub outputs: Vec<OutputDeclaration>,
     /// Variables of every step's process.
     pub environment: BTreeMap<String, Template>,
+    /// Which more of them hold secrets: what they are is filled in where a process starts, and no caller sets them.
+    pub secret_environment: BTreeSet<String>,
     /// What starts it by itself, where anything does.
     pub triggers: Option<Box<Triggers>>,
     /// How long the whole run may take.
@@ -346,6 +348,13 @@ impl Step {
         let mut steps = BTreeSet::new();
         self.for_each_uses(&mut |uses| steps.extend(uses.steps.iter().cloned()));
         steps
+    }
+
+    /// The inputs of the workflow that it reads.
+    pub fn inputs_read(&self) -> Names {
+        let mut inputs = Names::default();
+        self.for_each_uses(&mut |uses| inputs.extend(&uses.inputs));
+        inputs
     }
 
     fn for_each_uses(&self, visit: &mut impl FnMut(&Uses)) {

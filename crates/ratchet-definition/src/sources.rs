@@ -51,13 +51,16 @@ pub struct Sources {
 }
 
 /// What is written of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
     /// The name of the workflow's own file among the files.
     pub(crate) root: String,
     /// The step type of that file that is meant, where it is not the workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) entry: Option<Entry>,
+    /// The inputs that hold what an agent wrote.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) tainted: BTreeSet<String>,
     /// The content of files, by their paths relative to the folder of the first of them.
     pub(crate) files: BTreeMap<String, String>,
     /// The texts of published definitions, by what refers to them.
@@ -80,7 +83,7 @@ impl Sources {
     /// Reads all that a file refers to. What cannot be found is told when it is compiled.
     pub fn gather(root: &SourceFile, lookup: &dyn Lookup) -> Self {
         let key = root.name.rsplit('/').next().unwrap_or_default().to_owned();
-        let mut held = Held { root: key.clone(), entry: None, files: BTreeMap::new(), published: BTreeMap::new() };
+        let mut held = Held { root: key.clone(), ..Held::default() };
         let mut missing = BTreeMap::new();
         held.files.insert(key.clone(), root.text.clone());
         let mut open = VecDeque::from([key]);
@@ -128,10 +131,10 @@ impl Sources {
         Ok(Self { origin: origin.to_owned(), held, missing: BTreeMap::new() })
     }
 
-    /// All of it as one text: the workflow's own where it refers to nothing else.
+    /// All of it as one text: the workflow's own where there is nothing else to say.
     pub fn text(&self) -> String {
-        let Held { root, entry, files, published } = &self.held;
-        if entry.is_none() && published.is_empty() && files.len() == 1 {
+        let Held { root, entry, tainted, files, published } = &self.held;
+        if entry.is_none() && tainted.is_empty() && published.is_empty() && files.len() == 1 {
             return files[root].clone();
         }
         // Texts under names always have a JSON form.
@@ -156,7 +159,7 @@ impl Sources {
 
     /// Another of the files, or a step type of one, with what that refers to.
     pub(crate) fn rooted(&self, root: &str, entry: Option<Entry>) -> Self {
-        let mut held = Held { root: root.to_owned(), entry, files: BTreeMap::new(), published: BTreeMap::new() };
+        let mut held = Held { root: root.to_owned(), entry, ..Held::default() };
         let mut open = vec![root.to_owned()];
         let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {

@@ -43,6 +43,10 @@ const PREFIXES: &[&str] = &[
 /// This is no shell parser: it looks at the words after each place where a command may begin. What it misses is not warned of, and a
 /// word in a quoted text is taken for a command only where a line of it begins like one.
 pub(crate) fn find(script: &str) -> Option<(String, usize)> {
+    // Most scripts name none of these programs anywhere.
+    if !EFFECTS.iter().any(|effect| script.contains(effect.begins[0])) {
+        return None;
+    }
     let mut start = 0;
     let mut previous = ' ';
     for (at, character) in script.char_indices().chain([(script.len(), '\n')]) {

@@ -2,16 +2,26 @@
 
 mod interface;
 pub(crate) mod reference;
+mod taint;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use ratchet_core::{execution::DefinitionRef, history::sha256_hex, ids::Digest, workflow::Workflow};
+use ratchet_core::{
+    execution::DefinitionRef,
+    history::sha256_hex,
+    ids::Digest,
+    workflow::{Action, Workflow},
+};
 
 pub(crate) use self::interface::{Interface, Interfaces, What};
-use self::reference::{Reference, of_step, type_names};
+pub(crate) use self::taint::Taints;
+use self::{
+    reference::{Reference, of_step, type_names},
+    taint::Known,
+};
 use crate::{
     check::{defaults, ignore, order, report::Report, secrets, structure, symbols::Symbols},
     compile::Compiled,
@@ -29,7 +39,7 @@ const DEPTH_MAX: usize = 16;
 /// Compiles a workflow with all that it refers to. An error holds everything that is wrong with its own file, warnings included, and of another file what
 /// stands first.
 pub fn compile_all(sources: &Sources) -> Result<Compiled, Diagnostics> {
-    compile_within(sources, 0)
+    compile_within(sources, 0, Known::default())
 }
 
 /// The names of step types, and what their author should look at.
@@ -45,8 +55,7 @@ pub fn check_types(sources: &Sources) -> Option<Result<CheckedTypes, Diagnostics
     let (tree, _) = yaml::parse(sources.root_text(), Limits::default());
     let tree = tree.filter(|tree| tree.get("step_types").is_some() && tree.get("steps").is_none())?;
     let names = type_names(&tree);
-    let mut linker =
-        Linker { sources, depth: 0, stack: Vec::new(), workflows: BTreeMap::new(), types: BTreeMap::new() };
+    let mut linker = Linker::new(sources, 0, Known::default());
     let (_, findings) = linker.file(root, |linker, text, report| {
         let tree = checked(text, &Shape::Record(&TYPES_FILE), report)?;
         Some(linker.interfaces(root, text, &tree, report))
@@ -55,8 +64,8 @@ pub fn check_types(sources: &Sources) -> Option<Result<CheckedTypes, Diagnostics
     Some(if is_wrong { Err(Diagnostics::new(findings)) } else { Ok((names, findings)) })
 }
 
-fn compile_within(sources: &Sources, depth: usize) -> Result<Compiled, Diagnostics> {
-    let mut linker = Linker { sources, depth, stack: Vec::new(), workflows: BTreeMap::new(), types: BTreeMap::new() };
+fn compile_within(sources: &Sources, depth: usize, tainted: Known) -> Result<Compiled, Diagnostics> {
+    let mut linker = Linker::new(sources, depth, tainted);
     let root = sources.held.root.as_str();
     let Some(entry) = &sources.held.entry else {
         let (workflow, findings) = linker.file(root, |linker, text, report| linker.workflow_of(root, text, report));
@@ -78,7 +87,10 @@ fn compile_within(sources: &Sources, depth: usize) -> Result<Compiled, Diagnosti
             Ok(Compiled { workflow, warnings: Vec::new() })
         }
         Err(wrong) => {
-            let (code, message) = wrong.told(&sources.shown(root));
+            let (code, message) = match wrong {
+                Wrong::Inside { code, message, at } => (code, format!("{message}, at {at}")),
+                other => other.told(&sources.shown(root)),
+            };
             let shown = Arc::new(Source::new(sources.shown(root), "", &[]));
             Err(Diagnostics::new(vec![Diagnostic::new(Mistake::error(code, message, 0..0), shown)]))
         }
@@ -92,18 +104,22 @@ enum Wrong {
     Missing(String),
     /// It includes itself: the path from it to it.
     Cycle(String),
-    /// Something in it is wrong: where, and what.
-    Inside(String),
+    /// Something in it is wrong: what, and where.
+    Inside { code: &'static str, message: String, at: String },
     /// Too many run each other.
     TooDeep,
 }
 
 impl Wrong {
+    fn empty(name: &str) -> Self {
+        Self::Inside { code: "RT-0092", message: "nothing can be made of it".to_owned(), at: name.to_owned() }
+    }
+
     fn told(&self, name: &str) -> (&'static str, String) {
         match self {
             Self::Missing(reason) => ("RT-0090", format!("`{name}` cannot be used: {reason}")),
             Self::Cycle(path) => ("RT-0091", format!("this never ends, because it runs itself: {path}")),
-            Self::Inside(what) => ("RT-0092", format!("`{name}` is wrong: {what}")),
+            Self::Inside { code, message, at } => ("RT-0092", format!("`{name}` is wrong: {message} [{code}] at {at}")),
             Self::TooDeep => ("RT-0093", format!("more than {DEPTH_MAX} workflows run each other down to `{name}`")),
         }
     }
@@ -112,7 +128,7 @@ impl Wrong {
         match self {
             Self::Missing(_) => "a file is named by its path from this one, as in `./deploy.yaml`, and anything else by the name that it was published under".into(),
             Self::Cycle(_) => "take one of them out of what it runs".into(),
-            Self::Inside(_) => format!("see all that is wrong with it: `ratchet validate {name}`"),
+            Self::Inside { .. } => format!("see all that is wrong with it: `ratchet validate {name}`"),
             Self::TooDeep => "have fewer of them run each other".into(),
         }
     }
@@ -127,9 +143,25 @@ struct Linker<'s> {
     stack: Vec<String>,
     workflows: BTreeMap<String, Result<Interface, Wrong>>,
     types: BTreeMap<String, Result<Arc<BTreeMap<String, Interface>>, Wrong>>,
+    /// What is given an agent's words.
+    tainted: Known,
+}
+
+impl<'s> Linker<'s> {
+    fn new(sources: &'s Sources, depth: usize, tainted: Known) -> Self {
+        Self { sources, depth, stack: Vec::new(), workflows: BTreeMap::new(), types: BTreeMap::new(), tainted }
+    }
 }
 
 impl Linker<'_> {
+    /// What an agent wrote of the inputs of a file's workflow, or of a step type of it.
+    fn taints(&self, file: &str, step_type: Option<&str>) -> Taints {
+        let held = &self.sources.held;
+        let is_meant = file == held.root && step_type == held.entry.as_ref().map(|entry| entry.step_type.as_str());
+        let inputs = if is_meant { held.tainted.clone() } else { BTreeSet::new() };
+        Taints { inputs, depth: self.depth + self.stack.len(), known: self.tainted.clone() }
+    }
+
     /// Looks at a file, and gives what it is made into with all that was found.
     fn file<T>(
         &mut self,
@@ -157,7 +189,7 @@ impl Linker<'_> {
         let interfaces = self.interfaces(name, text, &tree, report);
         let symbols = Symbols::of(&tree, &interfaces);
         let graph = order::check(&symbols, report);
-        lower(&tree, text, &symbols, graph.as_ref(), report)
+        lower(&tree, text, &symbols, graph.as_ref(), &self.taints(name, None), report)
     }
 
     /// What a file is wrong for, where it is.
@@ -169,7 +201,7 @@ impl Linker<'_> {
             // The path is the whole of it.
             "RT-0091" => Wrong::Cycle(first.message().rsplit_once(": ").map_or("", |(_, path)| path).to_owned()),
             "RT-0093" => Wrong::TooDeep,
-            code => Wrong::Inside(format!("{} [{code}] at {at}", first.message())),
+            code => Wrong::Inside { code, message: first.message().to_owned(), at },
         })
     }
 
@@ -218,7 +250,7 @@ impl Linker<'_> {
         if let Some(wrong) = Self::wrong_with(&findings) {
             return Err(wrong);
         }
-        let workflow = workflow.ok_or_else(|| Wrong::Inside("nothing can be made of it".to_owned()))?;
+        let workflow = workflow.ok_or_else(|| Wrong::empty(name))?;
         Ok(run(Arc::new(workflow), &self.sources.rooted(name, None)))
     }
 
@@ -228,12 +260,16 @@ impl Linker<'_> {
         if depth >= DEPTH_MAX {
             return Err(Wrong::TooDeep);
         }
-        let sources = Sources::read(name, text).map_err(Wrong::Inside)?;
-        match compile_within(&sources, depth) {
+        let sources = Sources::read(name, text).map_err(|message| Wrong::Inside {
+            code: "RT-0092",
+            message,
+            at: name.to_owned(),
+        })?;
+        match compile_within(&sources, depth, self.tainted.clone()) {
             Ok(Compiled { workflow, .. }) => Ok(run(Arc::new(workflow), &sources)),
             Err(diagnostics) => {
                 let wrong = Self::wrong_with(diagnostics.all());
-                Err(wrong.unwrap_or_else(|| Wrong::Inside("nothing can be made of it".to_owned())))
+                Err(wrong.unwrap_or_else(|| Wrong::empty(name)))
             }
         }
     }
@@ -366,10 +402,20 @@ impl Linker<'_> {
             report.error("RT-0090", at.head(), message, help);
             return None;
         };
-        let What::Run { workflow, .. } = &interface.what else { return Some(interface.clone()) };
+        let What::Run { .. } = &interface.what else { return Some(interface.clone()) };
+        let taints = self.taints(types.file, Some(name));
+        let workflow = match interface.action(name) {
+            Action::Workflow(run) if !taints.inputs.is_empty() => {
+                let inputs = taints.inputs.clone();
+                let given = taints.given(&run, inputs);
+                given.map_err(|unfit| report.error(unfit.code, at.head(), unfit.message, unfit.help)).ok()?.workflow
+            }
+            Action::Workflow(run) => run.workflow,
+            _ => return Some(interface.clone()),
+        };
         let entry = types.entry_of(name);
         let workflow =
-            Workflow { name: entry.name.clone(), version: entry.version.clone(), ..Workflow::clone(workflow) };
+            Workflow { name: entry.name.clone(), version: entry.version.clone(), ..Workflow::clone(&workflow) };
         let key = reference.name();
         Some(run(Arc::new(workflow), &self.sources.rooted(&key, Some(entry))))
     }
@@ -389,7 +435,8 @@ impl Linker<'_> {
                 let root = Types::group(&entry, node);
                 let symbols = Symbols::of(&root, interfaces);
                 let graph = order::check(&symbols, report);
-                let workflow = lower(&root, types.text, &symbols, graph.as_ref(), report)?;
+                let taints = self.taints(types.file, Some(name));
+                let workflow = lower(&root, types.text, &symbols, graph.as_ref(), &taints, report)?;
                 Some(run(Arc::new(workflow), &self.sources.rooted(types.file, Some(entry))))
             }
             (None, Some(exec)) => {

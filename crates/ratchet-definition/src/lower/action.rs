@@ -5,18 +5,21 @@ use ratchet_core::workflow::{
     TextTemplate, Uses, Wait,
 };
 
-use super::{Lowering, fields};
+use super::{
+    Lowering,
+    ahead::{Ahead, script_of},
+    fields,
+};
 use crate::{
     check::{effects, references::Context},
     duration::duration_or_seconds,
-    parsed::Interpreter,
     yaml::{Node, Positions},
 };
 
 impl<'tree> Lowering<'_, 'tree> {
-    pub(super) fn action(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Action> {
+    pub(super) fn action(&mut self, node: &'tree Node, context: Context<'tree>, ahead: &Ahead<'_>) -> Option<Action> {
         match node.get("type")?.text()? {
-            "shell" => self.shell(node, context).map(Action::Shell),
+            "shell" => self.shell(node, context, ahead).map(Action::Shell),
             "claude_code" => self.claude_code(node, context).map(|agent| Action::ClaudeCode(Box::new(agent))),
             "assert" => self.assert(node, context).map(Action::Assert),
             "template" => self.text_template(node, context).map(Action::Template),
@@ -27,7 +30,7 @@ impl<'tree> Lowering<'_, 'tree> {
         }
     }
 
-    fn shell(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Shell> {
+    fn shell(&mut self, node: &'tree Node, context: Context<'tree>, ahead: &Ahead<'_>) -> Option<Shell> {
         let command = node.get("command")?;
         self.warn_of_effects(node, command);
         let program = match (command.text(), node.get("shell")) {
@@ -40,10 +43,10 @@ impl<'tree> Lowering<'_, 'tree> {
                 Program::Words(self.words(command.items(), context))
             }
             (Some(script), Some(shell)) if !shell.items().is_empty() => self.other_program(command, script, shell)?,
-            (Some(_), shell) => {
-                let interpreter =
-                    if shell.and_then(Node::text) == Some("sh") { Interpreter::Sh } else { Interpreter::Bash };
-                self.script(command, interpreter, context)?
+            (Some(_), _) => {
+                let (_, interpreter) = script_of(node)?;
+                let parsed = context.step.and_then(|step| ahead.take(step));
+                self.script(command, interpreter, parsed, context)?
             }
         };
         let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());

@@ -3,6 +3,7 @@
 //! What is missing or wrong was reported or is reported here; then a value is left out, and whoever compiles throws the workflow away.
 
 mod action;
+mod ahead;
 mod fields;
 mod limits;
 mod nested;
@@ -31,6 +32,7 @@ use ratchet_core::{
 
 use crate::{
     check::{reach::Reach, references::Resolver, report::Report, symbols::Symbols},
+    link::Taints,
     parsed::Trust,
     yaml::Node,
 };
@@ -41,10 +43,11 @@ pub(crate) fn lower<'tree>(
     file: &'tree str,
     symbols: &'tree Symbols<'tree>,
     graph: Option<&'tree Graph>,
+    taints: &Taints,
     report: &mut Report,
 ) -> Option<Workflow> {
     let reach = graph.map(Reach::of);
-    Lowering::new(file, symbols, reach.as_ref(), report).workflow(root, graph)
+    Lowering::new(file, symbols, reach.as_ref(), report).workflow(root, graph, taints)
 }
 
 /// What a step type takes and gives that is a program.

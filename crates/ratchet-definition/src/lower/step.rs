@@ -12,7 +12,7 @@ use ratchet_core::{
     },
 };
 
-use super::{Lowering, fields};
+use super::{Lowering, ahead::Ahead, fields};
 use crate::{
     check::{references::Context, symbols::DeclaredOutputs, values::value_type},
     template::variables,
@@ -24,7 +24,7 @@ const FOREACH_FIELDS: &[&str] = &["max_parallel", "fail_fast", "tolerated_failur
 
 impl<'tree> Lowering<'_, 'tree> {
     /// The step at a position. All of its texts are looked at, also where it comes to nothing.
-    pub(super) fn step(&mut self, position: usize) -> Option<Step> {
+    pub(super) fn step(&mut self, position: usize, ahead: &Ahead<'_>) -> Option<Step> {
         let symbols = self.resolver.symbols;
         let symbol = &symbols.steps[position];
         let (node, id, place) = (symbol.node, symbol.id, symbol.place);
@@ -46,7 +46,7 @@ impl<'tree> Lowering<'_, 'tree> {
         };
         let on_failure = self.on_failure(node, place);
         let resources = self.resources(node, context);
-        let action = self.action(node, context);
+        let action = self.action(node, context, ahead);
         self.check_retry(node);
         if node.get("type").and_then(Node::text) == Some("webhook") {
             self.check_webhook_outputs(node, &outputs);

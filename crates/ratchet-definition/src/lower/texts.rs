@@ -52,11 +52,12 @@ impl<'tree> Lowering<'_, 'tree> {
         Some(value)
     }
 
-    /// A script for a shell.
+    /// A script for a shell, which may have been parsed before.
     pub(super) fn script(
         &mut self,
         node: &'tree Node,
         interpreter: Interpreter,
+        parsed: Option<Result<Parsed<Program>, Vec<Mistake>>>,
         context: Context<'tree>,
     ) -> Option<Program> {
         let text = &node.scalar()?.text;
@@ -65,7 +66,7 @@ impl<'tree> Lowering<'_, 'tree> {
             self.report().error("RT-0102", node.head(), message, "choose with `when` on two steps".to_owned());
             return None;
         }
-        let parsed = parse::command(text, &interpreter);
+        let parsed = parsed.unwrap_or_else(|| parse::command(text, &interpreter));
         let Parsed { mut value, references, warnings, trusted } = self.parsed(node, parsed)?;
         match &mut value {
             Program::Script { parts, uses, .. } => {

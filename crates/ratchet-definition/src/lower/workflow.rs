@@ -8,13 +8,14 @@ use ratchet_core::{
 };
 use regex::Regex;
 
-use super::{Lowering, fields, secrets::reads_secret};
+use super::{Lowering, ahead::Ahead, fields, secrets::reads_secret};
 use crate::{
     check::{
         references::Context,
         values::{described, is_of_type, value_type, violation},
     },
     command::variables,
+    link::Taints,
     yaml::{Entry, Node},
 };
 
@@ -22,7 +23,7 @@ use crate::{
 const FINALLY_TIMEOUT: Duration = Duration::from_mins(1);
 
 impl<'tree> Lowering<'_, 'tree> {
-    pub(super) fn workflow(&mut self, root: &'tree Node, graph: Option<&Graph>) -> Option<Workflow> {
+    pub(super) fn workflow(&mut self, root: &'tree Node, graph: Option<&Graph>, taints: &Taints) -> Option<Workflow> {
         let before = Context { step: None, item: false, own_outputs: None, before_steps: true };
         let after = Context { before_steps: false, ..before };
         let entries = |field: &str| root.get(field).map(Node::entries).unwrap_or_default();
@@ -37,9 +38,11 @@ impl<'tree> Lowering<'_, 'tree> {
         self.retry = fields::retry(root);
         let budget = self.budget(root);
         let concurrency = self.concurrency(root, before);
+        let symbols = self.resolver.symbols;
+        let ahead = Ahead::of(symbols);
         let mut steps: Vec<Step> =
-            (0..self.resolver.symbols.steps.len()).filter_map(|position| self.step(position)).collect();
-        self.taint(&mut steps);
+            ahead.during(|| (0..symbols.steps.len()).filter_map(|position| self.step(position, &ahead)).collect());
+        self.taint(&mut steps, taints);
         self.check_assertions(&steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
         let triggers = self.triggers(root);
@@ -54,6 +57,7 @@ impl<'tree> Lowering<'_, 'tree> {
             inputs,
             outputs,
             environment,
+            secret_environment: self.workflow_secrets.keys().cloned().collect(),
             triggers,
             timeout: fields::duration(root, "timeout"),
             finally_timeout: fields::duration(root, "finally_timeout").unwrap_or(FINALLY_TIMEOUT),

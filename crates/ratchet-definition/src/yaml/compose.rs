@@ -333,6 +333,9 @@ impl<'text> Composer<'text> {
 
     /// Reports names that stand twice and leaves out all but the first.
     fn without_duplicates(&mut self, entries: Vec<Entry>) -> Result<Vec<Entry>, Mistake> {
+        if has_each_once(&entries) {
+            return Ok(entries);
+        }
         let mut first: HashMap<String, usize> = HashMap::with_capacity(entries.len());
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -407,6 +410,18 @@ impl<'text> Composer<'text> {
         let length = self.text[at..].chars().next().map_or(0, char::len_utf8);
         at..at + length
     }
+}
+
+/// So few names are compared with each other sooner than they are put into a table.
+const FEW_NAMES: usize = 12;
+
+fn has_each_once(entries: &[Entry]) -> bool {
+    let names = || entries.iter().map(|entry| entry.key.text.as_str());
+    if entries.len() <= FEW_NAMES {
+        return names().enumerate().all(|(position, name)| names().take(position).all(|other| other != name));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    names().all(|name| seen.insert(name))
 }
 
 /// More mistakes in the YAML than this end the reading.

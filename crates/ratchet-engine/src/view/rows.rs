@@ -13,7 +13,7 @@ use ratchet_core::{
     status::{ExecutionStatus, StepStatus},
     step::{AttemptRow, StepRow, StepState, Usage, Waiting},
     transition::StepTransition,
-    workflow::Workflow,
+    workflow::{Action, Workflow},
 };
 use thiserror::Error;
 
@@ -131,9 +131,15 @@ impl ExecutionRows {
             }
             let attempts = earlier_attempts(store, &row).await?;
             let children_expected = fan_out_count(&row, &attempts);
-            let children = match children_expected {
-                0 => None,
-                _ => Some(load_children(store, &row).await?),
+            let children = if children_expected == 0 {
+                None
+            } else {
+                let mut children = load_children(store, &row).await?;
+                let is_run = workflow.step(&step).is_some_and(|step| matches!(step.action, Action::Workflow(_)));
+                if let Some(adopts) = row.adopts.filter(|_| is_run) {
+                    find_adopted(store, &row, adopts, &mut children).await?;
+                }
+                Some(children)
             };
             steps.insert(step, StepRows { row, attempts, children_expected, children });
         }
@@ -288,6 +294,26 @@ async fn load_children(store: &dyn StateStore, row: &StepRow) -> Result<Vec<Chil
             return Ok(briefs);
         }
     }
+}
+
+/// Fills in the runs that children were in an older epoch whose results were taken over.
+async fn find_adopted(
+    store: &dyn StateStore,
+    row: &StepRow,
+    adopts: Epoch,
+    children: &mut [ChildBrief],
+) -> Result<(), StoreError> {
+    let mut older = Some(adopts);
+    while let Some(epoch) = older {
+        let at = |path: StepPath| StepKey { epoch, path, ..row.key.clone() };
+        let missing = |child: &&mut ChildBrief| child.execution.is_none() && child.status == StepStatus::Completed;
+        for child in children.iter_mut().filter(missing) {
+            let path = StepPath::child(row.key.path.step.clone(), child.index);
+            child.execution = store.step(&at(path)).await?.and_then(|old| old.execution);
+        }
+        older = store.step(&at(row.key.path.clone())).await?.and_then(|parent| parent.adopts);
+    }
+    Ok(())
 }
 
 fn brief(child: &StepRow, attempts: &[AttemptRow]) -> ChildBrief {

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ratchet_core::{
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
@@ -54,7 +57,7 @@ fn step(id: &str) -> Step {
         action: Action::Shell(Shell {
             source: "true".to_owned(),
             program: Program::Words(vec![text("true")]),
-            allow_exit_codes: std::collections::BTreeSet::new(),
+            allow_exit_codes: BTreeSet::new(),
         }),
     }
 }
@@ -95,6 +98,7 @@ fn workflow(lines: &[&str]) -> Workflow {
             from: None,
         }],
         environment: BTreeMap::new(),
+        secret_environment: BTreeSet::new(),
         triggers: None,
         timeout: None,
         finally_timeout: Duration::from_mins(1),
