@@ -93,6 +93,9 @@ pub(crate) enum CommandError {
     /// The name of the concurrency group cannot be told.
     #[error("{0}")]
     Group(String),
+    /// A variable that the caller passes holds a secret in the workflow.
+    #[error("{0}")]
+    SecretVariable(String),
     /// No such definition was published.
     #[error("{name} was not published{}", if versions.is_empty() { String::new() } else { format!(": its versions are {}", versions.join(", ")) })]
     NotPublished { name: String, versions: Vec<String> },
@@ -158,6 +161,7 @@ impl From<EngineError> for CommandError {
             }
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
             error @ EngineError::Group { .. } => Self::Group(error.to_string()),
+            error @ EngineError::SecretVariable { .. } => Self::SecretVariable(error.to_string()),
             EngineError::Store(error) => error.into(),
             EngineError::Blob(error) => error.into(),
             EngineError::Rejected(
@@ -208,6 +212,7 @@ impl CommandError {
             Self::NotReplayed { .. } => "RT-0418",
             Self::Definition { .. } => "RT-0411",
             Self::Group(_) => "RT-0189",
+            Self::SecretVariable(_) => "RT-0426",
             Self::NotPublished { .. } => "RT-0422",
             Self::VersionTaken { .. } => "RT-0423",
             Self::NotPublishable { .. } => "RT-0424",
@@ -263,6 +268,10 @@ impl CommandError {
             Self::Group(_) => {
                 "the `group` of `concurrency` reads inputs, variables and the trigger, and gives one line".to_owned()
             }
+            Self::SecretVariable(_) => {
+                "leave it out; another value for the secret stands in RATCHET_SECRET_<NAME>, or in RATCHET_SECRETS_FILE"
+                    .to_owned()
+            }
             Self::NotPublished { .. } => "`ratchet publish FILE` publishes a workflow".to_owned(),
             Self::VersionTaken { .. } => "give the file another `version`, and publish that".to_owned(),
             Self::NotPublishable { .. } => "name the program by its name alone, or by its absolute path".to_owned(),
@@ -301,6 +310,7 @@ impl CommandError {
             | Self::NoLog { .. }
             | Self::Render { .. }
             | Self::Group(_)
+            | Self::SecretVariable(_)
             | Self::NotPublished { .. }
             | Self::VersionTaken { .. }
             | Self::NotPublishable { .. }

@@ -3,6 +3,7 @@
 use ratchet_core::{
     execution::ExecutionRow,
     ids::{ExecutionId, StepId, StepKey, StepPath},
+    workflow::Workflow,
 };
 use ratchet_engine::{
     ports::StateStore,
@@ -21,6 +22,17 @@ pub(crate) struct Nested {
     pub(crate) path: String,
     /// What is known of it.
     pub(crate) view: ExecutionView,
+}
+
+/// The executions below one.
+pub(crate) async fn of(
+    state: &State,
+    execution: &ExecutionRow,
+    workflow: &Workflow,
+) -> Result<Vec<Nested>, CommandError> {
+    let rows = ExecutionRows::load(&*state.store, &*state.blobs, workflow, &execution.id).await?;
+    let Some(rows) = rows else { return Ok(Vec::new()) };
+    below(state, rows.nested(workflow)).await
 }
 
 /// The executions that steps of one are, and those of their steps, each after the one that it belongs to.
@@ -56,6 +68,10 @@ pub(crate) async fn descend<'a>(
             newest => newest,
         };
         let nested = match newest.and_then(|step| step.execution) {
+            Some(id) => Some(id),
+            None => taken_over(state, &row, &path).await?,
+        };
+        let nested = match nested {
             Some(id) => state.store.execution(&id).await?,
             None => None,
         };
@@ -67,6 +83,14 @@ pub(crate) async fn descend<'a>(
         rest = inner;
     }
     Ok((row, rest))
+}
+
+/// The execution that an item was before it was taken over by a resume.
+async fn taken_over(state: &State, row: &ExecutionRow, path: &StepPath) -> Result<Option<ExecutionId>, CommandError> {
+    let workflow = state.workflow(row).await?;
+    let rows = ExecutionRows::load(&*state.store, &*state.blobs, &workflow, &row.id).await?;
+    let nested = rows.map(|rows| rows.nested(&workflow)).unwrap_or_default();
+    Ok(nested.into_iter().find(|(known, _)| known == path).map(|(_, id)| id))
 }
 
 /// A step as a person names it: by its name, with the item of a fan-out in brackets.

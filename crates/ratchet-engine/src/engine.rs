@@ -135,6 +135,14 @@ pub enum EngineError {
         /// Why not.
         reason: String,
     },
+    /// The caller passed a variable of the workflow that holds a secret.
+    #[error("{name} holds a secret in {workflow}, and cannot be passed")]
+    SecretVariable {
+        /// The workflow.
+        workflow: String,
+        /// The variable.
+        name: String,
+    },
     /// Others changed the same rows again and again.
     #[error("{execution} is changed by many at once; try again")]
     Contention {
@@ -170,6 +178,7 @@ impl EngineError {
             | Self::Rejected(_)
             | Self::Definition { .. }
             | Self::Group { .. }
+            | Self::SecretVariable { .. }
             | Self::Blob(_)
             | Self::Workspace(_) => false,
         }

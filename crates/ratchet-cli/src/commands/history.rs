@@ -10,6 +10,7 @@ use crate::{
     execution_name,
     exit_code::ExitCode,
     history::{Entry, History},
+    nested::{self, Nested},
     state::State,
     words::counted,
 };
@@ -43,11 +44,16 @@ pub(super) async fn run(
     let workflow = state.workflow(&row).await.ok();
     let masks = state.masks(&row, workflow.as_ref()).await?;
     let history = History::load(&*state.store, workflow.as_ref(), &row, &masks).await?;
+    let nested = match &workflow {
+        Some(workflow) => nested::of(&state, &row, workflow).await?,
+        None => Vec::new(),
+    };
     if arguments.json {
         console.json(&json!({
             "execution_id": row.id,
             "whole": history.breaks.is_empty(),
             "breaks": history.breaks,
+            "nested": nested.iter().map(|Nested { path, view }| json!({ "step": path, "execution_id": view.execution_id })).collect::<Vec<Value>>(),
             "records": history.entries.iter().enumerate().map(numbered).collect::<Vec<Value>>(),
         }))?;
     } else {
@@ -61,6 +67,9 @@ pub(super) async fn run(
         if history.breaks.is_empty() {
             console
                 .say(&console.err.dim(&format!("{}, every chain is whole", counted(history.entries.len(), "event"))));
+        }
+        for Nested { path, view } in &nested {
+            console.say(&console.err.dim(&format!("{path} is an execution: `ratchet history {}`", view.execution_id)));
         }
     }
     if history.breaks.is_empty() {

@@ -2,14 +2,23 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    arguments::CommonArguments, command_error::CommandError, console::Console, execution_name, exit_code::ExitCode,
-    replay::Replay, report::Report, state::State, words::counted,
+    arguments::CommonArguments,
+    command_error::CommandError,
+    console::Console,
+    execution_name,
+    exit_code::ExitCode,
+    nested::{self, Nested},
+    replay::Replay,
+    report::Report,
+    state::State,
+    words::counted,
 };
 
 /// Decide an execution again from its history, and show the state as it was
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every record is decided again by the engine's own tables and compared with what was recorded; nothing runs. A difference is an error.
+Every record is decided again by the engine's own tables and compared with what was recorded; nothing runs. A difference is an error. \
+Executions that steps are, are decided again too; the state that is shown is that of the one.
 
 Examples:
   ratchet replay                     decide all of the newest execution again
@@ -35,7 +44,16 @@ pub(super) async fn run(
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let workflow = state.workflow(&row).await?;
     let masks = state.masks(&row, Some(&workflow)).await?;
-    let replay = Replay::of(&state, &workflow, &row, &masks, arguments.at).await?;
+    let mut replay = Replay::of(&state, &workflow, &row, &masks, arguments.at).await?;
+    let mut nested = 0;
+    for Nested { path, view } in nested::of(&state, &row, &workflow).await? {
+        let row = execution_name::find(&*state.store, view.execution_id.as_str()).await?;
+        let workflow = state.workflow(&row).await?;
+        let masks = state.masks(&row, Some(&workflow)).await?;
+        let below = Replay::of(&state, &workflow, &row, &masks, None).await?;
+        replay.findings.extend(below.findings.into_iter().map(|finding| format!("{path}: {finding}")));
+        nested += below.entries.len();
+    }
     let count = replay.entries.len();
     let at = arguments.at.unwrap_or(count);
     if at == 0 || at > count {
@@ -58,7 +76,8 @@ pub(super) async fn run(
         console.text(&(lines.join("\n") + "\n"))?;
     }
     if replay.findings.is_empty() {
-        console.say(&console.err.dim(&format!("{} decided again, all as recorded", counted(count, "event"))));
+        let nested = if nested > 0 { format!(" and {nested} of its steps' own executions") } else { String::new() };
+        console.say(&console.err.dim(&format!("{}{nested} decided again, all as recorded", counted(count, "event"))));
         return Ok(ExitCode::Completed);
     }
     Err(CommandError::NotReplayed { execution: row.id, reason: replay.findings.join("; ") })

@@ -60,7 +60,26 @@ async fn steps(state: &State, row: &ExecutionRow, names: &[String]) -> Result<Ve
         return Ok(Vec::new());
     }
     let workflow = state.workflow(row).await?;
-    names.iter().map(|name| definition::step(&workflow, name).map(|step| step.id.clone())).collect()
+    let step = |name: &String| {
+        let (outer, inner) = part(name);
+        let step = definition::step(&workflow, outer)?;
+        if inner.is_empty() {
+            return Ok(step.id.clone());
+        }
+        Err(CommandError::ArgumentValue {
+            message: format!("--from: an execution goes on from one of its own steps, and {name} is a part of {outer}"),
+            hint: format!(
+                "`ratchet resume {} --from {outer}` runs all of {outer} again; without --from, what was done of it is kept",
+                row.id
+            ),
+        })
+    };
+    names.iter().map(step).collect()
+}
+
+/// The step of the execution itself that a name begins with, and what follows: `.migrate` of `deploy.migrate`, `[2]` of `deploy[2]`.
+fn part(name: &str) -> (&str, &str) {
+    name.split_at(name.find(['.', '[']).unwrap_or(name.len()))
 }
 
 /// How an execution goes on, as it stands.

@@ -5,7 +5,10 @@ use super::{Look, Picture};
 /// A digraph in the language of Graphviz.
 pub(crate) fn dot(picture: &Picture) -> String {
     let mut text = String::from("digraph workflow {\n    node [fontname=\"sans-serif\", fontsize=11];\n");
-    for node in &picture.nodes {
+    for (position, node) in picture.nodes.iter().enumerate() {
+        for frame in picture.frames.iter().filter(|frame| frame.start == position) {
+            let _ = writeln!(text, "    subgraph cluster_{}_{} {{ style=dashed;", frame.start, frame.end);
+        }
         let shape = match node.look {
             Look::Shell => "shape=box",
             Look::Agent => "shape=box, style=rounded",
@@ -19,6 +22,9 @@ pub(crate) fn dot(picture: &Picture) -> String {
             quoted(&node.name),
             quoted(&format!("{}\n{}", node.name, node.note))
         );
+        for _ in picture.frames.iter().filter(|frame| frame.end == position + 1) {
+            text.push_str("    }\n");
+        }
     }
     for (from, to) in &picture.arrows {
         let _ = writeln!(text, "    {} -> {};", quoted(&picture.nodes[*from].name), quoted(&picture.nodes[*to].name));

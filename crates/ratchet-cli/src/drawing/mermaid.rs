@@ -14,8 +14,14 @@ pub(crate) fn mermaid(picture: &Picture) -> String {
             Look::Text => ("[/", "/]"),
             Look::Joint => ("(", ")"),
         };
+        for frame in picture.frames.iter().filter(|frame| frame.start == position) {
+            let _ = writeln!(text, "    subgraph f{}_{} [\" \"]", frame.start, frame.end);
+        }
         let label = format!("<b>{}</b><br/>{}", escaped(&node.name), escaped(&node.note));
         let _ = writeln!(text, "    n{position}{open}\"{label}\"{close}");
+        for _ in picture.frames.iter().filter(|frame| frame.end == position + 1) {
+            text.push_str("    end\n");
+        }
     }
     for (from, to) in &picture.arrows {
         let _ = writeln!(text, "    n{from} --> n{to}");

@@ -7,11 +7,16 @@ mod svg;
 
 pub(crate) use self::{dot::dot, mermaid::mermaid, svg::svg};
 
-use std::collections::HashMap;
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use ratchet_core::{
+    graph::Node,
     ids::StepId,
-    workflow::{Place, Step, Workflow},
+    workflow::{Action, Place, Step, Workflow},
 };
 
 /// What is drawn: the steps of a workflow, and an arrow from each need to the step that needs it.
@@ -21,6 +26,8 @@ pub(crate) struct Picture {
     pub(crate) nodes: Vec<PictureNode>,
     /// Positions of a need and of what needs it.
     pub(crate) arrows: Vec<(usize, usize)>,
+    /// Which nodes are a step that is a run of its own and the steps of that run: ranges of positions, an outer one before those in it.
+    pub(crate) frames: Vec<Range<usize>>,
 }
 
 /// One box of a picture.
@@ -49,34 +56,66 @@ pub(crate) enum Look {
     Joint,
 }
 
+/// With more boxes than this, the steps of further runs are not drawn: they may be in each other ever more often.
+const NODES_MOST: usize = 5_000;
+
 impl Picture {
-    /// The picture of a workflow.
+    /// The picture of a workflow. Where a step is a run of its own, what runs there stands below it.
     pub(crate) fn of(workflow: &Workflow) -> Self {
+        let mut picture = Self { nodes: Vec::new(), arrows: Vec::new(), frames: Vec::new() };
+        picture.add(workflow, "");
+        picture
+    }
+
+    /// Adds the steps of a workflow. Gives the positions of those that need none of the others, and of those that none needs.
+    fn add(&mut self, workflow: &Workflow, path: &str) -> (Vec<usize>, Vec<usize>) {
         let graph = &workflow.graph;
-        let mut nodes = Vec::new();
-        let mut positions: HashMap<&StepId, usize> = HashMap::new();
-        let drawn = |id: &StepId| id.as_str() != StepId::END;
-        for node in graph.nodes().iter().filter(|node| drawn(&node.id)) {
-            positions.insert(&node.id, nodes.len());
-            nodes.push(match node.step {
-                Some(position) => step_node(&workflow.steps[position]),
-                None => PictureNode { name: "the work".to_owned(), note: "has ended".to_owned(), look: Look::Joint },
-            });
-        }
-        let mut arrows = Vec::new();
-        for node in graph.nodes().iter().filter(|node| drawn(&node.id)) {
-            for need in &node.needs {
-                let ends = (positions.get(&graph.node(*need).id), positions.get(&node.id));
-                if let (Some(from), Some(to)) = ends {
-                    arrows.push((*from, *to));
+        let drawn = |node: &&Node| node.id.as_str() != StepId::END;
+        // Of each node, its own position, and those that come to its end.
+        let mut ends: HashMap<&StepId, (usize, Vec<usize>)> = HashMap::new();
+        for node in graph.nodes().iter().filter(drawn) {
+            let position = self.nodes.len();
+            let mut node_ends = vec![position];
+            if let Some(step) = node.step.map(|position| &workflow.steps[position]) {
+                self.nodes.push(step_node(step, path));
+                if let Action::Workflow(run) = &step.action
+                    && self.nodes.len() + run.workflow.steps.len() <= NODES_MOST
+                {
+                    let (begin, end) = self.add(&run.workflow, &format!("{path}{}.", step.id));
+                    self.arrows.extend(begin.into_iter().map(|first| (position, first)));
+                    self.frames.push(position..self.nodes.len());
+                    node_ends = end;
                 }
+            } else {
+                let (name, note) = (format!("{path}the work"), "has ended".to_owned());
+                self.nodes.push(PictureNode { name, note, look: Look::Joint });
             }
+            ends.insert(&node.id, (position, node_ends));
         }
-        Self { nodes, arrows }
+        let mut last: HashSet<usize> = ends.values().flat_map(|(_, ends)| ends).copied().collect();
+        let mut first = Vec::new();
+        for node in graph.nodes().iter().filter(drawn) {
+            let Some((to, _)) = ends.get(&node.id) else { continue };
+            let needs: Vec<usize> = node
+                .needs
+                .iter()
+                .filter_map(|need| ends.get(&graph.node(*need).id))
+                .flat_map(|(_, ends)| ends.iter().copied())
+                .collect();
+            if needs.is_empty() {
+                first.push(*to);
+            }
+            last.retain(|node| !needs.contains(node));
+            self.arrows.extend(needs.into_iter().map(|from| (from, *to)));
+        }
+        let mut last: Vec<usize> = last.into_iter().collect();
+        last.sort_unstable();
+        self.frames.sort_by_key(|frame| (frame.start, Reverse(frame.end)));
+        (first, last)
     }
 }
 
-fn step_node(step: &Step) -> PictureNode {
+fn step_node(step: &Step, path: &str) -> PictureNode {
     let word = step.action.type_name();
     let look = match word {
         "claude_code" => Look::Agent,
@@ -92,7 +131,7 @@ fn step_node(step: &Step) -> PictureNode {
         Place::OnFailure => Some("on failure"),
         Place::Finally => Some("finally"),
     });
-    PictureNode { name: step.id.to_string(), note: notes.join(", "), look }
+    PictureNode { name: format!("{path}{}", step.id), note: notes.join(", "), look }
 }
 
 #[cfg(test)]
@@ -107,12 +146,13 @@ mod tests {
             note: "note <&\">".to_owned(),
             look: looks[position % looks.len()],
         };
-        Picture { nodes: names.iter().enumerate().map(node).collect(), arrows: arrows.to_vec() }
+        Picture { nodes: names.iter().enumerate().map(node).collect(), arrows: arrows.to_vec(), frames: Vec::new() }
     }
 
     #[test]
     fn a_diamond_in_three_notations() {
-        let diamond = picture(&["end", "b", "c", "d"], &[(0, 1), (0, 2), (1, 3), (2, 3), (0, 3)]);
+        let mut diamond = picture(&["end", "b", "b.c", "d"], &[(0, 1), (0, 2), (1, 3), (2, 3), (0, 3)]);
+        diamond.frames = vec![1..3, 2..3];
         insta::assert_snapshot!("diamond_mermaid", mermaid(&diamond));
         insta::assert_snapshot!("diamond_dot", dot(&diamond));
         insta::assert_snapshot!("diamond_svg", svg(&diamond));

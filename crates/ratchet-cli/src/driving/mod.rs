@@ -45,6 +45,7 @@ use crate::{
     console::Console,
     execution_name,
     exit_code::ExitCode,
+    nested,
     progress::{Progress, Stream},
     report::Report,
     state::{Outcome, State},
@@ -385,6 +386,9 @@ impl Desk {
         if let Some(rows) = ExecutionRows::load(&*ports.store, &*ports.blobs, &self.workflow, id).await? {
             let known = self.workflow.steps.iter().filter_map(|step| rows.step(&step.id));
             self.told.progress.know(known);
+            let state = State::over(self.local.state().clone(), Arc::clone(self.local.store()));
+            let below = nested::below(&state, rows.nested(&self.workflow)).await?;
+            self.told.progress.know_below(&rows.execution, &below);
         }
         Ok(())
     }

@@ -29,7 +29,10 @@ use self::{
     plain::Plain,
     terminal::Terminal,
 };
-use crate::paint::{self, Paint};
+use crate::{
+    nested::Nested,
+    paint::{self, Paint},
+};
 
 /// Where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,13 @@ impl Progress {
         match &self.shown {
             Shown::Plain(plain) => plain.know(steps),
             Shown::Terminal(_) | Shown::Nothing => self.update(|board| steps.for_each(|step| board.know(step))),
+        }
+    }
+
+    /// Knows the executions below the one that is shown, however deep they lie.
+    pub(crate) fn know_below(&self, run: &ExecutionRow, nested: &[Nested]) {
+        for Nested { path, view } in nested {
+            self.names.know_below(run, path, &view.execution_id);
         }
     }
 

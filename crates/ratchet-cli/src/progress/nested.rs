@@ -6,6 +6,7 @@ use std::{
 };
 
 use ratchet_core::{
+    execution::ExecutionRow,
     ids::{ExecutionId, StepKey},
     step::StepRow,
 };
@@ -67,6 +68,13 @@ impl Names {
                 self.insert(execution, Way { root: root.clone(), path });
             }
         }
+    }
+
+    /// Notes an execution that was started before this process, by the way to it from the run that is shown.
+    pub(super) fn know_below(&self, run: &ExecutionRow, path: &str, execution: &ExecutionId) {
+        let first = path.split('.').next().unwrap_or(path);
+        let root = StepKey { execution: run.id.clone(), epoch: run.epoch, path: crate::nested::path(first) };
+        self.insert(execution, Way { root, path: path.to_owned() });
     }
 
     fn insert(&self, execution: &ExecutionId, way: Way) {

@@ -39,6 +39,12 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         let sources = Sources::read(&definition.origin, &source).map_err(unreadable)?;
         Arc::new(compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow)
     };
+    // A run that a step starts has the variables of the run above it, which knows nothing of its secrets.
+    if parent.is_none()
+        && let Some(name) = workflow.secret_environment.iter().find(|name| environment.contains_key(*name))
+    {
+        return Err(EngineError::SecretVariable { workflow: workflow.name.clone(), name: name.clone() });
+    }
     let blob = engine.ports.blobs.put(source.as_bytes()).await?;
     if blob.digest != definition.digest {
         return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));

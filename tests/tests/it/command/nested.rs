@@ -87,12 +87,22 @@ fn a_run_of_runs_pauses_is_answered_fails_and_goes_on() {
         "one failed: kept failed: the command ended with exit code 1"
     );
     fs::write(&flag, "").expect("a file");
+    let refused = world.ratchet(["resume", "--from", "sub.one"]).expect_code(2).stderr;
+    assert!(refused.contains("RT-0402") && refused.contains("--from sub` runs all of sub again"), "{refused}");
     world.ratchet(["resume"]).expect_code(0);
     let done = state(&world, "last");
     assert_eq!((&done["outputs"], &done["status"]), (&json!({"length": 8}), &json!("completed")));
     assert_eq!(nested(&done, "sub"), nested(&failed, "sub"), "the same run went on");
     assert_eq!(world.read("log.txt"), "made box\ntidied\nkept\ntidied\n", "what was done was not done again");
-    world.ratchet(["replay", "last"]).expect_code(0);
+    let replayed = world.ratchet(["replay", "last"]).expect_code(0).stderr;
+    assert!(replayed.contains("of its steps' own executions decided again, all as recorded"), "{replayed}");
+    let history: Value =
+        serde_json::from_str(&world.ratchet(["history", "--json"]).expect_code(0).stdout).expect("JSON");
+    let below = history["nested"].as_array().expect("a list");
+    assert_eq!((below.len(), &below[0]["step"], &below[1]["step"]), (2, &json!("sub"), &json!("sub.one")));
+    assert_eq!(below[0]["execution_id"], nested(&done, "sub"));
+    let pointed = world.ratchet(["history"]).expect_code(0).stderr;
+    assert!(pointed.contains(&format!("`ratchet history {}`", nested(&done, "sub"))), "{pointed}");
     world.ratchet(["replay", &nested(&done, "sub")]).expect_code(0);
     assert_eq!(world.ratchet(["logs", "last", "sub.one.made"]).expect_code(0).stdout.trim(), "made box");
 }
@@ -169,4 +179,37 @@ fn a_program_is_held_to_its_type() {
             _ => assert!(step["error"]["message"].as_str().is_some_and(|message| message.contains(says)), "{step}"),
         }
     }
+}
+
+/// A picture shows what runs in a step, and in what runs there.
+#[test]
+fn what_a_step_runs_is_drawn() {
+    let world = world();
+    let drawn = world.ratchet(["graph", "workflow.yaml"]).expect_code(0).stdout;
+    insta::assert_snapshot!("nested_graph", drawn);
+    let dot = world.ratchet(["graph", "workflow.yaml", "--format", "dot"]).expect_code(0).stdout;
+    assert!(dot.contains("\"sub.one\" -> \"sub.one.made\";") && dot.contains("subgraph cluster_"), "{dot}");
+}
+
+/// An item that was done before a resume is still known by its run.
+#[test]
+fn items_that_are_taken_over_keep_their_runs() {
+    let world = World::new();
+    let flag = world.outside("flag").display().to_string();
+    world.write(
+        "workflow.yaml",
+        "name: w\nversion: \"1\"\nstep_types:\n  tried:\n    inputs: {word: {type: string}}\n    steps:\n      - {id: try, type: shell, command: 'test {{ inputs.word }} = good || test -e \"{{ env.FLAG }}\"'}\nsteps:\n  - {id: all, type: tried, foreach: [good, bad], inputs: {word: \"{{ item }}\"}}\n",
+    );
+    world.ratchet(["run", "workflow.yaml", "--env", &format!("FLAG={flag}")]).expect_code(1);
+    let runs = || -> Vec<Value> {
+        let history = world.ratchet(["history", "--json"]).expect_code(0).stdout;
+        let history: Value = serde_json::from_str(&history).expect("JSON");
+        history["nested"].as_array().expect("a list").clone()
+    };
+    let failed = runs();
+    fs::write(&flag, "").expect("a file");
+    world.ratchet(["resume"]).expect_code(0);
+    assert_eq!(runs(), failed, "the same runs, the first of them done before");
+    assert_eq!((failed.len(), &failed[0]["step"]), (2, &json!("all[0]")));
+    world.ratchet(["logs", "last", "all[0].try"]).expect_code(0);
 }
