@@ -16,7 +16,7 @@ use ratchet_engine::{
 use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
-    engine::{LocalConfig, LocalEngine},
+    engine::{CACHE_BYTES_MAX, LocalConfig, LocalEngine},
     supervise,
     workspace::ConfinedFiles,
 };
@@ -64,6 +64,7 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
     let runner = Arc::new(Runner::new(blobs, agent, Arc::new(Silent), files));
     let max_parallel = usize::try_from(PARALLEL).ok().and_then(NonZeroUsize::new);
     Ok(LocalEngine::open(LocalConfig {
+        cache_bytes_max: CACHE_BYTES_MAX,
         state_dir: state.to_owned(),
         runner,
         observer: Arc::new(Silent),

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attempt_logs;
+mod bytes;
 mod call_error;
 mod command_error;
 mod commands;

@@ -6,6 +6,7 @@
 //! conflicts, what rests on it is dropped with it.
 
 mod act;
+mod cached;
 mod calls;
 mod fan_out;
 mod give_up;
@@ -24,8 +25,9 @@ use ratchet_core::{
     join::{JoinKey, JoinKind, NeedOutcome, Place},
     rejection::Rejection,
     status::StepStatus,
-    step::{AttemptRow, StepRow},
+    step::{AttemptRow, FailureClass, StepRow, StepState},
     transition::{ExecutionTransition, StepTransition},
+    workflow::{Action, Step},
 };
 
 use crate::{
@@ -36,7 +38,7 @@ use crate::{
     ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
     run::Run,
     scope::Overlay,
-    turns,
+    step_cache, turns,
 };
 pub(crate) use calls::settle_ended;
 pub(crate) use nested::{NestedRuns, paused_in_words, tell};
@@ -125,6 +127,19 @@ enum Act {
     Pause {
         step: StepId,
         reason: String,
+    },
+    /// Looks at a step again that waits for what another attempt computes.
+    LookAgain {
+        envelope: Box<Envelope>,
+        look_at: jiff::Timestamp,
+        until: jiff::Timestamp,
+    },
+    /// Keeps what a settled step gave for other runs.
+    Keep(Box<StepRow>),
+    /// Tells what an assertion says of the results that it rests on.
+    Judge {
+        assertion: StepKey,
+        holds: bool,
     },
     Conclude,
     Publish(Box<Envelope>),
@@ -314,6 +329,7 @@ impl<'a> Advance<'a> {
         };
         let transition = record.transition.clone();
         let mut acts = vec![Act::StepChanged(Box::new(new.clone()), Box::new(record))];
+        self.follow_cached(old.as_ref(), &new, &mut acts);
         if was_fanned_out
             && new.left_children_behind()
             && new.status().is_settled()
@@ -361,6 +377,31 @@ impl<'a> Advance<'a> {
             self.queue.push(task, Some(id));
         }
         Ok(())
+    }
+
+    /// What is done with the results of steps once a change is committed: they are kept, and assertions say which are right.
+    fn follow_cached(&self, old: Option<&StepRow>, new: &StepRow, acts: &mut Vec<Act>) {
+        let ends = new.status().is_settled() && !old.is_some_and(|old| old.status().is_settled());
+        let ran = |row: &StepRow| matches!(row.state, StepState::Running { .. });
+        if new.cache.is_some() && (ends || old.is_some_and(ran) && !ran(new)) {
+            acts.push(Act::Keep(Box::new(new.clone())));
+        }
+        let is_assertion = |step: &Step| matches!(step.action, Action::Assert(_));
+        if ends
+            && self.run.workflow.step(&new.key.path.step).is_some_and(is_assertion)
+            && new.items.is_none()
+            && matches!(new.status(), StepStatus::Completed | StepStatus::Failed)
+            && !step_cache::agents_above(&self.run, &new.key.path.step).is_empty()
+        {
+            let is_false = match (&new.state, &new.result) {
+                (StepState::Failed { failure, .. }, _) => failure.class == FailureClass::Assertion,
+                (_, result) => result.as_ref().is_some_and(|result| result.warning.is_some()),
+            };
+            let is_broken = new.status() == StepStatus::Failed && !is_false;
+            if !is_broken {
+                acts.push(Act::Judge { assertion: new.key.clone(), holds: !is_false });
+            }
+        }
     }
 
     fn stage(&mut self, write: Write, after: Option<u64>, origin: Option<Task>, acts: Vec<Act>) -> u64 {

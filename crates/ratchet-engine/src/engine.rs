@@ -24,10 +24,11 @@ use crate::{
     handlers,
     items::ItemCache,
     ports::{
-        BlobError, BlobStore, BusError, Clock, Envelope, Event, EventBus, LaunchError, Observer, StateStore,
+        BlobError, BlobStore, BusError, Clock, Envelope, Event, EventBus, LaunchError, Observer, StateStore, StepCache,
         StoreError, TaskLauncher, WorkspaceError, Workspaces,
     },
     turns,
+    waits::Waits,
 };
 
 /// What the engine needs of the world.
@@ -45,6 +46,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// The files of runs.
     pub workspaces: Arc<dyn Workspaces>,
+    /// Results of steps, kept for other runs.
+    pub step_cache: Arc<dyn StepCache>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
 }
@@ -54,6 +57,7 @@ pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) items: ItemCache,
     pub(crate) claims: Claims,
+    pub(crate) waits: Waits,
     workflows: Mutex<HashMap<Digest, Arc<Workflow>>>,
 }
 
@@ -188,7 +192,13 @@ impl EngineError {
 impl Engine {
     /// An engine on these ports.
     pub fn new(ports: Ports) -> Self {
-        Self { ports, items: ItemCache::default(), claims: Claims::default(), workflows: Mutex::default() }
+        Self {
+            ports,
+            items: ItemCache::default(),
+            claims: Claims::default(),
+            waits: Waits::default(),
+            workflows: Mutex::default(),
+        }
     }
 
     /// What it stands on.

@@ -18,10 +18,12 @@ pub mod ports;
 mod prepare;
 mod run;
 mod scope;
+pub mod step_cache;
 mod trees;
 mod turns;
 pub mod values;
 pub mod view;
 mod waiting;
+mod waits;
 
 pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};

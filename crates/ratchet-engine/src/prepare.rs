@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ratchet_core::{
+    cached::CacheMode,
     event::{Outcome, Verdict},
     fan_out,
     graph::Node,
@@ -28,6 +29,7 @@ use crate::{
     order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
     run::Run,
     scope::{self, Overlay},
+    step_cache::{self, KeyFiles, KeyParts, Material, Parts},
     trees::Base,
     values::load,
     waiting,
@@ -37,8 +39,8 @@ use crate::{
 pub(crate) enum Prepared {
     /// The engine knows already.
     Settled(Verdict),
-    /// It needs a task. The order has no token yet.
-    Task(Box<Order>),
+    /// It needs a task. The order has no token yet. With it all that its result depends on, where that is kept.
+    Task(Box<Order>, Option<Box<KeyParts>>),
     /// It is a run of its own.
     Run(Box<PreparedRun>),
 }
@@ -112,6 +114,7 @@ pub(crate) async fn prepare(
     };
     let mut scope = scope::build(engine, run, overlay, step.steps_read(), ready.needs, item).await?;
     let files = engine.ports.workspaces.files(&run.row, ready.base.tree.as_ref()).await?;
+    let caller = step.cache.enabled.then(|| scope.env.clone());
     if let Err(error) = scope::add_environment(&mut scope, run, &files) {
         return Ok(ready.settle(failed(&error)));
     }
@@ -121,7 +124,13 @@ pub(crate) async fn prepare(
         Err(error) => Ok(ready.settle(failed(&error))),
         Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
         Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
-        Ok(Evaluated::Order(order)) => Ok(Prepared::Task(order)),
+        Ok(Evaluated::Order(order)) => {
+            let with_key = Evaluating { run, step, ready, scope: &scope, files: &files };
+            Ok(match Box::pin(with_key.parts(engine, caller)).await? {
+                Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
+                Err(error) => ready.settle(failed(&error)),
+            })
+        }
         Ok(Evaluated::Inline) => match &step.action {
             Action::Wait(wait) => Ok(waiting::wait(wait, &evaluator, engine.ports.clock.now(), ready)),
             Action::Approval(approval) => {
@@ -136,6 +145,55 @@ pub(crate) async fn prepare(
                     .await?,
             )),
         },
+    }
+}
+
+/// A step whose order was evaluated.
+struct Evaluating<'a> {
+    run: &'a Run,
+    step: &'a Step,
+    ready: &'a Ready<'a>,
+    scope: &'a Scope,
+    files: &'a Arc<dyn FileAccess>,
+}
+
+impl Evaluating<'_> {
+    /// All that the step's result depends on, where it is kept for other runs. Steps that work in the directory itself keep nothing: what they change is not known. `caller` are
+    /// the variables that the caller passed.
+    async fn parts(
+        &self,
+        engine: &Engine,
+        caller: Option<BTreeMap<String, String>>,
+    ) -> Result<Result<Option<KeyParts>, EvaluationError>, EngineError> {
+        let Self { run, ready, scope, files, .. } = *self;
+        let (Some(env), Some(tree)) = (caller, &ready.base.tree) else { return Ok(Ok(None)) };
+        if run.row.options.cache == CacheMode::Off {
+            return Ok(Ok(None));
+        }
+        let Parts { mut parts, needs_workspace } = match self.without_workspace(Scope { env, ..scope.clone() }, files) {
+            Ok(Some(parts)) => parts,
+            Ok(None) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(error)),
+        };
+        if needs_workspace {
+            parts.add_digest("workspace", engine.ports.workspaces.content(&run.row, tree).await?);
+        }
+        Ok(Ok(Some(parts)))
+    }
+
+    fn without_workspace(
+        &self,
+        mut scope: Scope,
+        files: &Arc<dyn FileAccess>,
+    ) -> Result<Option<Parts>, EvaluationError> {
+        let Self { run, step, ready, .. } = *self;
+        let files: Arc<dyn FileAccess> = Arc::new(KeyFiles(files.clone()));
+        scope::add_environment(&mut scope, run, &files)?;
+        let scope = Arc::new(scope);
+        let evaluator = Evaluator::new(scope.clone(), files.clone());
+        let order = order(run, step, ready, &scope, &evaluator, files.as_ref())?;
+        let agent = run.row.options.agent.as_deref();
+        step_cache::of_order(&Material { step, order: &order, evaluator: &evaluator, files: files.as_ref(), agent })
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) async fn run(
         None => driving::fresh_name(),
     };
     let missing = missing_files(workflow, &inputs, &arguments.workspace);
-    for note in notes(&definition, &environment).into_iter().chain(missing) {
+    for note in notes(&definition, arguments.in_place, &environment).into_iter().chain(missing) {
         console.say(&format!("{}: {note}", console.err.bold("note")));
     }
     let start = Start {
@@ -179,14 +179,18 @@ fn place(arguments: &RunArguments, definition: &Definition) -> Result<Value, Com
 }
 
 /// What a person should know before the run.
-fn notes(definition: &Definition, environment: &std::collections::BTreeMap<String, String>) -> Vec<String> {
+fn notes(
+    definition: &Definition,
+    in_place: bool,
+    environment: &std::collections::BTreeMap<String, String>,
+) -> Vec<String> {
     let mut notes = Vec::new();
     if !definition.warnings.is_empty() {
         let count = crate::words::counted(definition.warnings.len(), "warning");
         notes.push(format!("{count}: `ratchet validate {}` shows them", definition.path.display()));
     }
-    if definition.workflow.steps.iter().any(|step| step.cache.enabled) {
-        notes.push("this version keeps no cache yet: steps that ask for one run every time".to_owned());
+    if in_place && definition.workflow.steps.iter().any(|step| step.cache.enabled) {
+        notes.push("--in-place: what steps change is not known, so that no result is kept or used again".to_owned());
     }
     for name in variables_read(&definition.text) {
         let set = environment.contains_key(&name) || definition.workflow.environment.contains_key(&name);

@@ -27,7 +27,7 @@ use ratchet_engine::{
 use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
-    engine::{DriveError, LocalConfig, LocalEngine},
+    engine::{CACHE_BYTES_MAX, DriveError, LocalConfig, LocalEngine},
     error::LocalError,
     lock::EngineLock,
     secrets::LocalSecrets,
@@ -41,6 +41,7 @@ pub(crate) use self::agent::AgentChoice;
 use self::{interrupts::Interrupts, told::Told};
 use crate::{
     arguments::CommonArguments,
+    bytes,
     command_error::CommandError,
     console::Console,
     execution_name,
@@ -59,6 +60,9 @@ const ALLOW_HOSTS: &str = "RATCHET_ALLOW_HOSTS";
 
 /// The variable that names a file of secrets.
 const SECRETS_FILE: &str = "RATCHET_SECRETS_FILE";
+
+/// How much the results of steps may take that are kept for other runs.
+const CACHE_SIZE: &str = "RATCHET_CACHE_SIZE";
 
 /// How often an execution that another process drives is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -194,6 +198,18 @@ pub(crate) async fn go_on(
     desk.drive(&row.id, interrupts).await
 }
 
+/// How much the step cache keeps: what the caller's environment says, else what is usual.
+pub(crate) fn cache_bytes_max() -> Result<u64, CommandError> {
+    let Some(size) = std::env::var(CACHE_SIZE).ok().filter(|size| !size.is_empty()) else {
+        return Ok(CACHE_BYTES_MAX);
+    };
+    bytes::parse(&size).map_err(|reason| CommandError::Argument {
+        argument: CACHE_SIZE,
+        reason,
+        hint: "it is how much the results of steps may take that are kept for other runs",
+    })
+}
+
 /// Everything that one execution needs to be driven and shown.
 struct Desk {
     workflow: Arc<Workflow>,
@@ -232,6 +248,7 @@ impl Desk {
             tokio::spawn(async move { runner.get_ready(&workspace).await });
         }
         let local = LocalEngine::open(LocalConfig {
+            cache_bytes_max: cache_bytes_max()?,
             state_dir: state.root().to_owned(),
             runner,
             observer: told.clone(),

@@ -17,6 +17,7 @@ use crate::{
     execution_row,
     order::{AttemptOutcome, AttemptReport, Order},
     ports::{Envelope, Event, LaunchError, Slot},
+    step_cache,
 };
 
 impl Advance<'_> {
@@ -75,6 +76,13 @@ impl Advance<'_> {
                 Act::Then(task) => self.push(task),
                 Act::WakeAt { row, due } => Box::pin(self.wake_at(&row, due)).await?,
                 Act::Pause { step, reason } => Box::pin(self.pause(step, reason)).await?,
+                Act::LookAgain { envelope, look_at, until } => {
+                    Box::pin(self.look_again(*envelope, look_at, until)).await?;
+                }
+                Act::Keep(row) => Box::pin(step_cache::keep(self.engine, &self.run, &row)).await,
+                Act::Judge { assertion, holds } => {
+                    Box::pin(step_cache::judge(self.engine, &self.run, &assertion, holds)).await;
+                }
                 Act::Conclude => Box::pin(self.conclude()).await?,
                 Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),

@@ -150,7 +150,7 @@ impl Advance<'_> {
                 self.change_or_log(change, after);
                 Ok(())
             }
-            Prepared::Task(_) => Ok(()),
+            Prepared::Task(..) => Ok(()),
         }
     }
 

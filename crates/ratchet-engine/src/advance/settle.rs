@@ -15,7 +15,11 @@ use ratchet_core::{
 };
 
 use super::{
-    Act, Advance, Change, Dispatch, Launch, Subject, Task, calls::Beginning, fan_out::LeftBehind, settle_ended,
+    Act, Advance, Change, Dispatch, Launch, Subject, Task,
+    cached::{Computing, LookedUp},
+    calls::Beginning,
+    fan_out::LeftBehind,
+    settle_ended,
 };
 use crate::{
     engine::EngineError,
@@ -24,6 +28,7 @@ use crate::{
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
     prepare::{Prepared, Ready, prepare},
+    step_cache::KeyParts,
     trees::{self, Base},
     turns,
     values::store_large,
@@ -88,23 +93,12 @@ impl Advance<'_> {
         let mut left = adopts.into_iter().filter(|old| !old.status().is_settled()).map(|old| *old).collect::<Vec<_>>();
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
             Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
-            Prepared::Task(mut order) => match self.beginning(&order).await? {
-                Beginning::OncePaid => return Ok(()),
-                Beginning::Never(failure) => {
-                    let outcome = Outcome::Failed { failure, usage: Usage::default() };
-                    (StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor }), None)
+            Prepared::Task(order, parts) => {
+                match Box::pin(self.begin(&dispatch, order, parts, successor, after)).await? {
+                    Some(begun) => begun,
+                    None => return Ok(()),
                 }
-                Beginning::Now => {
-                    let Some(slot) = self.take_slot().await? else {
-                        let Dispatch { path, needs, predecessor, .. } = dispatch;
-                        let epoch = self.run.row.epoch;
-                        return self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await;
-                    };
-                    let token = self.give_token(&mut order, 1);
-                    let verdict = Verdict::Run { token_hash: token.hash(), predecessor, execution: None, cache: None };
-                    (StepEvent::Ready(verdict), Some(Launch::Task(slot, order)))
-                }
-            },
+            }
             Prepared::Run(prepared) => {
                 left.extend(prepared.taken_over.iter().filter(|old| !old.status().is_settled()).cloned());
                 let key = self.run.key(path.clone());
@@ -142,6 +136,59 @@ impl Advance<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The event of a step that needs a task, and what launches it: unless a kept result stands in for it. `None` where it does not begin now.
+    async fn begin(
+        &mut self,
+        dispatch: &Dispatch,
+        mut order: Box<Order>,
+        parts: Option<Box<KeyParts>>,
+        successor: Option<u32>,
+        after: Option<u64>,
+    ) -> Result<Option<(StepEvent, Option<Launch>)>, EngineError> {
+        let predecessor = dispatch.predecessor;
+        let settle = |outcome| StepEvent::Ready(Verdict::Settle { outcome, predecessor, successor });
+        let wanted = match parts {
+            None => None,
+            Some(parts) => match Box::pin(self.look_up(&order, &parts)).await? {
+                LookedUp::Hit(result) => return Ok(Some((settle(Outcome::Succeeded(*result)), None))),
+                LookedUp::Miss(wanted) => Some(wanted),
+            },
+        };
+        match self.beginning(&order).await? {
+            Beginning::Now => {}
+            Beginning::OncePaid => return Ok(None),
+            Beginning::Never(failure) => {
+                return Ok(Some((settle(Outcome::Failed { failure, usage: Usage::default() }), None)));
+            }
+        }
+        let Some(slot) = self.take_slot().await? else {
+            let Dispatch { path, needs, predecessor, .. } = dispatch.clone();
+            let epoch = self.run.row.epoch;
+            self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await?;
+            return Ok(None);
+        };
+        let computing = match wanted {
+            Some(wanted) => Box::pin(self.compute(wanted, &order.key, 1)).await?,
+            None => Computing::This(None),
+        };
+        let cache = match computing {
+            Computing::This(cache) => cache,
+            Computing::Done => {
+                self.slot = Some(slot);
+                self.queue_after(Task::Dispatch(dispatch.clone()), after);
+                return Ok(None);
+            }
+            Computing::Other { look_at, until } => {
+                self.slot = Some(slot);
+                self.wait_for(dispatch.clone(), look_at, until, after).await?;
+                return Ok(None);
+            }
+        };
+        let token = self.give_token(&mut order, 1);
+        let verdict = Verdict::Run { token_hash: token.hash(), predecessor, execution: None, cache };
+        Ok(Some((StepEvent::Ready(verdict), Some(Launch::Task(slot, order)))))
     }
 
     /// Records what an attempt reports.
@@ -406,7 +453,7 @@ impl Advance<'_> {
             successor: None,
         };
         let mut order = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
-            Prepared::Task(order) => order,
+            Prepared::Task(order, _) => order,
             Prepared::Run(prepared) => {
                 let key = row.key.clone();
                 let execution = ExecutionId::of_attempt(&key, attempt + 1);
@@ -429,6 +476,7 @@ impl Advance<'_> {
             }
         }
         let Some(slot) = self.take_slot().await? else { return Ok(None) };
+        self.compute_again(row, attempt + 1).await;
         let token = self.give_token(&mut order, attempt + 1);
         let event = Box::new(event(attempt, token.hash(), None));
         Ok(Some(Next::Attempt(event, Some(Launch::Task(slot, order)))))

@@ -30,4 +30,4 @@ pub use step_cache::{
     Statistic, StepCache, UseFilter, Used,
 };
 pub use task_launcher::{AttemptPlace, AttemptRunner, LaunchError, Slot, Stop, StopSignal, TaskLauncher, TaskState};
-pub use workspace::{Branch, WorkspaceError, Workspaces, Written};
+pub use workspace::{Branch, Laid, WorkspaceError, Workspaces, Written};

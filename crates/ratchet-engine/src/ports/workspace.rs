@@ -35,6 +35,32 @@ pub trait Workspaces: Send + Sync {
     /// One tree of those that some steps left, which stand in the order of the file: what any of them changed since they parted is changed in it. The same branches
     /// give the same tree. What two of them changed to different content is [`WorkspaceError::Conflict`].
     async fn merge(&self, execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError>;
+
+    /// Lays what a step once changed onto another tree: `left` is the tree that it left, of this run or of another. Every path has there what the step found, or what
+    /// it left; else nothing is laid, and a path is named that has neither. `outputs` are files that the step gives: they, what git ignores and what tools leave behind
+    /// are replaced whatever they are. All that the tree needs was compared with its digest: what is not whole any more is [`WorkspaceError::Damaged`].
+    async fn lay(
+        &self,
+        execution: &ExecutionRow,
+        base: &Digest,
+        left: &Digest,
+        outputs: &[String],
+    ) -> Result<Laid, WorkspaceError>;
+
+    /// What the files of a tree are, so far as a process can tell: the same for trees that differ in nothing but what tools leave behind and in what git notes for itself.
+    async fn content(&self, execution: &ExecutionRow, tree: &Digest) -> Result<Digest, WorkspaceError>;
+
+    /// The bytes of the files that the step changed which left a tree.
+    async fn size(&self, execution: &ExecutionRow, left: &Digest) -> Result<u64, WorkspaceError>;
+}
+
+/// What came of laying a change onto a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Laid {
+    /// The files with it in them.
+    Tree(Digest),
+    /// This path is neither as the step found it nor as the step left it.
+    Differs(String),
 }
 
 /// A file that was written.
@@ -70,6 +96,14 @@ pub enum WorkspaceError {
         first: StepPath,
         /// The other.
         second: StepPath,
+    },
+    /// What is kept is not what was kept.
+    #[error("{what} is damaged: {reason}")]
+    Damaged {
+        /// What it is.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The system refused.
     #[error("the workspace cannot {action}: {reason}")]

@@ -38,10 +38,13 @@ use crate::{
     error::LocalError,
     launcher::LocalLauncher,
     place::LocalPlace,
-    state_store::LocalStateStore,
+    state_store::{LocalStateStore, LocalStepCache},
     supervise,
     workspace::{self, Application, LocalWorkspaces},
 };
+
+/// Bytes of kept results from which on the longest unused ones are pushed out, where nobody says otherwise: 10 GiB.
+pub const CACHE_BYTES_MAX: u64 = 10 << 30;
 
 /// What a local engine is made of.
 pub struct LocalConfig {
@@ -53,6 +56,8 @@ pub struct LocalConfig {
     pub observer: Arc<dyn Observer>,
     /// How many attempts run at once; `None` for one a CPU, at least two.
     pub max_parallel: Option<NonZeroUsize>,
+    /// Bytes of kept results from which on the longest unused ones are pushed out.
+    pub cache_bytes_max: u64,
 }
 
 /// The engine of this process.
@@ -106,6 +111,7 @@ impl LocalEngine {
             launcher: Arc::new(launcher.clone()),
             clock,
             workspaces: Arc::new(LocalWorkspaces::new(state.clone(), blobs)),
+            step_cache: Arc::new(LocalStepCache::new(store.clone(), config.cache_bytes_max)),
             observer: watch.clone(),
         }));
         Ok(Self { engine, state, store, bus, launcher, watch, holds: Mutex::default() })

@@ -108,6 +108,7 @@ impl World {
 
     fn engine(&self) -> LocalEngine {
         LocalEngine::open(LocalConfig {
+            cache_bytes_max: CACHE_BYTES_MAX,
             state_dir: self.path("state"),
             runner: self.runner.clone(),
             observer: Arc::new(Silent),

@@ -21,7 +21,7 @@ use ratchet_core::{
     output::FileValue,
 };
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_engine::ports::{BlobStore, Branch, WorkspaceError, Workspaces, Written};
+use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
 use rustix::fs::FlockOperation;
 
 pub use self::{
@@ -175,7 +175,29 @@ impl Workspaces for LocalWorkspaces {
     }
 
     async fn merge(&self, _execution: &ExecutionRow, _branches: &[Branch]) -> Result<Digest, WorkspaceError> {
-        let reason = "this run has no trees".to_owned();
-        Err(WorkspaceError::Refused { action: "be brought together".to_owned(), reason })
+        Err(without_trees("be brought together"))
     }
+
+    async fn lay(
+        &self,
+        _execution: &ExecutionRow,
+        _base: &Digest,
+        _left: &Digest,
+        _outputs: &[String],
+    ) -> Result<Laid, WorkspaceError> {
+        Err(without_trees("take a kept change"))
+    }
+
+    async fn content(&self, _execution: &ExecutionRow, _tree: &Digest) -> Result<Digest, WorkspaceError> {
+        Err(without_trees("be read"))
+    }
+
+    async fn size(&self, _execution: &ExecutionRow, _left: &Digest) -> Result<u64, WorkspaceError> {
+        Err(without_trees("be read"))
+    }
+}
+
+/// No run has trees here: each works on one copy, or in the directory itself.
+fn without_trees(action: &str) -> WorkspaceError {
+    WorkspaceError::Refused { action: action.to_owned(), reason: "this run has no trees".to_owned() }
 }

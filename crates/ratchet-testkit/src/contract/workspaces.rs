@@ -7,7 +7,7 @@ use ratchet_core::{
     output::FileValue,
 };
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_engine::ports::{Branch, WorkspaceError, Workspaces};
+use ratchet_engine::ports::{Branch, Laid, WorkspaceError, Workspaces};
 
 /// The contract of [`Workspaces`], and of the [`FileAccess`] that it gives. `make` gives an adapter and a run that begins with a tree without files.
 pub async fn workspaces(make: impl AsyncFn() -> (Arc<dyn Workspaces>, ExecutionRow)) {
@@ -15,6 +15,8 @@ pub async fn workspaces(make: impl AsyncFn() -> (Arc<dyn Workspaces>, ExecutionR
     a_tree_never_changes(make().await).await;
     branches_come_together(make().await).await;
     branches_at_odds_are_named(make().await).await;
+    a_change_is_laid_where_it_fits(make().await).await;
+    content_is_what_a_process_can_tell(make().await).await;
 }
 
 /// The part of it that holds of runs that work in the directory itself too. `make` gives an adapter and a run whose directory is empty.
@@ -159,6 +161,51 @@ async fn a_tree_never_changes(under: Trees) {
 
 fn branch(step: &str, tree: &Digest) -> Branch {
     Branch { step: StepPath::step(StepId::new(step)), tree: tree.clone() }
+}
+
+async fn lay(under: &Trees, base: &Digest, left: &Digest, outputs: &[&str]) -> Laid {
+    let outputs: Vec<String> = outputs.iter().map(ToString::to_string).collect();
+    under.0.lay(&under.1, base, left, &outputs).await.expect("all of it is there")
+}
+
+async fn a_change_is_laid_where_it_fits(under: Trees) {
+    let found = over(&under, under.1.tree.as_ref(), "file", "1").await;
+    let left = over(&under, Some(&found), "file", "2").await;
+    for (there, expected) in [(Some("1"), Some("2")), (Some("2"), Some("2")), (Some("3"), None), (None, None)] {
+        let mut base = over(&under, under.1.tree.as_ref(), "beside", "b").await;
+        if let Some(content) = there {
+            base = over(&under, Some(&base), "file", content).await;
+        }
+        match (lay(&under, &base, &left, &["other"]).await, expected) {
+            (Laid::Tree(laid), Some(content)) => {
+                assert_eq!(read(&under, &laid, "file").await.as_deref(), Some(content), "{there:?}");
+                assert_eq!(read(&under, &laid, "beside").await.as_deref(), Some("b"), "what it did not touch stays");
+            }
+            (Laid::Differs(path), None) => assert_eq!(path, "file"),
+            (laid, _) => panic!("{there:?} gives {laid:?}"),
+        }
+        let Laid::Tree(laid) = lay(&under, &base, &left, &["./file"]).await else {
+            panic!("an output is replaced, whatever is there");
+        };
+        assert_eq!(read(&under, &laid, "file").await.as_deref(), Some("2"));
+    }
+    let added = over(&under, Some(&found), "new", "n").await;
+    assert!(matches!(lay(&under, &left, &added, &[]).await, Laid::Tree(_)), "what was not there is not there");
+    assert_eq!(under.0.size(&under.1, &added).await.expect("it is there"), 1, "only what was changed counts");
+}
+
+async fn content_is_what_a_process_can_tell(under: Trees) {
+    let content = async |tree: &Digest| under.0.content(&under.1, tree).await.expect("it is there");
+    let one = over(&under, under.1.tree.as_ref(), "a", "1").await;
+    let one = over(&under, Some(&one), "b", "2").await;
+    let other = over(&under, under.1.tree.as_ref(), "b", "2").await;
+    assert_ne!(content(&one).await, content(&other).await);
+    let other = over(&under, Some(&other), "a", "1").await;
+    assert_eq!(content(&one).await, content(&other).await, "what it is made of counts, not how it came about");
+    let changed = over(&under, Some(&one), "a", "2").await;
+    assert_ne!(content(&one).await, content(&changed).await);
+    let leaving = over(&under, Some(&one), "__pycache__/a.pyc", "x").await;
+    assert_eq!(content(&one).await, content(&leaving).await, "what tools leave behind does not count");
 }
 
 async fn branches_come_together(under: Trees) {

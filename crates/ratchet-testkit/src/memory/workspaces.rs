@@ -12,7 +12,7 @@ use ratchet_core::{
     output::FileValue,
 };
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_engine::ports::{Branch, WorkspaceError, Workspaces, Written};
+use ratchet_engine::ports::{Branch, Laid, WorkspaceError, Workspaces, Written};
 
 use super::{MemoryBlobStore, lock};
 
@@ -23,6 +23,8 @@ pub struct MemoryWorkspaces {
     /// Of runs that work in the directory itself.
     directories: Mutex<BTreeMap<ExecutionId, BTreeMap<String, Vec<u8>>>>,
     trees: Mutex<BTreeMap<Digest, Tree>>,
+    /// What each tree that a step left was before.
+    grown: Mutex<BTreeMap<Digest, Tree>>,
 }
 
 /// By path, all that was ever written there: the last is what is there now. Of two trees, one goes on from the other where it begins with the same.
@@ -31,7 +33,7 @@ type Tree = BTreeMap<String, Vec<Vec<u8>>>;
 impl MemoryWorkspaces {
     /// Workspaces without files, which capture into this store.
     pub fn new(blobs: Arc<MemoryBlobStore>) -> Self {
-        Self { blobs, directories: Mutex::default(), trees: Mutex::default() }
+        Self { blobs, directories: Mutex::default(), trees: Mutex::default(), grown: Mutex::default() }
     }
 
     /// A tree without files.
@@ -43,7 +45,9 @@ impl MemoryWorkspaces {
     pub fn leave(&self, tree: &Digest, path: &str, content: &[u8]) -> Digest {
         let mut files = self.tree(tree);
         files.entry(path.to_owned()).or_default().push(content.to_vec());
-        self.keep(files)
+        let left = self.keep(files);
+        lock(&self.grown).entry(left.clone()).or_insert_with(|| self.tree(tree));
+        left
     }
 
     /// The files of a tree.
@@ -111,6 +115,48 @@ impl Workspaces for MemoryWorkspaces {
             }
         }
         Ok(self.keep(merged))
+    }
+
+    async fn lay(
+        &self,
+        _execution: &ExecutionRow,
+        base: &Digest,
+        left: &Digest,
+        outputs: &[String],
+    ) -> Result<Laid, WorkspaceError> {
+        let found = lock(&self.grown).get(left).cloned().unwrap_or_default();
+        let Some(left) = lock(&self.trees).get(left).cloned() else {
+            let (what, reason) = (format!("the tree {left}"), "it is not there".to_owned());
+            return Err(WorkspaceError::Damaged { what, reason });
+        };
+        let mut files = self.tree(base);
+        for (path, written) in left {
+            let before = found.get(&path).and_then(|written| written.last());
+            let Some(after) = written.last().filter(|after| before != Some(after)) else { continue };
+            let there = files.get(&path).and_then(|written| written.last());
+            if there == Some(after) {
+                continue;
+            }
+            if there != before && !outputs.iter().any(|output| inside(output).as_ref() == Some(&path)) {
+                return Ok(Laid::Differs(path));
+            }
+            files.entry(path).or_default().push(after.clone());
+        }
+        let laid = self.keep(files);
+        lock(&self.grown).entry(laid.clone()).or_insert_with(|| self.tree(base));
+        Ok(Laid::Tree(laid))
+    }
+
+    async fn content(&self, _execution: &ExecutionRow, tree: &Digest) -> Result<Digest, WorkspaceError> {
+        let mut files = self.content(tree);
+        files.retain(|path, _| !path.split('/').any(|part| part == "__pycache__"));
+        Ok(Digest::new(sha256_hex(format!("{files:?}").as_bytes())))
+    }
+
+    async fn size(&self, _execution: &ExecutionRow, left: &Digest) -> Result<u64, WorkspaceError> {
+        let found = lock(&self.grown).get(left).cloned().unwrap_or_default();
+        let changed = self.tree(left).into_iter().filter(|(path, written)| found.get(path) != Some(written));
+        Ok(changed.filter_map(|(_, written)| written.last().map(|content| content.len() as u64)).sum())
     }
 }
 

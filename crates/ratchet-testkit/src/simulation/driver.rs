@@ -16,7 +16,7 @@ use ratchet_engine::{
 use serde_json::{Value, json};
 
 use super::{
-    Breach, Mode, Mutation, Report,
+    Breach, Mode, Mutation, Report, cached,
     executor::{Delivery, Executor, Running},
     faults::Faults,
     generator,
@@ -25,7 +25,8 @@ use super::{
     model::Model,
     people,
     ports::{
-        SimulatedBlobs, SimulatedBus, SimulatedClock, SimulatedLauncher, SimulatedStore, SimulatedWorkspaces, task_ends,
+        SimulatedBlobs, SimulatedBus, SimulatedClock, SimulatedLauncher, SimulatedStepCache, SimulatedStore,
+        SimulatedWorkspaces, task_ends,
     },
     random::{Random, mix},
     script::{Script, attempts_max},
@@ -35,7 +36,7 @@ use super::{
     verdict,
     world::{Act, HOUR, MINUTE, SECOND, Shared, Timer, World, lock, moment},
 };
-use crate::memory::{MemoryBlobStore, MemoryStateStore, MemoryWorkspaces};
+use crate::memory::{MemoryBlobStore, MemoryStateStore, MemoryStepCache, MemoryWorkspaces};
 
 /// More polls than any run needs: one that takes more goes round in circles.
 const POLLS_MAX: u64 = 400_000;
@@ -50,6 +51,7 @@ pub(crate) struct Driver {
     pub(crate) store: Arc<MemoryStateStore>,
     blobs: Arc<MemoryBlobStore>,
     pub(super) workspaces: Arc<MemoryWorkspaces>,
+    step_cache: Arc<MemoryStepCache>,
     pub(crate) models: Vec<Model>,
     requests: Vec<StartRequest>,
     pub(crate) script: Script,
@@ -74,6 +76,7 @@ pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Repo
         models.push(generator::draw("two", has_groups(seed), &mut random));
     }
     limits::draw(seed, &mut models);
+    cached::draw(seed, &mut models);
     let workflows = models.iter().map(Model::yaml).collect();
     let mut driver = match Driver::new(seed, mode, models, mutation, traced, &mut random) {
         Ok(driver) => driver,
@@ -106,7 +109,7 @@ impl Driver {
         let faults = Faults::draw(mode, random);
         let calm_at = if mode == Mode::Calm { 0 } else { random.between(MINUTE, 4 * HOUR) };
         let max_parallel = random.count(1, 6);
-        let mut laws = Laws::new(max_parallel);
+        let mut laws = Laws::new(max_parallel, mode == Mode::Calm);
         let mut requests = Vec::new();
         let blobs = Arc::new(MemoryBlobStore::default());
         let workspaces = Arc::new(MemoryWorkspaces::new(blobs.clone()));
@@ -161,6 +164,7 @@ impl Driver {
             store,
             blobs,
             workspaces,
+            step_cache: Arc::default(),
             models,
             requests,
             script,
@@ -201,6 +205,11 @@ impl Driver {
             }),
             clock: Arc::new(SimulatedClock(world())),
             workspaces: Arc::new(SimulatedWorkspaces { world: world(), inner: self.workspaces.clone() }),
+            step_cache: Arc::new(SimulatedStepCache {
+                world: world(),
+                inner: self.step_cache.clone(),
+                mutation: self.mutation,
+            }),
             observer: Arc::new(Silent),
         }))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ratchet_core::{
     execution::ExecutionRow,
     graph::Node,
-    ids::{Digest, StepKey, StepPath},
+    ids::{Digest, ExecutionId, StepKey, StepPath},
     status::StepStatus,
     step::{StepRow, StepState},
 };
@@ -24,6 +24,7 @@ const SEES: &str = "a step sees exactly what its needs left";
 /// Every step that counts began with what those above it left, and nothing else; what it left is that and what it did.
 pub(super) fn files_agree(
     driver: &Driver,
+    others: &BTreeMap<ExecutionId, Known>,
     known: &Known,
     row: &ExecutionRow,
     standings: &[Standing],
@@ -58,8 +59,19 @@ pub(super) fn files_agree(
             return breach(SEES, format!("{} began with {found:?}, and above it lies {expected:?}", name(&step.key)));
         }
         let is_task = step.attempt > 0 && step.result.as_ref().is_some_and(|result| result.exit_code.is_some());
-        let own = effect(&step.key, step.attempt);
-        let own = BTreeMap::from([(own.0, own.1.into_bytes())]);
+        let own = match step.hit() {
+            // What stood in for it was there already, or is what the one did that made it.
+            Some(_) if did(step).is_empty() => BTreeMap::new(),
+            Some(hit) => {
+                let made = others.get(&hit.from.execution).and_then(|known| known.rows.get(&hit.from));
+                let (path, content) = effect(&hit.from, made.map_or(0, |made| made.attempt));
+                BTreeMap::from([(path, content.into_bytes())])
+            }
+            None => {
+                let (path, content) = effect(&step.key, step.attempt);
+                BTreeMap::from([(path, content.into_bytes())])
+            }
+        };
         if is_task && step.items.is_none() && step.status() == StepStatus::Completed && did(step) != own {
             return breach(SEES, format!("{} left {:?}", name(&step.key), did(step)));
         }

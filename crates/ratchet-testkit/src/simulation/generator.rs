@@ -123,6 +123,7 @@ fn add_list(
             each: None,
             action: Action::Shell,
             asks_agent: false,
+            cached: None,
             reads: Vec::new(),
             retry: Retry { attempts: 1, delay: 1, backoff: "constant", jitter: false, on: Vec::new() },
             pauses_when_lost: false,

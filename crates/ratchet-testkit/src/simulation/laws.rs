@@ -19,6 +19,7 @@ use ratchet_engine::{
 };
 
 use super::{
+    cached::Computed,
     limits::Accounts,
     model::{Action, List},
     standing::Known,
@@ -79,11 +80,15 @@ pub(crate) struct Laws {
     max_parallel: u32,
     /// What was seen of budgets.
     pub(super) accounts: Accounts,
+    /// What was seen of kept results.
+    pub(super) computed: Computed,
+    /// Whether nothing goes wrong.
+    pub(super) is_calm: bool,
 }
 
 impl Laws {
-    pub(crate) fn new(max_parallel: u32) -> Self {
-        Self { max_parallel, ..Self::default() }
+    pub(crate) fn new(max_parallel: u32, is_calm: bool) -> Self {
+        Self { max_parallel, is_calm, ..Self::default() }
     }
 
     /// Notes a breach. The first one counts: what follows may follow from it.
@@ -298,6 +303,7 @@ impl Laws {
             }
         };
         self.hold(&expected == new, "a row is what its records say", who);
+        self.key_written(old, new);
         if let Some(old) = old.filter(|old| old.status().is_settled()) {
             let passes_lane = matches!(record.transition, StepTransition::LanePassed { .. });
             self.hold(passes_lane, "one recorded result a step and epoch", || {

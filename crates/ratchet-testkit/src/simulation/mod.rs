@@ -4,6 +4,7 @@
 //! crash at every place where one waits. Every write is held against the [laws](self) as it is applied, and what the run came to against an
 //! oracle that does the same workflow one step after the other. `docs/simulation.md` tells more.
 
+mod cached;
 mod driver;
 mod executor;
 mod faults;

@@ -66,6 +66,17 @@ pub(crate) struct Step {
     pub(crate) retry: Retry,
     pub(crate) pauses_when_lost: bool,
     pub(crate) on_failure: OnFailure,
+    /// Of one that needs a process: how its result is kept, where it is.
+    pub(crate) cached: Option<Cached>,
+}
+
+/// How a result is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Cached {
+    /// Whether the runs of other workflows share it.
+    pub(crate) is_shared: bool,
+    /// Whether its author gave it a key; else it depends on all files.
+    pub(crate) has_key: bool,
 }
 
 /// What a step does.
@@ -410,6 +421,12 @@ impl Model {
         }
         let from = if step.asks_agent { "response" } else { "stdout" };
         line(format!("outputs: {{v: {{type: integer, from: {from}}}, list: {{type: array, from: json}}}}"));
+        if let Some(cached) = &step.cached {
+            let scope = if cached.is_shared { "shared" } else { "workflow" };
+            // What a process gives follows from the step's name and from its variables.
+            let key = if cached.has_key { format!(", key: {}", step.id) } else { String::new() };
+            line(format!("cache: {{scope: {scope}, version: {}{key}}}", step.id));
+        }
         Self::write_retry(line, step);
         line(format!("on_lost: {}", if step.pauses_when_lost { "pause" } else { "rerun" }));
     }

@@ -30,11 +30,15 @@ pub enum Mutation {
     PaidTwice,
     /// The store does not count whose turn it is.
     TurnsUncounted,
+    /// The step cache gives everybody the lease.
+    LeasesForAll,
+    /// The step cache gives the entry of another key.
+    EntriesMixedUp,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ClaimsOverwrite,
         Self::RevisionsIgnored,
         Self::WritesDropped,
@@ -46,6 +50,8 @@ impl Mutation {
         Self::LauncherForgets,
         Self::PaidTwice,
         Self::TurnsUncounted,
+        Self::LeasesForAll,
+        Self::EntriesMixedUp,
     ];
 
     /// Its name on the command line.
@@ -62,6 +68,8 @@ impl Mutation {
             Self::LauncherForgets => "launcher-forgets",
             Self::PaidTwice => "paid-twice",
             Self::TurnsUncounted => "turns-uncounted",
+            Self::LeasesForAll => "leases-for-all",
+            Self::EntriesMixedUp => "entries-mixed-up",
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) lost_for_good: &'a dyn Fn(usize, Option<u32>) -> bool,
     /// Whether a step or a child that has a timeout was answered too late.
     pub(crate) answered_too_late: &'a dyn Fn(usize, Option<u32>) -> bool,
+    /// Whether a kept result stood in for a step or a child, so that nothing of it ran.
+    pub(crate) stood_in: &'a dyn Fn(usize, Option<u32>) -> bool,
     /// Whether the run that a step or a child is ended well. What it comes to is found by itself.
     pub(crate) run_completed: &'a dyn Fn(usize, Option<u32>) -> bool,
 }
@@ -208,6 +210,9 @@ impl Oracle<'_> {
 
     /// Whether every attempt that there is fails.
     fn fails(&self, position: usize, child: Option<u32>, retry: &Retry) -> bool {
+        if (self.circumstances.stood_in)(position, child) {
+            return false;
+        }
         if (self.circumstances.lost_for_good)(position, child) {
             return true;
         }

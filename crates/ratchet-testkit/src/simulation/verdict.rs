@@ -104,7 +104,7 @@ fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(),
     let standings = known.standings(epoch);
     nothing_open(known, tasks, epoch)?;
     replays(driver, known, row)?;
-    files_agree(driver, known, row, &standings)?;
+    files_agree(driver, &laws.runs, known, row, &standings)?;
     accounts_agree(driver, row, laws, tasks)?;
     left_its_group(driver, row)?;
     if never_began(row) {
@@ -141,6 +141,10 @@ fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32, 
     let lost_for_good = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_lost_for_good);
     let answered_too_late = |step: usize, child: Option<u32>| row(step, child).is_some_and(was_answered_too_late);
     let (lost_for_good, answered_too_late) = (&lost_for_good, &answered_too_late);
+    let stood_in = |step: usize, child: Option<u32>| {
+        let row = row(step, child);
+        row.and_then(StepRow::hit).is_some()
+    };
     let run_completed = |step: usize, child: Option<u32>| {
         // A child whose result was taken over has it from an older epoch.
         let id = row(step, child).and_then(|row| {
@@ -151,7 +155,14 @@ fn expected(known: &Known, script: &Script, standings: &[Standing], epoch: u32, 
         nested.is_some_and(|nested| nested.status == ExecutionStatus::Completed)
     };
     let run_completed = &run_completed;
-    let circumstances = Circumstances { script, epoch_of: &epoch_of, lost_for_good, answered_too_late, run_completed };
+    let circumstances = Circumstances {
+        script,
+        epoch_of: &epoch_of,
+        lost_for_good,
+        answered_too_late,
+        stood_in: &stood_in,
+        run_completed,
+    };
     interpret(&known.model, &circumstances)
 }
 

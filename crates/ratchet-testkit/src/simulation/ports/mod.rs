@@ -4,6 +4,7 @@ mod blobs;
 mod bus;
 mod clock;
 mod launcher;
+mod step_cache;
 mod store;
 mod workspaces;
 
@@ -11,5 +12,6 @@ pub(crate) use blobs::SimulatedBlobs;
 pub(crate) use bus::SimulatedBus;
 pub(crate) use clock::SimulatedClock;
 pub(crate) use launcher::{SimulatedLauncher, effect, end as task_ends};
+pub(crate) use step_cache::SimulatedStepCache;
 pub(crate) use store::SimulatedStore;
 pub(crate) use workspaces::SimulatedWorkspaces;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ratchet_core::{execution::ExecutionRow, ids::Digest};
 use ratchet_definition::files::FileAccess;
-use ratchet_engine::ports::{Branch, WorkspaceError, Workspaces, Written};
+use ratchet_engine::ports::{Branch, Laid, WorkspaceError, Workspaces, Written};
 
 use crate::{
     memory::MemoryWorkspaces,
@@ -56,5 +56,26 @@ impl Workspaces for SimulatedWorkspaces {
     async fn merge(&self, execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError> {
         self.available().await?;
         self.inner.merge(execution, branches).await
+    }
+
+    async fn lay(
+        &self,
+        execution: &ExecutionRow,
+        base: &Digest,
+        left: &Digest,
+        outputs: &[String],
+    ) -> Result<Laid, WorkspaceError> {
+        self.available().await?;
+        self.inner.lay(execution, base, left, outputs).await
+    }
+
+    async fn content(&self, execution: &ExecutionRow, tree: &Digest) -> Result<Digest, WorkspaceError> {
+        self.available().await?;
+        Workspaces::content(&*self.inner, execution, tree).await
+    }
+
+    async fn size(&self, execution: &ExecutionRow, left: &Digest) -> Result<u64, WorkspaceError> {
+        self.available().await?;
+        self.inner.size(execution, left).await
     }
 }

@@ -1,0 +1,9 @@
+//! Results of steps, kept under keys for other runs: what a key is made of, and what is done with what lies under it.
+
+mod keep;
+mod material;
+mod parts;
+
+pub(crate) use keep::{Restored, agents_above, check_outputs, expiry, judge, keep, name_of};
+pub(crate) use material::{KeyFiles, Material, Parts, of_order};
+pub use parts::KeyParts;
