@@ -4,7 +4,13 @@ mod agent;
 mod interrupts;
 mod told;
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -15,6 +21,7 @@ use ratchet_core::{
     output::Output,
     status::ExecutionStatus,
     step::Answer,
+    transition::Ending,
     workflow::Workflow,
 };
 use ratchet_engine::{
@@ -36,6 +43,7 @@ use ratchet_local::{
 };
 use ratchet_runner::{AllowedHosts, Runner, Web};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 pub(crate) use self::agent::AgentChoice;
 use self::{interrupts::Interrupts, told::Told};
@@ -133,7 +141,8 @@ pub(crate) async fn start(
     let trace = new_trace(entropy(), caller.as_deref());
     let masks = Masks::of(&start.workflow, &start.inputs);
     let (workflow, caller) = (start.workflow.clone(), caller.map(TraceParent));
-    let desk = Desk::open(common, workflow, &start.options, masks, caller, shown, console)?;
+    let place = state_directory::locate(common.state_dir.as_deref())?;
+    let desk = Desk::open(&place, workflow, &start.options, masks, caller, shown, console)?;
     desk.local.engine().keep_workflow(start.definition.digest.clone(), start.workflow);
     let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
     let request = StartRequest {
@@ -179,7 +188,8 @@ pub(crate) async fn go_on(
     let workflow = Arc::new(state.workflow(row).await?);
     let masks = state.masks(row, Some(&workflow)).await?;
     drop(state);
-    let desk = Desk::open(common, workflow, &row.options, masks, None, shown, console)?;
+    let place = state_directory::locate(common.state_dir.as_deref())?;
+    let desk = Desk::open(&place, workflow, &row.options, masks, None, shown, console)?;
     let interrupts = Interrupts::listen()?;
     match going {
         Going::On => {}
@@ -223,7 +233,7 @@ struct Desk {
 
 impl Desk {
     fn open(
-        common: &CommonArguments,
+        place: &Path,
         workflow: Arc<Workflow>,
         options: &RunOptions,
         masks: Masks,
@@ -231,7 +241,7 @@ impl Desk {
         shown: Shown,
         console: Console,
     ) -> Result<Arc<Self>, CommandError> {
-        let state = StateDirectory::open(&state_directory::locate(common.state_dir.as_deref())?)?;
+        let state = StateDirectory::open(place)?;
         let stream = if shown.json { Stream::Err } else { Stream::Out };
         let progress = if shown.quiet { Progress::quiet() } else { Progress::start(&workflow, stream) };
         let told = Arc::new(Told { masks, progress, spans: Spans::start(caller, console), console });
@@ -257,6 +267,14 @@ impl Desk {
         Ok(Arc::new(Self { workflow, agent: identity, local, told, shown, console }))
     }
 
+    /// What drives an execution to its end that another one is waiting for. Nothing of it is shown.
+    async fn for_end_of(state: &State, row: &ExecutionRow, console: Console) -> Result<Arc<Self>, CommandError> {
+        let workflow = Arc::new(state.workflow(row).await?);
+        let masks = state.masks(row, Some(&workflow)).await?;
+        let shown = Shown { json: false, quiet: true };
+        Self::open(state.directory.root(), workflow, &row.options, masks, None, shown, console)
+    }
+
     /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.
     async fn drive(self: Arc<Self>, id: &ExecutionId, mut interrupts: Interrupts) -> Result<ExitCode, CommandError> {
         let mut pressed = 0;
@@ -267,10 +285,11 @@ impl Desk {
         });
         let mut waits = self.workflow.concurrency.is_some();
         let mut said = Vec::new();
+        let mut others = Others::default();
         let mut look = tokio::time::interval(LOOK_AT_TURN);
         loop {
             tokio::select! {
-                _ = look.tick(), if waits => waits = self.tell_what_it_waits_for(id, &mut said).await?,
+                _ = look.tick(), if waits => waits = self.look_at_turn(id, &mut said, &mut others).await?,
                 driven = &mut driving => {
                     driven.map_err(|error| LocalError::Handler(error.to_string()))??;
                     break;
@@ -288,6 +307,8 @@ impl Desk {
                 }
             }
         }
+        // What was begun for others is brought to its end, unless the person wants to be gone.
+        while pressed == 0 && others.tasks.join_next().await.is_some() {}
         self.end(id, pressed > 0).await
     }
 
@@ -381,8 +402,14 @@ impl Desk {
         if theirs == *inputs { Ok(()) } else { Err(taken("has other inputs")) }
     }
 
-    /// Says who is before the execution, where it waits for its turn and that has changed. Whether it may wait still.
-    async fn tell_what_it_waits_for(&self, id: &ExecutionId, said: &mut Vec<String>) -> Result<bool, CommandError> {
+    /// Says who is before the execution, where it waits for its turn and that has changed, and sees to those that were cancelled for it and that nobody
+    /// drives. Whether it may wait still.
+    async fn look_at_turn(
+        &self,
+        id: &ExecutionId,
+        said: &mut Vec<String>,
+        others: &mut Others,
+    ) -> Result<bool, CommandError> {
         let state = State::over(self.local.state().clone(), Arc::clone(self.local.store()));
         let Some(row) = state.store.execution(id).await?.filter(ExecutionRow::waits_for_turn) else { return Ok(false) };
         let outcome = state.outcome(&row, &self.workflow).await?;
@@ -393,6 +420,21 @@ impl Desk {
                 self.note(line);
             }
             *said = lines;
+        }
+        for other in outcome.abandoned.iter().filter(|other| !other.is_nested()) {
+            let row = state.store.execution(other).await?;
+            if let Some(row) = row.filter(|row| row.endings.contains(&Ending::Cancelled))
+                && others.begin(&row.id)
+            {
+                self.note(&format!("{other} was cancelled, and its process is gone: its `finally` runs here"));
+                let desk = Self::for_end_of(&state, &row, self.console).await?;
+                others.tasks.spawn(async move {
+                    // Whatever comes of it: what is left to do is left to its next process.
+                    if let Err(error) = desk.drive_or_watch(&row.id).await {
+                        tracing::warn!(execution = %row.id, %error, "it was not brought to its end");
+                    }
+                });
+            }
         }
         Ok(true)
     }
@@ -408,6 +450,20 @@ impl Desk {
             self.told.progress.know_below(&rows.execution, &below);
         }
         Ok(())
+    }
+}
+
+/// Executions that are driven besides the one that is shown. They are given up with it.
+#[derive(Default)]
+struct Others {
+    tasks: JoinSet<()>,
+    begun: HashSet<ExecutionId>,
+}
+
+impl Others {
+    /// Whether an execution is not among them yet; then it is now.
+    fn begin(&mut self, id: &ExecutionId) -> bool {
+        self.begun.insert(id.clone())
     }
 }
 
@@ -445,7 +501,7 @@ pub(crate) fn person() -> Actor {
 }
 
 /// A directory of the caller's, absolute.
-pub(crate) fn absolute(path: &std::path::Path) -> Result<PathBuf, CommandError> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, CommandError> {
     path.canonicalize().map_err(|source| CommandError::File { path: path.to_owned(), source })
 }
 

@@ -134,6 +134,19 @@ fn a_run_whose_process_is_gone_keeps_its_turn_until_somebody_ends_it() {
 }
 
 #[test]
+fn a_run_that_is_in_the_way_and_whose_process_is_gone_tidies_up_in_the_next_one() {
+    let group = Group::new();
+    let (first, id) = group.start_first();
+    first.signal(Signal::KILL);
+    first.end();
+    let done = group.start("cancels").end().expect_code(0);
+    assert!(done.stderr.contains(&format!("{id} was cancelled, and its process is gone")), "{}", done.stderr);
+    assert_eq!(group.effects(), "tidied cancels ");
+    assert_eq!(state(&group.world, &["status", &id, "--json"])["status"], "cancelled");
+    group.world.ratchet(["replay", &id]).expect_code(0);
+}
+
+#[test]
 fn a_run_that_waits_and_whose_process_is_gone_keeps_nobody_waiting() {
     let group = Group::new();
     let (first, _) = group.start_first();
