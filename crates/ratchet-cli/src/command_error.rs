@@ -96,6 +96,9 @@ pub(crate) enum CommandError {
     /// A variable that the caller passes holds a secret in the workflow.
     #[error("{0}")]
     SecretVariable(String),
+    /// An artifact cannot be read.
+    #[error("{message}")]
+    Artifact { code: &'static str, message: String, hint: Option<String> },
     /// No such definition was published.
     #[error("{name} was not published{}", if versions.is_empty() { String::new() } else { format!(": its versions are {}", versions.join(", ")) })]
     NotPublished { name: String, versions: Vec<String> },
@@ -162,6 +165,11 @@ impl From<EngineError> for CommandError {
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
             error @ EngineError::Group { .. } => Self::Group(error.to_string()),
             error @ EngineError::SecretVariable { .. } => Self::SecretVariable(error.to_string()),
+            EngineError::Artifact { input, error } => Self::Artifact {
+                code: error.code,
+                message: format!("the input {input}: {}", error.message),
+                hint: error.help,
+            },
             EngineError::Store(error) => error.into(),
             EngineError::Blob(error) => error.into(),
             EngineError::Rejected(
@@ -213,6 +221,7 @@ impl CommandError {
             Self::Definition { .. } => "RT-0411",
             Self::Group(_) => "RT-0189",
             Self::SecretVariable(_) => "RT-0426",
+            Self::Artifact { code, .. } => code,
             Self::NotPublished { .. } => "RT-0422",
             Self::VersionTaken { .. } => "RT-0423",
             Self::NotPublishable { .. } => "RT-0424",
@@ -272,6 +281,7 @@ impl CommandError {
                 "leave it out; another value for the secret stands in RATCHET_SECRET_<NAME>, or in RATCHET_SECRETS_FILE"
                     .to_owned()
             }
+            Self::Artifact { hint, .. } => return hint.clone(),
             Self::NotPublished { .. } => "`ratchet publish FILE` publishes a workflow".to_owned(),
             Self::VersionTaken { .. } => "give the file another `version`, and publish that".to_owned(),
             Self::NotPublishable { .. } => "name the program by its name alone, or by its absolute path".to_owned(),
@@ -311,6 +321,7 @@ impl CommandError {
             | Self::Render { .. }
             | Self::Group(_)
             | Self::SecretVariable(_)
+            | Self::Artifact { .. }
             | Self::NotPublished { .. }
             | Self::VersionTaken { .. }
             | Self::NotPublishable { .. }

@@ -9,7 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{budget::Budget, cached::CacheScope, graph::Graph, ids::StepId, retry::RetryPolicy};
+use crate::{
+    artifact::ArtifactPolicy, budget::Budget, cached::CacheScope, graph::Graph, ids::StepId, retry::RetryPolicy,
+};
 pub use crate::{
     nested::{Exec, SubWorkflow},
     resources::Resources,
@@ -45,6 +47,8 @@ pub struct Workflow {
     pub concurrency: Option<Concurrency>,
     /// What the agents of a run may spend.
     pub budget: Option<Budget>,
+    /// What becomes of the artifacts that its runs make.
+    pub artifacts: ArtifactPolicy,
     /// Every step, in the order of the file: the work, then `on_failure`, then `finally`. A graph's node names its step by the position here.
     pub steps: Vec<Step>,
     /// Who needs whom.

@@ -1,5 +1,6 @@
 //! Templates and expressions meet values.
 
+mod artifacts;
 mod compiled;
 mod engine;
 mod error;
@@ -21,7 +22,10 @@ use ratchet_core::{
 };
 use serde_json::Value as Json;
 
-pub use self::error::EvaluationError;
+pub use self::{
+    artifacts::{ArtifactError, Artifacts},
+    error::EvaluationError,
+};
 use self::{
     compiled::{CompiledExpression, CompiledTemplate, Segment},
     names::Names,
@@ -52,6 +56,8 @@ pub struct Scope {
     pub locals: BTreeMap<String, Output>,
     /// The run's own time, which `now()` gives.
     pub now: Timestamp,
+    /// The artifacts that `artifact(…)` gives.
+    pub artifacts: Artifacts,
 }
 
 impl Scope {
@@ -68,6 +74,7 @@ impl Scope {
             trigger: Json::Null,
             needs: NeedOutcome::FINE,
             locals: BTreeMap::new(),
+            artifacts: Artifacts::default(),
         }
     }
 }

@@ -25,12 +25,13 @@ use ratchet_core::{
     join::{JoinKey, JoinKind, NeedOutcome, Place},
     rejection::Rejection,
     status::StepStatus,
-    step::{AttemptRow, FailureClass, StepRow, StepState},
+    step::{AttemptRow, FailureClass, StepFailure, StepRow, StepState},
     transition::{ExecutionTransition, StepTransition},
     workflow::{Action, Step},
 };
 
 use crate::{
+    artifacts,
     claims::HeldClaim,
     engine::{Engine, EngineError},
     nested::RunOrder,
@@ -68,7 +69,7 @@ pub(crate) enum Task {
     /// The run that an attempt is may have ended, or may not be there.
     Nested(StepKey),
     /// The run that an attempt is cannot be started.
-    NotStarted { key: StepKey, reason: String },
+    NotStarted { key: StepKey, failure: Box<StepFailure> },
     /// A row whose run goes on under the claim of a newer epoch is settled.
     Dispose(StepKey),
     /// A row of an older epoch is settled where its run has ended.
@@ -250,7 +251,7 @@ impl<'a> Advance<'a> {
     /// Works until nothing is left to do at once.
     pub(crate) async fn work(&mut self) -> Result<(), EngineError> {
         loop {
-            while let Some(Queued { task, after }) = self.queue.next(self.staged.len() >= STAGED_MAX) {
+            while let Some(Queued { task, after }) = self.queue.next(self.commits_now()) {
                 self.perform(task, after).await?;
             }
             if !self.staged.is_empty() {
@@ -261,6 +262,11 @@ impl<'a> Advance<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether nothing more is begun before what was staged is committed: what a step may read of an artifact is there before the step is looked at.
+    fn commits_now(&self) -> bool {
+        self.staged.len() >= STAGED_MAX || self.staged.iter().any(|entry| matches!(entry.write, Write::Artifact(_)))
     }
 
     async fn perform(&mut self, task: Task, after: Option<u64>) -> Result<(), EngineError> {
@@ -276,7 +282,7 @@ impl<'a> Advance<'a> {
             Task::PassLane(path) => Box::pin(self.pass_lane(path, after)).await,
             Task::Report(report) => self.report(*report, after).await,
             Task::Nested(key) => Box::pin(self.nested(key, after)).await,
-            Task::NotStarted { key, reason } => Box::pin(self.not_started(key, reason, after)).await,
+            Task::NotStarted { key, failure } => Box::pin(self.not_started(key, *failure, after)).await,
             Task::Dispose(key) => Box::pin(self.dispose(key, after)).await,
             Task::DisposeEnded(key) => Box::pin(self.dispose_ended(key, after)).await,
             Task::Lost { key, attempt } => Box::pin(self.lost(key, attempt, after)).await,
@@ -364,7 +370,11 @@ impl<'a> Advance<'a> {
             self.overlay.insert(path, new.clone());
         }
         let was_launched = !matches!(origin, Task::Withdraw { .. });
+        let made = artifacts::of_step(&self.run, &new);
         let id = self.stage(Write::Step { row: Box::new(new), expect }, after, Some(origin), acts);
+        for artifact in made {
+            self.stage(Write::Artifact(Box::new(artifact)), Some(id), None, Vec::new());
+        }
         if let Some(old) = &old {
             self.stage_settled(old, &transition, was_launched, id);
         }

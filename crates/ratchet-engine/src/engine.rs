@@ -14,7 +14,10 @@ use ratchet_core::{
     step::Answer,
     workflow::Workflow,
 };
-use ratchet_definition::sources::{Sources, compile_all};
+use ratchet_definition::{
+    evaluate::ArtifactError,
+    sources::{Sources, compile_all},
+};
 use serde_json::Value;
 use thiserror::Error;
 use tracing::Instrument as _;
@@ -147,6 +150,14 @@ pub enum EngineError {
         /// The variable.
         name: String,
     },
+    /// What an input of the run names cannot be read.
+    #[error("the input {input}: {error}")]
+    Artifact {
+        /// The input.
+        input: String,
+        /// Why not.
+        error: ArtifactError,
+    },
     /// Others changed the same rows again and again.
     #[error("{execution} is changed by many at once; try again")]
     Contention {
@@ -183,6 +194,7 @@ impl EngineError {
             | Self::Definition { .. }
             | Self::Group { .. }
             | Self::SecretVariable { .. }
+            | Self::Artifact { .. }
             | Self::Blob(_)
             | Self::Workspace(_) => false,
         }

@@ -8,15 +8,17 @@ use ratchet_core::{
     history::{Actor, Record},
     ids::{Digest, ExecutionId},
     join::NeedOutcome,
-    output::{Output, Outputs},
+    output::{FileValue, Output, Outputs},
     rejection::Rejection,
     step::{FailureClass, StepFailure},
     transition::ExecutionTransition,
+    workflow::{OutputDeclaration, ValueType},
 };
-use ratchet_definition::{coerce::coerce, evaluate::Evaluator};
+use ratchet_definition::{coerce::coerce, evaluate::Evaluator, files::FileAccess};
 use serde_json::Value;
 
 use crate::{
+    artifacts,
     engine::{Engine, EngineError},
     ports::{Current, Envelope, Event, Expectation, Write},
     prepare::failure_of,
@@ -160,13 +162,45 @@ pub(crate) async fn outputs(
         declared.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.uses.steps.clone()).collect();
     let scope = scope::build(engine, run, overlay, steps, NeedOutcome::FINE, None).await?;
     let files = engine.ports.workspaces.files(&run.row, tree).await?;
-    let evaluator = Evaluator::new(scope, files);
+    let asked = scope.artifacts.clone();
+    let evaluator = Evaluator::new(scope, files.clone());
+    loop {
+        let outputs = evaluate(engine, declared, &evaluator, files.as_ref()).await?;
+        if !artifacts::find_wanted(engine, run, None, &asked).await? {
+            return match outputs {
+                Ok(outputs) => Ok(Ok(store_large(engine.ports.blobs.as_ref(), outputs).await?)),
+                Err(failure) => Ok(Err(failure)),
+            };
+        }
+    }
+}
+
+async fn evaluate(
+    engine: &Engine,
+    declared: &[OutputDeclaration],
+    evaluator: &Evaluator,
+    files: &dyn FileAccess,
+) -> Result<Result<Outputs, StepFailure>, EngineError> {
     let mut outputs = Outputs::new();
     for output in declared {
         let null = Output::Json(Value::Null);
         let evaluated = output.from.as_ref().map_or(Ok(null.clone()), |from| evaluator.expression(from));
         let value = match evaluated {
             Ok(value) if value == null => Ok(value),
+            // What is kept is the file that the path names.
+            Ok(Output::Json(Value::String(path))) if output.value_type == ValueType::Artifact => {
+                match files.read(path.trim()) {
+                    Ok(bytes) => {
+                        let content = engine.ports.blobs.put(&bytes).await?;
+                        let path = path.trim().trim_start_matches("./").to_owned();
+                        Ok(Output::File(FileValue { path, content }))
+                    }
+                    Err(error) => {
+                        let message = format!("the workflow's output {}: {error}", output.name);
+                        Err(StepFailure::new(FailureClass::Output, message).with_code("RT-0123"))
+                    }
+                }
+            }
             Ok(value) => coerce(output.value_type, value).map_err(|error| {
                 let message = format!("the workflow's output {}: {error}", output.name);
                 StepFailure::new(FailureClass::Output, message).with_code(error.code)
@@ -181,5 +215,5 @@ pub(crate) async fn outputs(
             Err(failure) => return Ok(Err(failure)),
         };
     }
-    Ok(Ok(store_large(engine.ports.blobs.as_ref(), outputs).await?))
+    Ok(Ok(outputs))
 }

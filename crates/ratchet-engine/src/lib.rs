@@ -5,6 +5,7 @@
 //! handler may die at any await: the execution's wake-up finds what it left undone.
 
 mod advance;
+pub mod artifacts;
 mod claims;
 mod engine;
 mod execution_row;

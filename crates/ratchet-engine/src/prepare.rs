@@ -22,6 +22,7 @@ use ratchet_definition::{
 use serde_json::Value;
 
 use crate::{
+    artifacts,
     engine::{Engine, EngineError},
     inline, items,
     masks::Masks,
@@ -115,49 +116,66 @@ pub(crate) async fn prepare(
     let mut scope = scope::build(engine, run, overlay, step.steps_read(), ready.needs, item).await?;
     let files = engine.ports.workspaces.files(&run.row, ready.base.tree.as_ref()).await?;
     let caller = step.cache.enabled.then(|| scope.env.clone());
-    if let Err(error) = scope::add_environment(&mut scope, run, &files) {
-        return Ok(ready.settle(failed(&error)));
+    while let Err(error) = scope::add_environment(&mut scope, run, &files) {
+        if !artifacts::find_wanted(engine, run, Some(ready.path), &scope.artifacts).await? {
+            return Ok(ready.settle(failed(&error)));
+        }
     }
     let scope = Arc::new(scope);
-    let evaluator = Evaluator::new(scope.clone(), files.clone());
-    match evaluate(run, step, ready, &scope, &evaluator, files.as_ref()) {
-        Err(error) => Ok(ready.settle(failed(&error))),
-        Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
-        Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
-        Ok(Evaluated::Order(order)) => {
-            let with_key = Evaluating { run, step, ready, scope: &scope, files: &files };
-            Ok(match Box::pin(with_key.parts(engine, caller)).await? {
-                Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
-                Err(error) => ready.settle(failed(&error)),
-            })
+    loop {
+        let evaluating = Evaluating { run, step, ready, scope: &scope, files: &files };
+        let prepared = evaluating.prepared(engine, overlay, caller.clone(), old.clone()).await?;
+        if !artifacts::find_wanted(engine, run, Some(ready.path), &scope.artifacts).await? {
+            return Ok(prepared);
         }
-        Ok(Evaluated::Inline) => match &step.action {
-            Action::Wait(wait) => Ok(waiting::wait(wait, &evaluator, engine.ports.clock.now(), ready)),
-            Action::Approval(approval) => {
-                Ok(waiting::ask(approval, step.timeout, &evaluator, engine.ports.clock.now(), ready))
-            }
-            Action::Workflow(sub) => match nested::given(step, &sub.workflow.inputs, &evaluator) {
-                Ok(inputs) => Ok(Prepared::Run(Box::new(PreparedRun { inputs, taken_over: old }))),
-                Err(error) => Ok(ready.settle(failed(&error))),
-            },
-            _ => Ok(ready.settle(
-                inline::perform(engine, run, step, &evaluator, &scope, overlay, &files, ready.base.tree.as_ref())
-                    .await?,
-            )),
-        },
     }
 }
 
-/// A step whose order was evaluated.
+/// A step that is evaluated.
 struct Evaluating<'a> {
     run: &'a Run,
     step: &'a Step,
     ready: &'a Ready<'a>,
-    scope: &'a Scope,
+    scope: &'a Arc<Scope>,
     files: &'a Arc<dyn FileAccess>,
 }
 
 impl Evaluating<'_> {
+    /// What the expressions come to, with the artifacts that are at hand. `caller` are the variables that the caller passed, where the step is cached.
+    async fn prepared(
+        &self,
+        engine: &Engine,
+        overlay: &Overlay,
+        caller: Option<BTreeMap<String, String>>,
+        old: Option<StepRow>,
+    ) -> Result<Prepared, EngineError> {
+        let Self { run, step, ready, scope, files } = *self;
+        let evaluator = Evaluator::new(Arc::clone(scope), Arc::clone(files));
+        match evaluate(run, step, ready, scope, &evaluator, files.as_ref()) {
+            Err(error) => Ok(ready.settle(failed(&error))),
+            Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
+            Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
+            Ok(Evaluated::Order(order)) => Ok(match Box::pin(self.parts(engine, caller)).await? {
+                Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
+                Err(error) => ready.settle(failed(&error)),
+            }),
+            Ok(Evaluated::Inline) => match &step.action {
+                Action::Wait(wait) => Ok(waiting::wait(wait, &evaluator, engine.ports.clock.now(), ready)),
+                Action::Approval(approval) => {
+                    Ok(waiting::ask(approval, step.timeout, &evaluator, engine.ports.clock.now(), ready))
+                }
+                Action::Workflow(sub) => match nested::given(step, &sub.workflow.inputs, &evaluator) {
+                    Ok(inputs) => Ok(Prepared::Run(Box::new(PreparedRun { inputs, taken_over: old }))),
+                    Err(error) => Ok(ready.settle(failed(&error))),
+                },
+                _ => Ok(ready.settle(
+                    inline::perform(engine, run, step, &evaluator, scope, overlay, files, ready.base.tree.as_ref())
+                        .await?,
+                )),
+            },
+        }
+    }
+
     /// All that the step's result depends on, where it is kept for other runs. Steps that work in the directory itself keep nothing: what they change is not known. `caller` are
     /// the variables that the caller passed.
     async fn parts(
@@ -170,11 +188,12 @@ impl Evaluating<'_> {
         if run.row.options.cache == CacheMode::Off {
             return Ok(Ok(None));
         }
-        let Parts { mut parts, needs_workspace } = match self.without_workspace(Scope { env, ..scope.clone() }, files) {
-            Ok(Some(parts)) => parts,
-            Ok(None) => return Ok(Ok(None)),
-            Err(error) => return Ok(Err(error)),
-        };
+        let Parts { mut parts, needs_workspace } =
+            match self.without_workspace(Scope { env, ..Scope::clone(scope) }, files) {
+                Ok(Some(parts)) => parts,
+                Ok(None) => return Ok(Ok(None)),
+                Err(error) => return Ok(Err(error)),
+            };
         if needs_workspace {
             parts.add_digest("workspace", engine.ports.workspaces.content(&run.row, tree).await?);
         }

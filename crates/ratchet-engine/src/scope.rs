@@ -14,7 +14,7 @@ use ratchet_core::{
     workflow::{OutputSource, Step, Uses},
 };
 use ratchet_definition::{
-    evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
+    evaluate::{Artifacts, EvaluationError, Evaluator, ExecutionView, Scope, StepView},
     files::FileAccess,
 };
 
@@ -55,6 +55,7 @@ pub(crate) async fn build(
         needs,
         locals: BTreeMap::new(),
         now: run.row.created_at,
+        artifacts: Artifacts::default(),
     })
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn of_outputs(step: &Step, scope: &Scope) -> Scope {
             fields.retain(|name, _| uses.trigger.contains(name));
         }
     }
-    Scope { needs: scope.needs, now: scope.now, ..seen }
+    Scope { needs: scope.needs, now: scope.now, artifacts: scope.artifacts.clone(), ..seen }
 }
 
 fn owned<T: Clone>((name, value): (&String, &T)) -> (String, T) {

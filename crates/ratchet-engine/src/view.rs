@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
+    artifact::{ArtifactVersion, media_type},
     budget::{Budget, BudgetRow, Spent},
     group::Turn,
     ids::{Digest, ExecutionId, StepId},
-    output::{Output, Outputs},
+    output::{FileValue, Output, Outputs},
     status::{ExecutionStatus, StepStatus},
     step::{FailureClass, StepFailure, StepState, Waiting},
     transition::SkipReason,
@@ -246,8 +247,10 @@ pub struct ChildrenView {
 /// A file that is kept as a versioned artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArtifactView {
-    /// The output's name.
+    /// The name that its versions are kept under; with the item's position behind it for a child of a fan-out.
     pub name: String,
+    /// Which version it is, by its number; none while it is not registered.
+    pub version: Option<u64>,
     /// The step that made it; none for an output of the workflow.
     pub step: Option<StepId>,
     /// Where it lies in the workspace.
@@ -256,6 +259,8 @@ pub struct ArtifactView {
     pub digest: Digest,
     /// Bytes.
     pub size: u64,
+    /// What kind of content it is.
+    pub media_type: &'static str,
 }
 
 impl ExecutionView {
@@ -528,31 +533,41 @@ fn artifacts(workflow: &Workflow, rows: &ExecutionRows) -> Vec<ArtifactView> {
     for step in &workflow.steps {
         let given = rows.step(&step.id).and_then(|rows| rows.row.result.as_ref());
         for output in step.outputs.iter().filter(|output| output.artifact) {
-            let value = given.and_then(|result| result.outputs.get(&output.name));
-            collect_artifact(&output.name, Some(&step.id), value, &mut found);
+            match given.and_then(|result| result.outputs.get(&output.name)) {
+                Some(Output::File(file)) => found.push(artifact(rows, output.name.clone(), Some(&step.id), file)),
+                Some(Output::Each(entries)) => {
+                    for (item, entry) in entries.iter().enumerate() {
+                        if let Some(Output::File(file)) = entry {
+                            found.push(artifact(rows, format!("{}[{item}]", output.name), Some(&step.id), file));
+                        }
+                    }
+                }
+                Some(Output::Json(_) | Output::Stored(_)) | None => {}
+            }
         }
     }
     for output in workflow.outputs.iter().filter(|output| output.value_type == ValueType::Artifact) {
-        collect_artifact(&output.name, None, rows.execution.outputs.get(&output.name), &mut found);
+        if let Some(Output::File(file)) = rows.execution.outputs.get(&output.name) {
+            found.push(artifact(rows, output.name.clone(), None, file));
+        }
     }
     found
 }
 
-fn collect_artifact(name: &str, step: Option<&StepId>, value: Option<&Output>, into: &mut Vec<ArtifactView>) {
-    match value {
-        Some(Output::File(file)) => into.push(ArtifactView {
-            name: name.to_owned(),
-            step: step.cloned(),
-            path: file.path.clone(),
-            digest: file.content.digest.clone(),
-            size: file.content.size,
-        }),
-        Some(Output::Each(entries)) => {
-            for entry in entries {
-                collect_artifact(name, step, entry.as_ref(), into);
-            }
-        }
-        Some(Output::Json(_) | Output::Stored(_)) | None => {}
+fn artifact(rows: &ExecutionRows, name: String, step: Option<&StepId>, file: &FileValue) -> ArtifactView {
+    let is_it = |version: &&ArtifactVersion| {
+        let maker = version.artifact.origin.maker();
+        let is_its = step.is_none() || maker.and_then(|maker| maker.step.as_ref()).map(|path| &path.step) == step;
+        version.artifact.name.name == name && version.artifact.file.content == file.content && is_its
+    };
+    ArtifactView {
+        version: rows.artifacts.iter().rev().find(is_it).map(|version| version.number),
+        name,
+        step: step.cloned(),
+        path: file.path.clone(),
+        digest: file.content.digest.clone(),
+        size: file.content.size,
+        media_type: media_type(&file.path),
     }
 }
 

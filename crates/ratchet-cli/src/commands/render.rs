@@ -14,11 +14,12 @@ use ratchet_core::{
     },
 };
 use ratchet_definition::{
-    evaluate::{EvaluationError, Evaluator, ExecutionView, Scope, StepView},
+    evaluate::{Artifacts, EvaluationError, Evaluator, ExecutionView, Scope, StepView},
     files::FileAccess,
     parse,
 };
 use ratchet_engine::{
+    artifacts::look_up,
     masks::{MASK, Masks},
     values::load_large,
     view::{ExecutionRows, output_view},
@@ -76,9 +77,14 @@ pub(super) async fn run(
     let files: Arc<dyn FileAccess> = Arc::new(ConfinedFiles::new(&root, state));
     let scope = scope(arguments, common, workflow, &files).await?;
     let masks = Masks::of(workflow, &scope.inputs);
+    let artifacts = scope.artifacts.clone();
     let mut page =
         Page { evaluator: Evaluator::new(scope, Arc::clone(&files)), files, shown: Vec::new(), problems: Vec::new() };
     page.step(workflow, step);
+    while find_artifacts(common, workflow, &artifacts).await? {
+        (page.shown, page.problems) = (Vec::new(), Vec::new());
+        page.step(workflow, step);
+    }
     page.mask(&masks);
     if arguments.json {
         let mut object: Map<String, Value> =
@@ -105,6 +111,21 @@ pub(super) async fn run(
     Err(CommandError::Render { step: step.id.to_string(), reason: lines.collect() })
 }
 
+/// Finds the artifacts that were asked for, where there is a state directory. Whether there were any.
+async fn find_artifacts(
+    common: &CommonArguments,
+    workflow: &Workflow,
+    artifacts: &Artifacts,
+) -> Result<bool, CommandError> {
+    let wanted = artifacts.take_wanted();
+    let Some(state) = State::open_existing(common)?.filter(|_| !wanted.is_empty()) else { return Ok(false) };
+    for text in wanted {
+        let found = look_up(&*state.store, &workflow.name, &text).await?;
+        artifacts.tell(&text, found.map(|version| version.artifact.file));
+    }
+    Ok(true)
+}
+
 /// What the step's templates see.
 async fn scope(
     arguments: &RenderArguments,
@@ -129,6 +150,7 @@ async fn scope(
         needs: NeedOutcome::FINE,
         locals: BTreeMap::new(),
         now,
+        artifacts: Artifacts::default(),
     };
     if let Some(item) = &arguments.item {
         scope.item = Some(Output::Json(serde_json::from_str(item).unwrap_or_else(|_| Value::String(item.clone()))));

@@ -75,9 +75,11 @@ impl FromStr for ArtifactName {
         if text.len() > LENGTH_MAX {
             return Err(wrong("it is too long"));
         }
-        let (workflow, name) = text.split_once('/').ok_or_else(|| wrong("write `workflow/name@version`"))?;
-        let is_workflow = !workflow.is_empty()
-            && workflow.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let (workflow, name) = text.rsplit_once('/').ok_or_else(|| wrong("write `workflow/name@version`"))?;
+        // A group of steps is called after the workflow that declares it: `workflow/type`.
+        let is_workflow = workflow.split('/').all(|part| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        });
         let is_name = !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'[' | b']'));
         match (is_workflow, is_name) {
@@ -125,7 +127,14 @@ mod tests {
 
     #[test]
     fn a_reference_is_read_as_it_is_written() {
-        for text in ["a/b@latest", "build-it/report@3", "a/b[0]@20261123-104236-abc123", "a/b@v1.2", "a/b@key-0a.f"] {
+        for text in [
+            "a/b@latest",
+            "build-it/report@3",
+            "a/b[0]@20261123-104236-abc123",
+            "a/b@v1.2",
+            "a/b@key-0a.f",
+            "a/group/b@1",
+        ] {
             assert_eq!(text.parse::<ArtifactRef>().unwrap().to_string(), text);
         }
         let which = "a/b@007".parse::<ArtifactRef>().unwrap().which;
@@ -135,7 +144,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused_with_a_reason() {
         let long = format!("a/{}@1", "b".repeat(600));
-        let cases = ["", "a", "a/b", "a@1", "/b@1", "a/@1", "a/b@", "a/b c@1", "a/../b@1", "a/b@x/y", "a/b@1@2", &long];
+        let cases = [
+            "", "a", "a/b", "a//b@1", "a@1", "/b@1", "a/@1", "a/b@", "a/b c@1", "a/../b@1", "a/b@x/y", "a/b@1@2", &long,
+        ];
         for text in cases.into_iter().chain(["a/b@99999999999999999999999", "ä/b@1"]) {
             assert!(text.parse::<ArtifactRef>().is_err(), "{text:?}");
         }

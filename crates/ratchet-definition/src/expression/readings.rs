@@ -352,7 +352,7 @@ impl<'text> Walk<'text> {
             CallType::Function(name) => {
                 if let Some(function) = function(name) {
                     self.found.files |= function.reads_files;
-                    if function.reads_files && name != "hash" {
+                    if function.reads_files && !matches!(name, "artifact" | "hash") {
                         self.constant_path(call);
                     }
                     self.found.handles_failure |= function.handles_failure;

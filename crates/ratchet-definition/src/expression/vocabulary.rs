@@ -25,6 +25,7 @@ const fn handling(name: &'static str) -> Function {
 /// Every function.
 pub(crate) const FUNCTIONS: &[Function] = &[
     handling("always"),
+    reading("artifact"),
     reading("dir_hash"),
     plain("dict"),
     plain("extract_code_blocks"),

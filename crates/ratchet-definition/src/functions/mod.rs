@@ -1,5 +1,6 @@
 //! What expressions can call. Each file is one family; [`vocabulary`](crate::expression::vocabulary) says which of them read files.
 
+mod artifacts;
 mod coverage;
 mod extract;
 mod files;
@@ -20,6 +21,7 @@ pub(crate) fn register(environment: &mut Environment<'static>) {
     environment.add_function("success", success);
     environment.add_function("failure", failure);
     environment.add_function("now", now);
+    environment.add_function("artifact", artifacts::artifact);
     environment.add_function("dir_hash", hash::dir_hash);
     environment.add_function("file_hash", hash::file_hash);
     environment.add_function("hash", hash::hash);

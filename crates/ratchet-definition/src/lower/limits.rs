@@ -1,6 +1,7 @@
-//! What limits a run: its budget, and how many of its group go on at once.
+//! What limits a run, its budget and how many of its group go on at once, and what becomes of what it makes.
 
 use ratchet_core::{
+    artifact::{ArtifactPolicy, Readers, Retention},
     budget::Budget,
     workflow::{Concurrency, OnConflict, Template, Uses},
 };
@@ -26,6 +27,16 @@ impl<'tree> Lowering<'_, 'tree> {
             return None;
         }
         Some(budget)
+    }
+
+    /// What becomes of the artifacts of runs.
+    pub(super) fn artifacts(root: &Node) -> ArtifactPolicy {
+        let Some(node) = root.get("artifacts") else { return ArtifactPolicy::default() };
+        let names = |list: &Node| list.items().iter().filter_map(Node::text).map(str::to_owned).collect();
+        ArtifactPolicy {
+            retention: node.get("retention").and_then(Node::text).and_then(Retention::of).unwrap_or_default(),
+            readers: node.get("readers").map_or(Readers::All, |list| Readers::Only(names(list))),
+        }
     }
 
     /// How many runs of a group go on at once. A group without a name is the workflow's own.

@@ -63,6 +63,7 @@ impl<'tree> Lowering<'_, 'tree> {
             finally_timeout: fields::duration(root, "finally_timeout").unwrap_or(FINALLY_TIMEOUT),
             concurrency,
             budget,
+            artifacts: Self::artifacts(root),
             steps,
             graph: graph?.clone(),
         })

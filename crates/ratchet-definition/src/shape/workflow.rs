@@ -47,6 +47,11 @@ pub static WORKFLOW: Record = Record {
         Field::optional("cache", &Shape::Record(&CACHE), "How results of steps are kept for other runs."),
         Field::optional("concurrency", &Shape::Record(&CONCURRENCY), "How many runs of a group may go on at once."),
         Field::optional("budget", &Shape::Record(&BUDGET), "What the agents of a run may spend, all together."),
+        Field::optional(
+            "artifacts",
+            &Shape::Record(&ARTIFACTS),
+            "What becomes of the files that runs keep as artifacts: outputs of type `artifact`, and those of steps with `artifact: true`.",
+        ),
         Field::later("workspace", "Where the files come from that a run works on."),
         Field::optional("step_types", &TYPES, "Types of steps by name: what each does, or the file that says it."),
         Field::required(
@@ -137,6 +142,28 @@ static CACHE: Record = Record {
         Field::optional("enabled", &Shape::Boolean, "Whether results are kept at all."),
         Field::optional("ttl", &Shape::Duration(Least::AboveZero), "How long a result holds."),
         Field::optional("version", &Shape::Scalar, "Change it to leave old results behind."),
+    ],
+};
+
+static ARTIFACTS: Record = Record {
+    name: "the workflow's artifacts",
+    definition: "artifacts",
+    description: "What becomes of the files that runs keep as artifacts.",
+    fields: &[
+        Field::optional(
+            "readers",
+            &Shape::List(&Shape::Name(NameKind::Kebab), ListLength::Any),
+            "The other workflows that may read the versions that are made from now on; none with `[]`. Where nothing is said, every workflow whose state is in the same place may.",
+        ),
+        Field::optional(
+            "retention",
+            &Shape::Word(&[
+                Word::now("brief", "The newest version of a name stays, and what is younger than 7 days."),
+                Word::now("standard", "The newest 10 versions of a name stay, and what is younger than 90 days."),
+                Word::now("forever", "Every version stays."),
+            ]),
+            "How long versions are kept. It is `standard` where nothing is said. What has a tag stays in any case.",
+        ),
     ],
 };
 

@@ -16,6 +16,7 @@ use ratchet_core::{
 
 use super::{Advance, Change, Dispatch, Subject, Task};
 use crate::{
+    artifacts::Registered,
     engine::EngineError,
     ports::{Branch, Event},
     trees,
@@ -218,6 +219,7 @@ impl Advance<'_> {
         let path = StepPath::step(step.clone());
         let Some(parent) = self.row(&path).await? else { return Ok(()) };
         let Some(count) = parent.children().filter(|_| !parent.status().is_settled()) else { return Ok(()) };
+        self.register_children(step, count).await?;
         let gathered = self.gather(step, count).await?;
         let tolerated = self
             .run
@@ -256,6 +258,21 @@ impl Advance<'_> {
             path,
         };
         self.change_or_log(change, after);
+        Ok(())
+    }
+
+    /// Has registered what children made whose settling somebody did not live to follow up: nobody looks at them once the fan-out has settled.
+    async fn register_children(&mut self, step: &StepId, count: u32) -> Result<(), EngineError> {
+        let keeps = self.run.workflow.step(step).is_some_and(|step| step.outputs.iter().any(|output| output.artifact));
+        let Some(registered) = Registered::load(self.engine, &self.run).await?.filter(|_| keeps) else { return Ok(()) };
+        let mut from = 0;
+        while from < count {
+            let store = &self.engine.ports.store;
+            let rows = store.children(&self.run.row.id, self.run.row.epoch, step, from, PAGE).await?;
+            let Some(last) = rows.last().and_then(|row| row.key.path.child) else { break };
+            registered.complete(self.engine, &self.run, &rows).await?;
+            from = last + 1;
+        }
         Ok(())
     }
 
@@ -351,6 +368,7 @@ impl Advance<'_> {
         let shape = JoinShape::new(count);
         let now = self.engine.ports.clock.now();
         let mut found = Children::default();
+        let registered = Registered::load(self.engine, &self.run).await?;
         let mut started = vec![false; lanes as usize];
         let (mut settled, mut taken_over) = (Vec::new(), HashSet::new());
         let mut begun = 0;
@@ -366,6 +384,9 @@ impl Advance<'_> {
             let store = &self.engine.ports.store;
             let limit = BUCKET_SIZE as usize;
             let rows = store.children(&self.run.row.id, self.run.row.epoch, &key.path.step, from, limit).await?;
+            if let Some(registered) = &registered {
+                registered.complete(self.engine, &self.run, &rows).await?;
+            }
             for row in rows {
                 let Some(child) = row.key.path.child.filter(|child| *child < from + BUCKET_SIZE) else { continue };
                 if let Some(started) = started.get_mut(child as usize) {

@@ -183,31 +183,38 @@ impl Advance<'_> {
         match handlers::start_execution::start(self.engine, request).await {
             Ok(_) => Ok(()),
             Err(EngineError::Group { reason, .. }) => {
-                self.push(Task::NotStarted { key, reason });
+                let message = format!("its run has no concurrency group: {reason}");
+                let failure = StepFailure::new(FailureClass::Definition, message).with_code(NO_GROUP);
+                self.push(Task::NotStarted { key, failure: Box::new(failure) });
+                Ok(())
+            }
+            Err(EngineError::Artifact { input, error }) => {
+                let message = format!("the input {input} of its run: {error}");
+                let mut failure = StepFailure::new(FailureClass::Definition, message).with_code(error.code);
+                failure.hint = error.help;
+                self.push(Task::NotStarted { key, failure: Box::new(failure) });
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Fails a step whose run cannot be told which group it belongs to.
+    /// Fails a step whose run cannot be started.
     pub(super) async fn not_started(
         &mut self,
         key: StepKey,
-        reason: String,
+        failure: StepFailure,
         after: Option<u64>,
     ) -> Result<(), EngineError> {
         let Some(row) = self.engine.ports.store.step(&key).await? else { return Ok(()) };
-        let message = format!("its run has no concurrency group: {reason}");
-        let failure = StepFailure::new(FailureClass::Definition, message).with_code(NO_GROUP);
         let change = Change {
             cause: format!("RunRefused {}", key.path),
-            event: StepEvent::GivenUp { failure },
+            event: StepEvent::GivenUp { failure: failure.clone() },
             actor: Actor::Engine,
             launch: None,
             path: key.path.clone(),
             on: Subject::Row(Box::new(row)),
-            origin: Task::NotStarted { key, reason },
+            origin: Task::NotStarted { key, failure: Box::new(failure) },
         };
         self.change_or_log(change, after);
         Ok(())

@@ -22,6 +22,7 @@ use super::{
     settle_ended,
 };
 use crate::{
+    artifacts,
     engine::EngineError,
     execution_row,
     nested::RunOrder,
@@ -416,6 +417,10 @@ impl Advance<'_> {
                 acts.extend(told);
                 self.run.row = row.clone();
                 let leaving = turns::leaving(&row);
+                // Before the run ends: nobody looks after one that has.
+                for artifact in artifacts::of_run(&self.run.workflow, &row) {
+                    self.stage(Write::Artifact(Box::new(artifact)), after, None, Vec::new());
+                }
                 let id = self.stage(Write::Execution { row: Box::new(row), expect }, after, Some(origin), acts);
                 if let Some(leaving) = leaving {
                     self.stage(leaving, Some(id), None, Vec::new());

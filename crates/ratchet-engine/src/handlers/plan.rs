@@ -15,6 +15,7 @@ use ratchet_core::{
 
 use crate::{
     advance::{Advance, Dispatch, NestedRuns, Task, paused_in_words, settle_ended, tell},
+    artifacts::Registered,
     engine::{Engine, EngineError},
     execution_row,
     ports::{Event, TaskState},
@@ -53,6 +54,10 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
         }
         Box::pin(settle_ended(engine, &run)).await?;
         let newest = newest(engine, &run).await?;
+        // First: what is told of a settled step is that all of it was done.
+        if let Some(registered) = Registered::load(engine, &run).await? {
+            registered.complete(engine, &run, newest.iter().flatten()).await?;
+        }
         let resumes = run.row.resumes();
         let now = engine.ports.clock.now();
         let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();

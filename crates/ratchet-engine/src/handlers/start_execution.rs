@@ -10,6 +10,7 @@ use ratchet_core::{
 use ratchet_definition::sources::{Sources, compile_all};
 
 use crate::{
+    artifacts,
     engine::{Engine, EngineError, StartRequest, Started},
     ports::{Current, Envelope, Event, Expectation, Write},
     run::Run,
@@ -50,6 +51,8 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         return Err(unreadable(format!("its text has the digest {}, not {}", blob.digest, definition.digest)));
     }
     engine.keep_workflow(blob.digest, workflow.clone());
+    let mut inputs = inputs;
+    artifacts::read_inputs(engine, &execution, &workflow, &mut inputs).await?;
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
     let row = ExecutionRow {

@@ -184,7 +184,7 @@ pub enum Write {
     /// Registers a version of an artifact under the next number, unless it is there already ([`Artifact::is`], [`Artifact::hands_on`]). Never conflicts: the outcome says
     /// which version it is.
     Artifact(Box<Artifact>),
-    /// Notes that a run relies on a version. The same again changes nothing. Conflicts where there is no such version.
+    /// Notes that a run relies on a version from now on, which counts as a use each time. Conflicts where there is no such version.
     ReadArtifact(ArtifactRead),
     /// Gives a version a tag, which any other version of the name loses; `None` takes the tag away. Conflicts where there is no such version.
     TagArtifact {

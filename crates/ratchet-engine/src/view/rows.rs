@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use ratchet_core::{
+    artifact::ArtifactVersion,
     budget::{Budget, BudgetRow},
     execution::{ExecutionRow, Resume},
     group::Standing,
@@ -36,6 +37,8 @@ pub struct ExecutionRows {
     pub budget: Option<(BudgetRow, Budget)>,
     /// Who is before it, where it waits for its turn.
     pub before: Option<Before>,
+    /// The versions of artifacts that it made.
+    pub artifacts: Vec<ArtifactVersion>,
 }
 
 /// Who is before an execution in its concurrency group.
@@ -153,7 +156,8 @@ impl ExecutionRows {
             None => None,
         };
         let before = load_before(store, &execution).await?;
-        Ok(Some(Self { execution, steps, budget, before }))
+        let artifacts = store.artifacts_made_by(id).await?;
+        Ok(Some(Self { execution, steps, budget, before, artifacts }))
     }
 
     /// Of the rows of every epoch, which are at hand already. Large values are put back in their place.
@@ -180,13 +184,13 @@ impl ExecutionRows {
         }
         restore_outputs(&mut execution.inputs, blobs).await?;
         restore_outputs(&mut execution.outputs, blobs).await?;
-        Ok(Self { execution, steps, budget: None, before: None })
+        Ok(Self { execution, steps, budget: None, before: None, artifacts: Vec::new() })
     }
 
     /// Of rows that are at hand already.
     pub fn of(execution: ExecutionRow, steps: Vec<StepRows>) -> Self {
         let steps = steps.into_iter().map(|rows| (rows.row.key.path.step.clone(), rows)).collect();
-        Self { execution, steps, budget: None, before: None }
+        Self { execution, steps, budget: None, before: None, artifacts: Vec::new() }
     }
 
     /// What is known of a step, if it has a row that counts.

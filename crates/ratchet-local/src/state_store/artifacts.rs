@@ -72,9 +72,8 @@ pub(super) fn note_read(connection: &Connection, read: &ArtifactRead) -> Applied
     let insert = "INSERT INTO artifact_read (execution, step, item, workflow, name, number)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
     let values = params![read.execution.as_str(), step, item, workflow, name, number];
-    if connection.prepare_cached(insert)?.execute(values)? == 1 {
-        used(connection, &read.artifact, number)?;
-    }
+    connection.prepare_cached(insert)?.execute(values)?;
+    used(connection, &read.artifact, number)?;
     Ok(Ok(WriteOutcome::Written))
 }
 

@@ -39,9 +39,8 @@ impl Artifacts {
 
     pub(super) fn read(&mut self, read: ArtifactRead) -> Result<WriteOutcome, Current> {
         let version = self.versions.get_mut(&(read.artifact.clone(), read.number)).ok_or(Current::Absent)?;
-        if self.reads.insert(read) {
-            version.uses += 1;
-        }
+        version.uses += 1;
+        self.reads.insert(read);
         Ok(WriteOutcome::Written)
     }
 

@@ -199,6 +199,7 @@ impl Driver {
                 world: world(),
                 process,
                 store: self.store.clone(),
+                blobs: self.blobs.clone(),
                 script: self.script.clone(),
                 workspaces: self.workspaces.clone(),
                 mutation: self.mutation,

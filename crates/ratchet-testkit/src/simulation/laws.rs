@@ -21,7 +21,7 @@ use ratchet_engine::{
 use super::{
     cached::Computed,
     limits::Accounts,
-    model::{Action, List},
+    model::{Action, List, artifact_variable, kept_content},
     standing::Known,
     tasks::{AttemptName, TaskStage, Tasks},
     trace::name,
@@ -479,6 +479,26 @@ impl Laws {
         }
     }
 
+    /// What a step reads of the artifacts of its run is what the steps that it needs made last.
+    fn artifacts_are_read(&mut self, order: &Order) {
+        let Some(known) = self.runs.get(&order.key.execution) else { return };
+        let mut wrong = None;
+        for step in &known.model.steps {
+            let Some(found) = order.environment.get(&artifact_variable(&step.id)) else { continue };
+            let of_step =
+                known.rows.values().filter(|row| row.key.path == StepPath::step(StepId::new(step.id.as_str())));
+            let newest = of_step.max_by_key(|row| row.key.epoch).filter(|row| row.status() == StepStatus::Completed);
+            let made = newest.and_then(|row| match row.result.as_ref()?.outputs.get("v") {
+                Some(Output::Json(value)) => Some(kept_content(&step.id, value.as_i64()?)),
+                _ => None,
+            });
+            if *found != made.clone().unwrap_or_default() {
+                wrong = Some(format!("{}: {} is {found:?}, and {made:?} was made", name(&order.key), step.id));
+            }
+        }
+        self.hold(wrong.is_none(), "an artifact is read as it was made", || wrong.unwrap_or_default());
+    }
+
     /// Holds a task that is about to start against the laws. `row` is its step's, as it is now.
     pub(crate) fn check_launch(world: &mut World, order: &Order, row: Option<&StepRow>) {
         let named = (order.key.clone(), order.attempt);
@@ -496,6 +516,7 @@ impl Laws {
             .count();
         let slots = world.tasks.slots_max;
         let laws = &mut world.laws;
+        laws.artifacts_are_read(order);
         laws.call_begins(order);
         laws.turn_is_taken(&order.key, &world.tasks);
         let hash = order.token.hash();

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::random::hash;
+
 /// A workflow.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
@@ -297,6 +299,10 @@ impl Model {
                 let step = &self.steps[*step];
                 let kind = if step.each.is_some() { "array" } else { "integer" };
                 let _ = writeln!(text, "  {0}: {{type: {kind}, from: {0}.outputs.v}}", step.id);
+                if step.keeps() && step.each.is_none() {
+                    let kept = kept_name(&step.id);
+                    let _ = writeln!(text, "  {kept}: {{type: artifact, from: {}.outputs.{kept}}}", step.id);
+                }
             }
         }
         let mut types = String::new();
@@ -414,13 +420,19 @@ impl Model {
             line("type: shell".to_owned());
             line("command: work".to_owned());
         }
-        let values = self.values(step);
+        let mut values = self.values(step);
+        values.extend(self.artifacts_read(step));
         if !values.is_empty() {
             let values: Vec<String> = values.into_iter().map(|(name, value)| format!("{name}: \"{value}\"")).collect();
             line(format!("environment: {{{}}}", values.join(", ")));
         }
         let from = if step.asks_agent { "response" } else { "stdout" };
-        line(format!("outputs: {{v: {{type: integer, from: {from}}}, list: {{type: array, from: json}}}}"));
+        let kept = if step.keeps() {
+            format!(", {}: {{path: {}.txt, artifact: true}}", kept_name(&step.id), step.id)
+        } else {
+            String::new()
+        };
+        line(format!("outputs: {{v: {{type: integer, from: {from}}}, list: {{type: array, from: json}}{kept}}}"));
         if let Some(cached) = &step.cached {
             let scope = if cached.is_shared { "shared" } else { "workflow" };
             // What a process gives follows from the step's name and from its variables.
@@ -440,6 +452,17 @@ impl Model {
         }
     }
 
+    /// The artifacts that a step reads, by the name of a variable: each that a step which it reads has kept in this run.
+    fn artifacts_read(&self, step: &Step) -> Vec<(String, String)> {
+        let kept = step.reads.iter().map(|read| &self.steps[*read]).filter(|read| read.keeps() && read.each.is_none());
+        kept.map(|read| {
+            let found = format!("artifact(execution.workflow ~ '/{}@' ~ execution.id)", kept_name(&read.id));
+            let value = format!("{{{{ file_content({found}) if {}.status == 'completed' else '' }}}}", read.id);
+            (artifact_variable(&read.id), value)
+        })
+        .collect()
+    }
+
     /// What a step reads, by the name of a variable: the expressions that its process or its text gets.
     fn values(&self, step: &Step) -> Vec<(String, String)> {
         let mut values = vec![("N".to_owned(), "{{ inputs.n | json }}".to_owned())];
@@ -453,6 +476,28 @@ impl Model {
         }
         values
     }
+}
+
+impl Step {
+    /// Whether it keeps a file as an artifact.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self.action, Action::Shell) && hash(&self.id).is_multiple_of(2)
+    }
+}
+
+/// The name under which a step keeps its file.
+pub(crate) fn kept_name(step: &str) -> String {
+    format!("kept_{step}")
+}
+
+/// The variable in which a step finds what another one kept.
+pub(crate) fn artifact_variable(step: &str) -> String {
+    format!("A_{}", step.to_uppercase())
+}
+
+/// What is in the file that a step keeps.
+pub(crate) fn kept_content(step: &str, value: i64) -> String {
+    format!("{step} made {value}")
 }
 
 impl Failing {

@@ -34,11 +34,13 @@ pub enum Mutation {
     LeasesForAll,
     /// The step cache gives the entry of another key.
     EntriesMixedUp,
+    /// The store loses some versions of artifacts, each time that they are registered.
+    VersionsLost,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClaimsOverwrite,
         Self::RevisionsIgnored,
         Self::WritesDropped,
@@ -52,6 +54,7 @@ impl Mutation {
         Self::TurnsUncounted,
         Self::LeasesForAll,
         Self::EntriesMixedUp,
+        Self::VersionsLost,
     ];
 
     /// Its name on the command line.
@@ -70,6 +73,7 @@ impl Mutation {
             Self::TurnsUncounted => "turns-uncounted",
             Self::LeasesForAll => "leases-for-all",
             Self::EntriesMixedUp => "entries-mixed-up",
+            Self::VersionsLost => "versions-lost",
         }
     }
 
@@ -102,6 +106,7 @@ impl Mutation {
             (Self::WritesDropped, Write::Step { row, .. }) => {
                 hash(&format!("{} {}", row.key, row.revision())).is_multiple_of(40)
             }
+            (Self::VersionsLost, Write::Artifact(artifact)) => hash(&artifact.origin.source()).is_multiple_of(10),
             (Self::ArrivalsLost, Write::Unite { key, place, .. }) if key.kind == JoinKind::Children => {
                 hash(&format!("{key:?} {place}")).is_multiple_of(10)
             }

@@ -1,5 +1,7 @@
 //! What the runs came to, held against the oracle.
 
+mod artifacts;
+
 use ratchet_core::{
     budget::{AgentCall, BudgetRow, Spent},
     decide::StepPolicy,
@@ -107,6 +109,7 @@ fn run(driver: &Driver, known: &Known, laws: &Laws, tasks: &Tasks) -> Result<(),
     files_agree(driver, &laws.runs, known, row, &standings)?;
     accounts_agree(driver, row, laws, tasks)?;
     left_its_group(driver, row)?;
+    artifacts::registered(driver, known, row)?;
     if never_began(row) {
         return match known.rows.values().find(|step| step.key.epoch == row.epoch) {
             Some(step) => breach("nothing of a run starts before its turn", name(&step.key)),
@@ -244,7 +247,7 @@ fn left_its_group(driver: &Driver, row: &ExecutionRow) -> Result<(), Breach> {
 }
 
 /// The answer of a store that never waits.
-fn now<T, E>(answer: impl Future<Output = Result<T, E>>) -> Option<T> {
+pub(super) fn now<T, E>(answer: impl Future<Output = Result<T, E>>) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     match answer.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
         std::task::Poll::Ready(answer) => answer.ok(),

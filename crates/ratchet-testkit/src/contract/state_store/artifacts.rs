@@ -132,10 +132,10 @@ pub(super) async fn what_is_in_use_is_not_dropped(store: Store) {
         Some(Current::Artifact(version)) => Some(version.uses),
         _ => None,
     };
-    assert_eq!(uses(current(drop(1, 0)).await), Some(1), "somebody began to read it, and once");
+    assert_eq!(uses(current(drop(1, 0)).await), Some(2), "somebody began to read it, and again");
     assert_eq!(uses(current(drop(2, 1)).await), Some(1), "it has a tag");
     assert_eq!(current(drop(4, 0)).await, Some(Current::Absent));
-    commit(&store, vec![tag(Some(3)), drop(1, 1), drop(2, 2)]).await;
+    commit(&store, vec![tag(Some(3)), drop(1, 2), drop(2, 2)]).await;
     assert_eq!(current(read(1)).await, Some(Current::Absent), "what is gone is not relied upon");
     assert_eq!(answer(store.artifact_readers(&name, 1).await), [], "its readers are gone with it");
     assert_eq!(answer(store.artifact(&name, &Which::Number(1)).await), None);

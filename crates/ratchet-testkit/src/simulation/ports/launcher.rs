@@ -3,23 +3,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ratchet_core::{
     ids::{Digest, StepKey},
-    output::{Output, Outputs},
+    output::{FileValue, Output, Outputs},
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
 };
 use ratchet_engine::{
-    order::{AttemptOutcome, AttemptReport, Order, Work},
+    order::{AttemptOutcome, AttemptReport, Order, OutputOrderSource, Work},
     ports::{Envelope, Event, LaunchError, Slot, StateStore as _, TaskLauncher, TaskState},
 };
 use serde_json::json;
 
 use super::bus::send;
 use crate::{
-    memory::{MemoryStateStore, MemoryWorkspaces},
+    memory::{MemoryBlobStore, MemoryStateStore, MemoryWorkspaces},
     simulation::{
         Mutation,
         laws::Laws,
         limits::price,
-        model::Failing,
+        model::{Failing, kept_content},
         random::Random,
         script::{Deed, Script, list, value},
         tasks::{Task, TaskStage},
@@ -33,6 +33,7 @@ pub(crate) struct SimulatedLauncher {
     pub(crate) world: Shared,
     pub(crate) process: usize,
     pub(crate) store: Arc<MemoryStateStore>,
+    pub(crate) blobs: Arc<MemoryBlobStore>,
     pub(crate) script: Script,
     pub(crate) workspaces: Arc<MemoryWorkspaces>,
     /// The contract that it breaks on purpose.
@@ -135,7 +136,7 @@ impl SimulatedLauncher {
             let (path, content) = effect(&order.key, order.attempt);
             self.workspaces.leave(tree, &path, content.as_bytes())
         });
-        let outcome = outcome(order, deed, serial, left);
+        let outcome = outcome(order, deed, serial, left, &self.blobs);
         let duration = duration(&mut world.random);
         world.say(|| format!("launch {}#{} for {duration} ms: {deed:?}", name(&order.key), order.attempt));
         let report =
@@ -220,7 +221,7 @@ pub(crate) fn effect(key: &StepKey, attempt: u32) -> (String, String) {
     (format!("{}/{}", key.execution, key.path), format!("{}#{attempt}", key.epoch.0))
 }
 
-fn outcome(order: &Order, deed: Deed, serial: u64, left: Option<Digest>) -> AttemptOutcome {
+fn outcome(order: &Order, deed: Deed, serial: u64, left: Option<Digest>, blobs: &MemoryBlobStore) -> AttemptOutcome {
     let (cost, tokens) = price(serial);
     let asks = matches!(order.work, Work::Agent(_));
     let usage = Usage {
@@ -241,10 +242,16 @@ fn outcome(order: &Order, deed: Deed, serial: u64, left: Option<Digest>) -> Atte
         Deed::Succeeds => {
             let step = order.key.path.step.as_str();
             let variables = order.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let v = value(step, variables);
+            let v = value(step, variables.filter(|(name, _)| !name.starts_with("A_")));
             let mut outputs = Outputs::new();
             outputs.insert("v".to_owned(), Output::Json(json!(v)));
             outputs.insert("list".to_owned(), Output::Json(json!(list(step, v))));
+            for output in &order.outputs {
+                if let OutputOrderSource::File(path) = &output.source {
+                    let content = blobs.keep(kept_content(step, v).as_bytes());
+                    outputs.insert(output.name.clone(), Output::File(FileValue { path: path.clone(), content }));
+                }
+            }
             AttemptOutcome::Succeeded(StepResult {
                 outputs,
                 exit_code: Some(0),
