@@ -295,23 +295,23 @@ async fn in_background<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
     use ratchet_core::{
         ids::Digest,
         output::{BlobRef, Output},
     };
-    use ratchet_engine::ports::{BlobStore, Expectation, StateStore, Write};
-    use ratchet_testkit::builders::{artifact, execution_row};
+    use ratchet_engine::ports::{BlobStore, Expectation, StateStore, StepCache, Write};
+    use ratchet_testkit::builders::{artifact, execution_row, kept_result, use_of};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::blob_store::LocalBlobStore;
+    use crate::{blob_store::LocalBlobStore, state_store::LocalStepCache};
 
     struct World {
         _folder: TempDir,
         state: StateDirectory,
-        store: LocalStateStore,
+        store: Arc<LocalStateStore>,
         blobs: LocalBlobStore,
     }
 
@@ -319,7 +319,7 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let state = StateDirectory::open(folder.path()).unwrap();
-            let store = LocalStateStore::open(&state.database()).unwrap();
+            let store = Arc::new(LocalStateStore::open(&state.database()).unwrap());
             let blobs = LocalBlobStore::new(state.blobs());
             Self { _folder: folder, state, store, blobs }
         }
@@ -422,6 +422,22 @@ mod tests {
         assert!(world.has(&kept).await && !world.has(&gone).await);
         let dropped = Write::DropArtifact { artifact: artifact.name, number: 1, uses: 0 };
         assert!(world.store.commit(vec![dropped]).await.unwrap().conflict.is_none());
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        assert!(!world.has(&kept).await);
+    }
+
+    #[tokio::test]
+    async fn what_a_kept_result_names_outlives_its_run() {
+        let world = World::new();
+        let (kept, gone) = (world.blobs.put(b"kept").await.unwrap(), world.blobs.put(b"gone").await.unwrap());
+        let id = world.run("a", &[kept.clone(), gone.clone()]).await;
+        let entry = kept_result("key", "a", Output::Stored(kept.clone()));
+        let cache = LocalStepCache::new(world.store.clone(), u64::MAX);
+        cache.publish(entry.clone(), use_of(&entry), false).await.unwrap();
+        remove(&world.state, &world.store, &id).await.unwrap();
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        assert!(world.has(&kept).await && !world.has(&gone).await);
+        assert!(cache.remove(&entry.name).await.unwrap());
         sweep(&world.state, &world.store, later()).await.unwrap();
         assert!(!world.has(&kept).await);
     }

@@ -9,7 +9,7 @@ use ratchet_core::{
     history::{Actor, Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath, TokenHash},
     join::{JoinKey, JoinKind, NeedOutcome},
-    output::{BlobRef, FileValue},
+    output::{BlobRef, FileValue, Output},
     status::ExecutionStatus,
     step::{AttemptRow, StepFailure, StepResult, StepRow, Usage},
     transition::{ExecutionTransition, StepTransition},
@@ -18,7 +18,7 @@ use ratchet_definition::evaluate::{ExecutionView, Scope};
 use ratchet_engine::{
     masks::Masks,
     order::{Order, Token, Work},
-    ports::{Envelope, Event, Expectation, Write},
+    ports::{Entry, EntryName, Envelope, Event, Expectation, Used, Write},
 };
 use serde_json::Value;
 
@@ -254,4 +254,35 @@ pub fn put_step(row: &StepRow) -> Write {
 /// The write that replaces a step's row at a revision.
 pub fn replace_step(row: &StepRow, revision: u64) -> Write {
     Write::Step { row: Box::new(row.clone()), expect: Expectation::Revision(revision) }
+}
+
+/// What the step `s` of a run of `w` made under a key: 100 bytes, in 2 seconds, for a quarter of a dollar.
+pub fn kept_result(key: &str, run: &str, output: Output) -> Entry {
+    Entry {
+        name: EntryName { scope: "w".to_owned(), key: Digest::new(sha256_hex(key.as_bytes())) },
+        workflow: "w".to_owned(),
+        version: Some("1".to_owned()),
+        made_by: step_key(run, 1, "s"),
+        outputs: [("big".to_owned(), output)].into(),
+        exit_code: Some(0),
+        warning: None,
+        tree: Some(Digest::new(sha256_hex(b"tree"))),
+        usage: Usage { process_ms: 2000, cost_usd: Some(0.25), ..Usage::default() },
+        bytes: 100,
+        created_at: time(1),
+        expires_at: None,
+        unproven: true,
+    }
+}
+
+/// That a result was made.
+pub fn use_of(entry: &Entry) -> Used {
+    Used {
+        step: entry.made_by.clone(),
+        workflow: entry.workflow.clone(),
+        name: entry.name.clone(),
+        at: entry.created_at,
+        hit: false,
+        usage: entry.usage,
+    }
 }

@@ -9,6 +9,7 @@ mod contents;
 mod digest;
 mod disk;
 mod error;
+mod fingerprint;
 pub mod git_index;
 mod kept;
 mod layer;

@@ -59,7 +59,7 @@ fn is_about_folder(change: &Change) -> bool {
 }
 
 /// Whether a test or its coverage left this behind.
-fn is_leaving(name: &OsStr) -> bool {
+pub(crate) fn is_leaving(name: &OsStr) -> bool {
     name == ".coverage"
         || name == "__pycache__"
         || name == ".pytest_cache"

@@ -5,13 +5,12 @@ use ratchet_core::{
     history::sha256_hex,
     ids::{Digest, StepId, StepKey},
     output::{BlobRef, Output},
-    step::Usage,
 };
 use ratchet_engine::ports::{
     Entry, EntryFilter, EntryName, Lease, Leased, Looked, Published, StepCache, UseFilter, Used,
 };
 
-use crate::builders::{step_key, time};
+use crate::builders::{kept_result, step_key, time, use_of};
 
 /// A cache under test, and what damages the entry of a name behind its back.
 pub type CacheUnderTest = (Arc<dyn StepCache>, Box<dyn Fn(&EntryName) + Send + Sync>);
@@ -41,36 +40,11 @@ fn name(key: &str) -> EntryName {
 /// What a step made under a key, at a second.
 fn entry(key: &str, run: &str, second: i64) -> Entry {
     let blob = BlobRef { digest: Digest::new(sha256_hex(b"x")), size: 1 };
-    Entry {
-        name: name(key),
-        workflow: "w".to_owned(),
-        version: Some("1".to_owned()),
-        made_by: step_key(run, 1, "s"),
-        outputs: [("big".to_owned(), Output::Stored(blob))].into(),
-        exit_code: Some(0),
-        warning: None,
-        tree: Some(Digest::new(sha256_hex(b"tree"))),
-        usage: Usage { process_ms: 2000, cost_usd: Some(0.25), ..Usage::default() },
-        bytes: 100,
-        created_at: time(second),
-        expires_at: None,
-        unproven: true,
-    }
-}
-
-fn used(entry: &Entry) -> Used {
-    Used {
-        step: entry.made_by.clone(),
-        workflow: entry.workflow.clone(),
-        name: entry.name.clone(),
-        at: entry.created_at,
-        hit: false,
-        usage: entry.usage,
-    }
+    Entry { created_at: time(second), ..kept_result(key, run, Output::Stored(blob)) }
 }
 
 fn hit(entry: &Entry, run: &str, second: i64) -> Used {
-    Used { step: step_key(run, 1, "s"), at: time(second), hit: true, ..used(entry) }
+    Used { step: step_key(run, 1, "s"), at: time(second), hit: true, ..use_of(entry) }
 }
 
 fn lease(run: &str, second: i64) -> Lease {
@@ -78,7 +52,7 @@ fn lease(run: &str, second: i64) -> Lease {
 }
 
 async fn publish(cache: &Arc<dyn StepCache>, entry: &Entry) -> Published {
-    cache.publish(entry.clone(), used(entry), false).await.expect("the cache answers")
+    cache.publish(entry.clone(), use_of(entry), false).await.expect("the cache answers")
 }
 
 async fn get(cache: &Arc<dyn StepCache>, key: &str, second: i64) -> Looked {
@@ -106,7 +80,7 @@ async fn the_first_valid_publish_stays(cache: Arc<dyn StepCache>) {
     assert_eq!(publish(&cache, &second).await, Published::Passed);
     assert_eq!(get(&cache, "k", 3).await, Looked::Entry(Box::new(first)));
     let third = entry("k", "c", 3);
-    let replaced = cache.publish(third.clone(), used(&third), true).await.expect("an answer");
+    let replaced = cache.publish(third.clone(), use_of(&third), true).await.expect("an answer");
     assert_eq!((replaced, get(&cache, "k", 4).await), (Published::Kept, Looked::Entry(Box::new(third))));
     let racing = (0..8).map(|number| {
         let (cache, entry) = (cache.clone(), entry("race", &format!("r{number}"), 1));
