@@ -52,8 +52,10 @@ pub struct Scope {
     pub trigger: Json,
     /// What became of the steps above: what `success()` and `failure()` say.
     pub needs: NeedOutcome,
-    /// More names: `stdout`, `stderr`, `exit_code`, `response`, `json`, the step's own `outputs`, its earlier outputs by name.
+    /// More names: `stdout`, `stderr`, `exit_code`, `response`, `json`, the step's own earlier outputs by name.
     pub locals: BTreeMap<String, Output>,
+    /// The step's own earlier outputs, under `outputs`; `None` where nothing has that name.
+    pub outputs: Option<BTreeMap<String, Output>>,
     /// The run's own time, which `now()` gives.
     pub now: Timestamp,
     /// The artifacts that `artifact(…)` gives.
@@ -75,6 +77,7 @@ impl Scope {
             needs: NeedOutcome::FINE,
             locals: BTreeMap::new(),
             artifacts: Artifacts::default(),
+            outputs: None,
         }
     }
 }

@@ -214,6 +214,7 @@ async fn declared(
                 let mut scope = scope.clone();
                 scope.locals.extend(given.clone());
                 scope.locals.extend(outputs.clone());
+                scope.outputs = Some(outputs.clone());
                 let evaluated = Evaluator::new(scope, files.clone()).expression(expression);
                 match evaluated.map_err(|error| failure_of(&error)).and_then(|value| {
                     coerce(*value_type, value).map_err(|error| {

@@ -53,6 +53,7 @@ pub(crate) async fn build(
         },
         trigger: run.row.trigger.clone(),
         needs,
+        outputs: None,
         locals: BTreeMap::new(),
         now: run.row.created_at,
         artifacts: Artifacts::default(),

@@ -80,7 +80,7 @@ impl Capture<'_> {
             let value = match &output.source {
                 OutputOrderSource::File(path) => self.file(&output.name, path).await?,
                 OutputOrderSource::From { expression, value_type } => {
-                    self.from(&output.name, expression, *value_type, &said).await?
+                    self.from(&output.name, expression, *value_type, &said, &outputs).await?
                 }
             };
             if !self.masks.is_empty() && self.masks.are_in(&serde_json::to_vec(&value).unwrap_or_default()) {
@@ -151,6 +151,7 @@ impl Capture<'_> {
         expression: &Expression,
         value_type: ValueType,
         said: &Said,
+        above: &Outputs,
     ) -> Result<Output, StepFailure> {
         if let Some(long) =
             said.withheld.iter().find(|(local, why)| **why == Withheld::TooLong && reads(expression, local))
@@ -159,7 +160,7 @@ impl Capture<'_> {
             let hint = "write it to a file (`… > out.txt`), declare that as an output, and read it with `file_content`";
             return Err(failure(codes::OUTPUT_TOO_LONG, message).with_hint(hint));
         }
-        let scope = Scope { locals: said.locals.clone(), ..self.scope.clone() };
+        let scope = Scope { locals: said.locals.clone(), outputs: Some(above.clone()), ..self.scope.clone() };
         let (files, code) = (Arc::clone(&self.access), expression.clone());
         // Functions read files: that is no work for a thread that others wait for.
         let evaluated = tokio::task::spawn_blocking(move || Evaluator::new(scope, files).expression(&code)).await;

@@ -148,6 +148,7 @@ async fn scope(
         },
         trigger: Value::Null,
         needs: NeedOutcome::FINE,
+        outputs: None,
         locals: BTreeMap::new(),
         now,
         artifacts: Artifacts::default(),

@@ -4,7 +4,7 @@ use minijinja::machinery::{
     ast::{BinOpKind, CompareOpKind, Expr, UnaryOpKind},
     parse_expr,
 };
-use minijinja::value::ValueKind;
+use minijinja::value::{Value, ValueKind};
 
 use crate::check::{
     kinds::{self, Kind},
@@ -47,6 +47,11 @@ impl Fold<'_, '_> {
                 Some(Truth { holds: !inner.holds, ..inner })
             }
             Expr::BinOp(operation) => {
+                if let (Expr::Const(left), Expr::Const(right)) = (&operation.left, &operation.right)
+                    && let Some(operator) = comparison(operation.op)
+                {
+                    return (!holds(&left.value, operator, &right.value)).then(|| plain(false));
+                }
                 let sides = (self.truth(&operation.left), self.truth(&operation.right));
                 match (operation.op, sides) {
                     (BinOpKind::ScAnd, (Some(side), _) | (_, Some(side))) if !side.holds => Some(side),
@@ -62,6 +67,11 @@ impl Fold<'_, '_> {
             Expr::Compare(comparison) => {
                 let mut left = &comparison.expr;
                 for next in &comparison.ops {
+                    if let (Expr::Const(left), Expr::Const(right)) = (left, &next.expr)
+                        && !holds(&left.value, next.op, &right.value)
+                    {
+                        return Some(plain(false));
+                    }
                     if matches!(next.op, CompareOpKind::Eq)
                         && let Some(truth) = self.equal(left, &next.expr).filter(|truth| !truth.holds)
                     {
@@ -77,9 +87,6 @@ impl Fold<'_, '_> {
 
     /// Whether two sides can be equal: only that they cannot is ever known.
     fn equal(&self, left: &Expr<'_>, right: &Expr<'_>) -> Option<Truth> {
-        if let (Expr::Const(left), Expr::Const(right)) = (left, right) {
-            return (left.value != right.value).then(|| plain(false));
-        }
         let (left_kind, right_kind) = (self.kind(left)?, self.kind(right)?);
         let shown = |side: &Expr<'_>| {
             let span = side.span();
@@ -124,6 +131,32 @@ impl Fold<'_, '_> {
                 kinds::of_path(self.symbols, self.context, &path)
             }
         }
+    }
+}
+
+/// The comparison that an operator is, where it is one.
+fn comparison(operator: BinOpKind) -> Option<CompareOpKind> {
+    Some(match operator {
+        BinOpKind::Eq => CompareOpKind::Eq,
+        BinOpKind::Ne => CompareOpKind::Ne,
+        BinOpKind::Lt => CompareOpKind::Lt,
+        BinOpKind::Lte => CompareOpKind::Lte,
+        BinOpKind::Gt => CompareOpKind::Gt,
+        BinOpKind::Gte => CompareOpKind::Gte,
+        _ => return None,
+    })
+}
+
+/// Whether two constants compare so; true where that is not known here.
+fn holds(left: &Value, operator: CompareOpKind, right: &Value) -> bool {
+    match operator {
+        CompareOpKind::Eq => left == right,
+        CompareOpKind::Ne => left != right,
+        CompareOpKind::Lt => left < right,
+        CompareOpKind::Lte => left <= right,
+        CompareOpKind::Gt => left > right,
+        CompareOpKind::Gte => left >= right,
+        CompareOpKind::In | CompareOpKind::NotIn => true,
     }
 }
 

@@ -81,6 +81,7 @@ impl Object for Names {
             "inputs" => member(MemberKind::Inputs),
             "env" => member(MemberKind::Environment),
             "execution" => member(MemberKind::Execution),
+            "outputs" if scope.outputs.is_some() => member(MemberKind::Own),
             "trigger" => value::from_json(&scope.trigger),
             "item" => match &scope.item {
                 Some(item) => value::from_output(item, &self.files),
@@ -124,6 +125,8 @@ enum MemberKind {
     Execution,
     Step(ratchet_core::ids::StepId),
     Outputs(ratchet_core::ids::StepId),
+    /// The outputs of the step itself that stand above the one that reads them.
+    Own,
 }
 
 const STEP_MEMBERS: &[&str] = &["attempts", "cached", "duration", "exit_code", "outputs", "status"];
@@ -171,6 +174,7 @@ impl Member {
             MemberKind::Outputs(id) => {
                 self.step(id).into_iter().flat_map(|step| step.outputs.keys()).map(String::as_str).collect()
             }
+            MemberKind::Own => self.names.scope.outputs.iter().flatten().map(|(name, _)| name.as_str()).collect(),
         }
     }
 
@@ -181,6 +185,7 @@ impl Member {
             MemberKind::Execution => "execution".to_owned(),
             MemberKind::Step(id) => id.to_string(),
             MemberKind::Outputs(id) => format!("{id}.outputs"),
+            MemberKind::Own => "outputs".to_owned(),
         }
     }
 }
@@ -197,6 +202,11 @@ impl Object for Member {
             MemberKind::Environment => Some(Value::from(scope.env.get(key).map_or("", String::as_str))),
             MemberKind::Execution => self.of_execution(key),
             MemberKind::Step(id) => self.of_step(id, key),
+            MemberKind::Own => scope
+                .outputs
+                .iter()
+                .find_map(|outputs| outputs.get(key))
+                .map(|output| value::from_output(output, files)),
             MemberKind::Outputs(id) => match self.step(id) {
                 Some(step) => match step.outputs.get(key) {
                     Some(output) => Some(value::from_output(output, files)),

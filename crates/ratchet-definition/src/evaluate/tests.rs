@@ -126,6 +126,7 @@ pub(crate) fn scope_and_files() -> (Scope, MemoryFiles) {
         },
         trigger: json!({"branch": "main"}),
         needs: NeedOutcome { satisfied: true, failed_above: true, continued_above: false },
+        outputs: None,
         locals: BTreeMap::from([("stdout".to_owned(), Output::Json(json!("done https://x.test/a_(b).\n")))]),
         now: time("2026-01-02T03:04:06Z"),
         artifacts: crate::evaluate::Artifacts::default(),

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, TcpListener, TcpStream},
-    path::Path,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,

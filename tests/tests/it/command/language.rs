@@ -74,11 +74,13 @@ steps:
       case $text in *{{ inputs.message }}*) printf %s "$text" ;; esac
     outputs:
       said: { type: string, from: stdout }
+      again: { type: string, from: outputs.said ~ said }
       file: "./{{ inputs.list[0] }}.txt"
   - id: check
     type: assert
     conditions:
       - write.outputs.said == '<' ~ inputs.message ~ '>'
+      - write.outputs.again == write.outputs.said ~ write.outputs.said
       - file_content(write.outputs.file) == 'slow ' ~ inputs.message ~ '\na b.$c.\n'
   - id: leave
     type: shell
