@@ -7,16 +7,19 @@ use std::{
     os::{fd::AsFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use ratchet_core::{history::hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore};
+use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put, Verified};
 use rustix::fs::{FlockOperation, OFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
-use tokio::task::spawn_blocking;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    task::spawn_blocking,
+};
 
 /// Bytes that are read at a time: no content is held in memory for being kept.
 const CHUNK: usize = 128 * 1024;
@@ -55,7 +58,7 @@ impl LocalBlobStore {
     }
 
     /// Opens the content of a digest.
-    fn open(&self, digest: &Digest) -> Result<File, BlobError> {
+    fn open_file(&self, digest: &Digest) -> Result<File, BlobError> {
         let path = self.path(digest).ok_or_else(|| BlobError::NotFound(digest.clone()))?;
         File::open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => BlobError::NotFound(digest.clone()),
@@ -84,8 +87,14 @@ impl LocalBlobStore {
         let _lock = self.lock(FlockOperation::LockShared)?;
         let mut staged = NamedTempFile::new_in(&folder).map_err(refused("write to", &folder))?;
         let content = source.copy_to(staged.as_file_mut(), &folder)?;
+        self.place(staged, content).map(|put| put.content)
+    }
+
+    /// Gives a staged file the name of its content, unless that is there. The lock is held.
+    fn place(&self, mut staged: NamedTempFile, content: BlobRef) -> Result<Put, BlobError> {
         let path = self.path(&content.digest).ok_or_else(|| BlobError::NotFound(content.digest.clone()))?;
-        if !is_there(&path, staged.as_file_mut()).map_err(refused("read", &path))? {
+        let is_new = !is_there(&path, staged.as_file_mut()).map_err(refused("read", &path))?;
+        if is_new {
             let folder = path.parent().unwrap_or(&self.root);
             make_folder(folder)?;
             let placed = staged
@@ -102,7 +111,7 @@ impl LocalBlobStore {
             placed.clear();
         }
         placed.insert(content.digest.as_str().to_owned());
-        Ok(content)
+        Ok(Put { content, is_new })
     }
 
     fn placed(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -111,7 +120,7 @@ impl LocalBlobStore {
 
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
         let mut bytes = Vec::new();
-        self.open(digest)?.read_to_end(&mut bytes).map_err(refused("read", &self.root))?;
+        self.open_file(digest)?.read_to_end(&mut bytes).map_err(refused("read", &self.root))?;
         if hex(&Sha256::digest(&bytes)) == digest.as_str() {
             Ok(bytes)
         } else {
@@ -120,7 +129,7 @@ impl LocalBlobStore {
     }
 
     fn copy_out(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
-        let mut blob = self.open(digest)?;
+        let mut blob = self.open_file(digest)?;
         let mut target =
             File::options().read(true).write(true).create_new(true).open(to).map_err(refused("write", to))?;
         let copied = Source::File(&mut blob).copy_to(&mut target, to);
@@ -164,10 +173,64 @@ impl BlobStore for LocalBlobStore {
         in_background(move || store.copy_out(&digest, &to)).await
     }
 
+    async fn put_stream(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        expected: Option<&Digest>,
+    ) -> Result<Put, BlobError> {
+        let folder = self.root.join("tmp");
+        let staging = folder.clone();
+        let staged = in_background(move || {
+            make_folder(&staging)?;
+            NamedTempFile::new_in(&staging).map_err(refused("write to", &staging))
+        });
+        let staged = staged.await?;
+        let file = staged.as_file().try_clone().map_err(refused("write to", &folder))?;
+        let written = stage(content, tokio::fs::File::from_std(file)).await;
+        let content = written.map_err(refused("copy content to", &folder))?;
+        if let Some(expected) = expected.filter(|expected| **expected != content.digest) {
+            return Err(BlobError::Unexpected { expected: expected.clone(), found: content.digest });
+        }
+        let store = self.clone();
+        in_background(move || {
+            let _lock = store.lock(FlockOperation::LockShared)?;
+            store.place(staged, content)
+        })
+        .await
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobStream, BlobError> {
+        let (store, wanted) = (self.clone(), digest.clone());
+        let file = in_background(move || store.open_file(&wanted)).await?;
+        Ok(Box::new(Verified::new(tokio::fs::File::from_std(file), digest.clone())))
+    }
+
+    async fn link(&self, digest: &Digest, _expires_in: Duration) -> Result<String, BlobError> {
+        // A file has no link that expires, and whoever can read the folder needs none.
+        let (store, digest) = (self.clone(), digest.clone());
+        in_background(move || store.open_file(&digest)).await.and(Err(BlobError::NoLinks))
+    }
+
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         let Some(path) = self.path(digest) else { return Ok(false) };
         path.try_exists().map_err(refused("read", &path))
     }
+}
+
+/// Writes what a stream gives to an empty file, and says what it was.
+async fn stage(content: &mut (dyn AsyncRead + Send + Unpin), mut file: tokio::fs::File) -> io::Result<BlobRef> {
+    let (mut hasher, mut size, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK]);
+    loop {
+        let count = content.read(&mut chunk).await?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&chunk[..count]);
+        size += count as u64;
+        file.write_all(&chunk[..count]).await?;
+    }
+    file.flush().await?;
+    Ok(BlobRef { digest: Digest::new(hex(&hasher.finalize())), size })
 }
 
 /// Where content comes from.
@@ -293,7 +356,7 @@ async fn in_background<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
+    use std::{os::unix::fs::MetadataExt, sync::Arc};
 
     use ratchet_testkit::contract;
     use tempfile::TempDir;
@@ -338,6 +401,9 @@ mod tests {
             for result in [store.get(&blob.digest).await.map(|_| ()), store.get_file(&blob.digest, &to).await] {
                 assert!(matches!(&result, Err(BlobError::Damaged(digest)) if *digest == blob.digest), "{result:?}");
             }
+            let mut stream = store.open(&blob.digest).await.unwrap();
+            let streamed = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map_err(BlobError::of_stream);
+            assert!(matches!(&streamed, Err(BlobError::Damaged(digest)) if *digest == blob.digest), "{streamed:?}");
             assert!(!to.exists(), "damaged content is not given");
             store.put(b"content").await.unwrap();
             assert_eq!(store.get(&blob.digest).await.unwrap(), b"content", "a put of the right content repairs it");

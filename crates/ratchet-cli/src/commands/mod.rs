@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod approve;
+mod artifacts;
 mod cancel;
 mod completions;
 mod doctor;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Graph(graph::GraphArguments),
     Render(render::RenderArguments),
     Publish(publish::PublishArguments),
+    Artifacts(artifacts::ArtifactsArguments),
     Status(status::StatusArguments),
     List(list::ListArguments),
     Logs(logs::LogsArguments),
@@ -70,6 +72,7 @@ impl Command {
             Self::Graph(arguments) => graph::run(arguments, common, console),
             Self::Render(arguments) => wait_for(render::run(arguments, common, console)),
             Self::Publish(arguments) => publish::run(arguments, common, console),
+            Self::Artifacts(arguments) => wait_for(artifacts::run(arguments, common, console)),
             Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),

@@ -496,8 +496,13 @@ pub(crate) fn cores() -> u32 {
 
 /// The person who called the command.
 pub(crate) fn person() -> Actor {
+    Actor::Person(person_name())
+}
+
+/// The name of the person who called the command.
+pub(crate) fn person_name() -> String {
     let name = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    Actor::Person(name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
+    name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 /// A directory of the caller's, absolute.

@@ -1,8 +1,8 @@
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use ratchet_core::{history::sha256_hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore};
-use tokio::task::JoinSet;
+use ratchet_engine::ports::{BlobError, BlobStore, Put};
+use tokio::{io::AsyncReadExt as _, task::JoinSet};
 
 /// The contract of [`BlobStore`], but for what is damaged: how that comes about is the adapter's own test. `make` gives an empty store each time.
 pub async fn blob_store(make: impl AsyncFn() -> Arc<dyn BlobStore>) {
@@ -10,6 +10,9 @@ pub async fn blob_store(make: impl AsyncFn() -> Arc<dyn BlobStore>) {
     files_are_kept_and_given(make().await).await;
     a_kept_file_may_change(make().await).await;
     what_is_not_there_is_not_found(make().await).await;
+    streams_are_kept_and_given(make().await).await;
+    what_is_not_expected_is_not_kept(make().await).await;
+    a_link_is_given_or_refused(make().await).await;
     many_puts_of_the_same_at_once_agree(make().await).await;
 }
 
@@ -57,6 +60,45 @@ async fn files_are_kept_and_given(store: Arc<dyn BlobStore>) {
         let result = store.put_file(&path).await;
         assert!(matches!(result, Err(BlobError::Io { .. })), "{} is no file: {result:?}", path.display());
     }
+}
+
+async fn streams_are_kept_and_given(store: Arc<dyn BlobStore>) {
+    for content in contents() {
+        let expected = reference(&content);
+        for is_new in [true, false] {
+            let put = store.put_stream(&mut &content[..], Some(&expected.digest)).await.expect("there is room");
+            assert_eq!(put, Put { content: expected.clone(), is_new }, "only the first put brings it");
+        }
+        let mut given = Vec::new();
+        let mut stream = store.open(&expected.digest).await.expect("it is there");
+        stream.read_to_end(&mut given).await.expect("it is whole");
+        assert!(given == content, "exactly the bytes");
+        assert!(store.get(&expected.digest).await.expect("it is there") == content, "a stream's content is content");
+    }
+    store.put(b"put before").await.expect("there is room");
+    let put = store.put_stream(&mut &b"put before"[..], None).await.expect("there is room");
+    assert!(!put.is_new, "however it came");
+}
+
+async fn what_is_not_expected_is_not_kept(store: Arc<dyn BlobStore>) {
+    let (expected, found) = (reference(b"expected").digest, reference(b"found").digest);
+    let put = store.put_stream(&mut &b"found"[..], Some(&expected)).await;
+    let is_refused =
+        matches!(&put, Err(BlobError::Unexpected { expected: e, found: f }) if *e == expected && *f == found);
+    assert!(is_refused, "{put:?}");
+    for digest in [expected, found] {
+        assert!(!store.contains(&digest).await.expect("answers"), "{digest} is not there");
+        assert!(matches!(store.open(&digest).await, Err(BlobError::NotFound(missing)) if missing == digest));
+    }
+}
+
+async fn a_link_is_given_or_refused(store: Arc<dyn BlobStore>) {
+    let kept = store.put(b"content").await.expect("there is room").digest;
+    let (minute, missing) = (Duration::from_mins(1), reference(b"never put").digest);
+    let link = store.link(&kept, minute).await;
+    assert!(matches!(&link, Err(BlobError::NoLinks)) || link.as_ref().is_ok_and(|link| !link.is_empty()), "{link:?}");
+    let link = store.link(&missing, minute).await;
+    assert!(matches!(&link, Err(BlobError::NotFound(digest)) if *digest == missing), "{link:?}");
 }
 
 async fn a_kept_file_may_change(store: Arc<dyn BlobStore>) {

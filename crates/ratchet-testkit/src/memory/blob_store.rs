@@ -1,8 +1,9 @@
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Mutex};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use ratchet_core::{history::sha256_hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore};
+use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put, Verified};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::lock;
 
@@ -53,6 +54,31 @@ impl BlobStore for MemoryBlobStore {
         fs::File::create_new(to)
             .and_then(|mut file| io::Write::write_all(&mut file, &bytes))
             .map_err(|source| BlobError::Io { action: format!("write {}", to.display()), source })
+    }
+
+    async fn put_stream(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        expected: Option<&Digest>,
+    ) -> Result<Put, BlobError> {
+        let mut bytes = Vec::new();
+        let read = content.read_to_end(&mut bytes).await;
+        read.map_err(|source| BlobError::Io { action: "read what is to be kept".to_owned(), source })?;
+        let found = Digest::new(sha256_hex(&bytes));
+        if let Some(expected) = expected.filter(|expected| **expected != found) {
+            return Err(BlobError::Unexpected { expected: expected.clone(), found });
+        }
+        let is_new = !lock(&self.0).contains_key(&found);
+        Ok(Put { content: self.keep(&bytes), is_new })
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobStream, BlobError> {
+        let bytes = lock(&self.0).get(digest).cloned().ok_or_else(|| BlobError::NotFound(digest.clone()))?;
+        Ok(Box::new(Verified::new(io::Cursor::new(bytes), digest.clone())))
+    }
+
+    async fn link(&self, digest: &Digest, _expires_in: Duration) -> Result<String, BlobError> {
+        self.read(digest).and(Err(BlobError::NoLinks))
     }
 
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {

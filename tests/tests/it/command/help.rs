@@ -3,11 +3,12 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "run",
     "rerun",
     "resume",
     "cancel",
+    "artifacts",
     "approve",
     "reject",
     "validate",

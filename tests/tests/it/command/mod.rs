@@ -1,6 +1,7 @@
 //! The command as a person sees it, in an empty home.
 
 mod agents;
+mod artifacts;
 mod conclusions;
 mod disks;
 mod errors;

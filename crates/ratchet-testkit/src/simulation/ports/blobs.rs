@@ -1,8 +1,9 @@
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ratchet_core::{ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore};
+use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put};
+use tokio::io::AsyncRead;
 
 use crate::{
     memory::MemoryBlobStore,
@@ -49,6 +50,25 @@ impl BlobStore for SimulatedBlobs {
     async fn get_file(&self, digest: &Digest, to: &Path) -> Result<(), BlobError> {
         self.available("give a file").await?;
         self.inner.get_file(digest, to).await
+    }
+
+    async fn put_stream(
+        &self,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+        expected: Option<&Digest>,
+    ) -> Result<Put, BlobError> {
+        self.available("keep a stream").await?;
+        self.inner.put_stream(content, expected).await
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobStream, BlobError> {
+        self.available("give a stream").await?;
+        self.inner.open(digest).await
+    }
+
+    async fn link(&self, digest: &Digest, expires_in: Duration) -> Result<String, BlobError> {
+        self.available("give a link").await?;
+        self.inner.link(digest, expires_in).await
     }
 
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
