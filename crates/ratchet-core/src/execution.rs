@@ -265,6 +265,8 @@ impl ExecutionRow {
             ExecutionTransition::FinallyBegan { deadline } => {
                 self.in_finally = true;
                 self.deadline = Some(*deadline);
+                // Nobody plans the run anew for this, and its wake-up may be further away.
+                self.wake_at = Some(self.wake_at.map_or(*deadline, |at| at.min(*deadline)));
             }
             ExecutionTransition::Paused { reason, wake_at, .. } => {
                 self.status = ExecutionStatus::Paused;

@@ -219,3 +219,18 @@ steps:
     assert!(run.wait().expect("it ended").success());
     assert_eq!(state(&world)["steps"]["publish"]["status"], "completed");
 }
+
+/// What stands under `finally` has its time after work that went well too. The step would take longer than any test may.
+#[test]
+fn what_runs_at_the_end_takes_no_longer_than_it_may() {
+    let world = world(
+        "name: w\nversion: \"1\"\nfinally_timeout: 300ms\nsteps:\n  - { id: work, type: shell, command: \"true\" }\nfinally:\n  - { id: tidy, type: shell, command: sleep 600 }\n",
+    );
+    world.ratchet(["run", "."]).expect_code(1);
+    let state = state(&world);
+    assert_eq!(
+        (&state["steps"]["work"]["status"], &state["steps"]["tidy"]["status"]),
+        (&"completed".into(), &"cancelled".into())
+    );
+    world.ratchet(["replay"]).expect_code(0);
+}
