@@ -9,7 +9,7 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     EngineError,
-    ports::{BlobError, SecretError, StoreError},
+    ports::{BlobError, CacheError, SecretError, StoreError},
     view::RowsError,
 };
 use ratchet_local::{engine::DriveError, error::LocalError};
@@ -137,6 +137,9 @@ pub(crate) enum CommandError {
     /// The state store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The step cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The blob store failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -234,6 +237,7 @@ impl CommandError {
             Self::Recording(error) => error.code(),
             Self::Engine(_) => "RT-0417",
             Self::Store(error) => error.code(),
+            Self::Cache(error) => error.code(),
             Self::Blob(error) => error.code(),
             Self::Mistakes { .. } | Self::ReaderGone => return None,
         })
@@ -291,6 +295,7 @@ impl CommandError {
             Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
             Self::Engine(_) => "what was done is kept: `ratchet resume` goes on with it".to_owned(),
             Self::Store(error) => error.hint().to_owned(),
+            Self::Cache(error) => error.hint().to_owned(),
             Self::Blob(error) => error.hint().to_owned(),
             Self::Runtime(_) => "raise the limits of open files and processes (`ulimit -a`)".to_owned(),
             Self::Mistakes { .. } | Self::Output(_) | Self::ReaderGone => return None,
@@ -344,6 +349,7 @@ impl CommandError {
             | Self::Local(_)
             | Self::Engine(_)
             | Self::Store(_)
+            | Self::Cache(_)
             | Self::Blob(_)
             | Self::Value { .. } => ExitCode::Failed,
             Self::ReaderGone => ExitCode::Completed,

@@ -199,7 +199,7 @@ pub fn changed_step(row: &StepRow, transition: StepTransition) -> StepRow {
 
 /// The step after its attempt succeeded with these outputs, one revision on.
 pub fn succeeded_step(row: &StepRow, outputs: BTreeMap<String, Value>) -> StepRow {
-    let outputs = outputs.into_iter().map(|(name, value)| (name, ratchet_core::output::Output::Json(value))).collect();
+    let outputs = outputs.into_iter().map(|(name, value)| (name, Output::Json(value))).collect();
     step_with_result(row, StepResult { outputs, exit_code: Some(0), ..StepResult::default() })
 }
 

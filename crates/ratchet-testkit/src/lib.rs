@@ -5,6 +5,8 @@
 
 pub mod builders;
 pub mod contract;
+#[cfg(test)]
+mod keys;
 pub mod memory;
 pub mod messages_api;
 pub mod simulation;

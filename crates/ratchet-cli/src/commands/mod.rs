@@ -2,6 +2,7 @@
 
 mod approve;
 mod artifacts;
+mod cache;
 mod cancel;
 mod completions;
 mod doctor;
@@ -21,6 +22,7 @@ mod run;
 mod schema;
 mod status;
 mod validate;
+mod why;
 
 use std::{future::Future, num::NonZeroUsize, thread::available_parallelism};
 
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Logs(logs::LogsArguments),
     History(history::HistoryArguments),
     Replay(replay::ReplayArguments),
+    Why(why::WhyArguments),
+    Cache(cache::CacheArguments),
     Rm(rm::RmArguments),
     Prune(prune::PruneArguments),
     Schema(schema::SchemaArguments),
@@ -78,6 +82,8 @@ impl Command {
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
             Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),
+            Self::Why(arguments) => wait_for(why::run(arguments, common, console)),
+            Self::Cache(arguments) => wait_for(cache::run(arguments, common, console)),
             Self::Rm(arguments) => wait_for(rm::run(arguments, common, console)),
             Self::Prune(arguments) => wait_for(prune::run(arguments, common, console)),
             Self::Schema(arguments) => schema::run(arguments, console),

@@ -316,5 +316,23 @@ pub enum CacheError {
     },
 }
 
+impl CacheError {
+    /// The stable code of the error's page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "RT-0230",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => {
+                "make room or make the state directory writable; steps run meanwhile as if nothing were kept"
+            }
+        }
+    }
+}
+
 /// How long a step is expected to take of which nothing is known.
 pub const EXPECTED_UNKNOWN: Duration = Duration::from_mins(5);

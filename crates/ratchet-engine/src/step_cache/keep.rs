@@ -50,7 +50,7 @@ pub(crate) enum Restored {
 }
 
 /// Compares the contents that outputs name with their digests. A reason where one is not there, or not what it was.
-pub(crate) async fn check_outputs(blobs: &dyn BlobStore, outputs: &Outputs) -> Result<Result<(), String>, EngineError> {
+pub async fn check_outputs(blobs: &dyn BlobStore, outputs: &Outputs) -> Result<Result<(), String>, EngineError> {
     let mut open: Vec<Output> = outputs.values().cloned().collect();
     while let Some(output) = open.pop() {
         let (blob, is_output) = match output {

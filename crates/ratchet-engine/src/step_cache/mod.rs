@@ -4,6 +4,7 @@ mod keep;
 mod material;
 mod parts;
 
-pub(crate) use keep::{Restored, agents_above, check_outputs, expiry, judge, keep, name_of};
+pub use keep::check_outputs;
+pub(crate) use keep::{Restored, agents_above, expiry, judge, keep, name_of};
 pub(crate) use material::{KeyFiles, Material, Parts, of_order};
 pub use parts::KeyParts;

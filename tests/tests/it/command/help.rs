@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "rerun",
     "resume",
@@ -26,6 +26,8 @@ const COMMANDS: [&str; 22] = [
     "doctor",
     "completions",
     "replay",
+    "why",
+    "cache",
 ];
 
 #[test]
