@@ -12,7 +12,7 @@ use ratchet_engine::{
     ports::{BlobError, CacheError, SecretError, StoreError},
     view::RowsError,
 };
-use ratchet_local::{engine::DriveError, error::LocalError};
+use ratchet_local::{engine::DriveError, error::LocalError, workspace::FilesError};
 use ratchet_runner::agent::RecordingError;
 use thiserror::Error;
 
@@ -335,8 +335,7 @@ impl CommandError {
             | Self::Local(
                 LocalError::Driven { .. }
                 | LocalError::NoWorkspace { .. }
-                | LocalError::Bound { .. }
-                | LocalError::LinkedWorktree { .. }
+                | LocalError::Files(FilesError::Bound { .. })
                 | LocalError::NotFound(_),
             ) => ExitCode::WrongCall,
             Self::FileWrite { .. }

@@ -52,7 +52,7 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
         ],
         ExecutionStatus::Paused => paused(outcome),
         ExecutionStatus::Failed => {
-            let in_place = outcome.copy.is_none();
+            let in_place = outcome.in_place;
             let resume = resume(if in_place {
                 "tries again what did not end well, on the directory as it is now"
             } else {

@@ -52,8 +52,8 @@ pub(crate) struct Outcome {
     pub(crate) application: Option<Application>,
     /// The directory that it is about.
     pub(crate) workspace: PathBuf,
-    /// The copy that it works on; none in place.
-    pub(crate) copy: Option<PathBuf>,
+    /// Whether it works in the directory itself.
+    pub(crate) in_place: bool,
     /// Whether it is not done and no process drives it: its process died.
     pub(crate) left_behind: bool,
     /// Of those that it waits for: which no process drives.
@@ -129,7 +129,6 @@ impl State {
             }
             _ => self.is_left_behind(execution).await?,
         };
-        let copy = (!place.in_place).then(|| self.directory.workspace(&execution.id)).filter(|copy| copy.exists());
         let mut abandoned = Vec::new();
         for other in view.waits_for.iter().flat_map(|turn| &turn.running) {
             if let Some(row) = self.store.execution(&other.execution_id).await?
@@ -138,7 +137,15 @@ impl State {
                 abandoned.push(row.id);
             }
         }
-        Ok(Outcome { view, application, workspace: place.workspace, copy, left_behind, abandoned, nested })
+        Ok(Outcome {
+            view,
+            application,
+            workspace: place.workspace,
+            in_place: place.in_place,
+            left_behind,
+            abandoned,
+            nested,
+        })
     }
 
     /// Whether an execution goes on by its row, and no process drives it.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ratchet_core::status::{ExecutionStatus, StepStatus};
 use ratchet_engine::view::ExecutionView;
-use ratchet_local::workspace::Application;
+use ratchet_local::workspace::{Application, MovedRef};
 
 use crate::{next::next, paint::Paint, report::Report, state::Outcome, words::counted};
 
@@ -49,6 +49,14 @@ fn counts(view: &ExecutionView) -> String {
     format!("{steps}: {}", parts.join(", "))
 }
 
+/// What became of a ref that the run moved.
+fn moved(moved: &MovedRef) -> String {
+    match &moved.kept_as {
+        None => moved.name.clone(),
+        Some(kept) => format!("{} was moved meanwhile: the run's is {kept}", moved.name),
+    }
+}
+
 fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
     let title = paint.bold("Files");
     let place = outcome.workspace.display();
@@ -58,22 +66,21 @@ fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
         lines.extend((more > 0).then(|| format!("  … and {more} more")));
         lines
     };
-    let copy = outcome.copy.as_ref().map(|copy| format!("  the run's own: {}", copy.display()));
-    match (&outcome.application, copy) {
-        (Some(Application::Applied { paths }), _) => {
+    match &outcome.application {
+        Some(Application::Applied { paths, refs }) => {
             let mut lines = vec![format!("{title}  {} in {place}", counted(paths.len(), "change"))];
             lines.extend(listed(paths.iter().map(ToString::to_string).collect()));
+            lines.extend(listed(refs.iter().map(moved).collect()));
             lines
         }
-        (Some(Application::NotApplied { conflicts }), copy) => {
+        Some(Application::NotApplied { conflicts }) => {
             let mut lines = vec![format!("{title}  nothing was applied to {place}: it was changed during the run")];
             lines.extend(listed(
                 conflicts.iter().map(|conflict| format!("{} {}", conflict.path, conflict.reason)).collect(),
             ));
-            lines.extend(copy);
             lines
         }
-        (None, Some(copy)) => vec![format!("{title}  {place} is as it was"), copy],
-        (Some(Application::Nothing), _) | (None, None) => Vec::new(),
+        None if !outcome.in_place => vec![format!("{title}  {place} is as it was")],
+        Some(Application::Nothing) | None => Vec::new(),
     }
 }

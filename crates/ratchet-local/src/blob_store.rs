@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use ratchet_core::{history::hex, ids::Digest, output::BlobRef};
 use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put, Verified};
+use ratchet_workspace::{ContentDigest, Contents};
 use rustix::fs::{FlockOperation, OFlags};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -142,6 +143,16 @@ impl LocalBlobStore {
         result
     }
 
+    /// Compares a content with its digest.
+    pub(crate) fn verify(&self, digest: ContentDigest) -> Result<(), BlobError> {
+        let (digest, file) = (digest.to_core(), self.open_file(&digest.to_core())?);
+        match ContentDigest::of_reader(file) {
+            Ok((found, _)) if found.to_core() == digest => Ok(()),
+            Ok(_) => Err(BlobError::Damaged(digest)),
+            Err(error) => Err(refused("read", &self.root)(error)),
+        }
+    }
+
     fn lock(&self, operation: FlockOperation) -> Result<File, BlobError> {
         let path = self.root.join("lock");
         let file =
@@ -231,6 +242,48 @@ async fn stage(content: &mut (dyn AsyncRead + Send + Unpin), mut file: tokio::fs
     }
     file.flush().await?;
     Ok(BlobRef { digest: Digest::new(hex(&hasher.finalize())), size })
+}
+
+/// The contents of trees: the same blobs, for threads that wait for the disk.
+impl Contents for LocalBlobStore {
+    fn keep(&self, file: &Path) -> io::Result<(ContentDigest, u64)> {
+        let kept = open_regular(file).and_then(|mut file| self.put_from(&mut Source::File(&mut file)));
+        let kept = kept.map_err(into_io)?;
+        Ok((content_digest(&kept.digest)?, kept.size))
+    }
+
+    fn give(&self, digest: ContentDigest, to: &Path) -> io::Result<()> {
+        self.copy_out(&digest.to_core(), to).map_err(into_io)
+    }
+
+    fn read(&self, digest: ContentDigest) -> io::Result<Vec<u8>> {
+        self.read(&digest.to_core()).map_err(into_io)
+    }
+
+    fn has(&self, digest: ContentDigest) -> bool {
+        let Some(path) = self.path(&digest.to_core()) else { return false };
+        self.lock(FlockOperation::LockShared)
+            .is_ok_and(|_lock| File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<ContentDigest> {
+        content_digest(&self.put_bytes(bytes).map_err(into_io)?.digest)
+    }
+}
+
+fn content_digest(digest: &Digest) -> io::Result<ContentDigest> {
+    ContentDigest::from_core(digest).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The kind says whether there is no room.
+fn into_io(error: BlobError) -> io::Error {
+    match error {
+        BlobError::Io { action, source } => {
+            io::Error::new(source.kind(), format!("the blob store cannot {action}: {source}"))
+        }
+        BlobError::NotFound(_) => io::Error::new(io::ErrorKind::NotFound, error.to_string()),
+        error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+    }
 }
 
 /// Where content comes from.

@@ -16,8 +16,9 @@ use crate::{
     clock::SystemClock,
     directory::StateDirectory,
     launcher::LocalLauncher,
+    place::LocalPlace,
     processes::ProcessTable,
-    workspace::LocalWorkspaces,
+    workspace::{Files, LocalWorkspaces},
 };
 
 struct Consumer {
@@ -55,25 +56,31 @@ async fn the_launcher_keeps_its_contract() {
     let folder = TempDir::new().unwrap();
     contract::task_launcher(async |runner, bus| {
         let state = StateDirectory::open(&tempfile::tempdir_in(folder.path()).unwrap().keep()).unwrap();
-        let launcher = LocalLauncher::new(runner, bus, state, ProcessTable::default(), NonZeroUsize::new(2));
+        let launcher = LocalLauncher::new(runner, bus, files(&state), ProcessTable::default(), NonZeroUsize::new(2));
         launcher.adopt(&ExecutionId::new(contract::LAUNCHER_EXECUTION));
         contract::Launching { launcher, place: json!({"workspace": folder.path(), "in_place": true}) }
     })
     .await;
 }
 
+fn files(state: &StateDirectory) -> Files {
+    Files::new(state.clone(), LocalBlobStore::new(state.blobs()))
+}
+
 #[tokio::test]
 async fn the_workspaces_keep_their_contract() {
     let folder = TempDir::new().unwrap();
-    contract::directories(async || {
+    let make = |in_place: bool| {
         let root = tempfile::tempdir_in(folder.path()).unwrap().keep();
         let state = StateDirectory::open(&root.join("state")).unwrap();
         let workspace = root.join("workspace");
         std::fs::create_dir(&workspace).unwrap();
         let mut run = execution_row("run");
-        run.options.place = json!({"workspace": workspace, "in_place": true});
-        let blobs = Arc::new(LocalBlobStore::new(state.blobs()));
-        (Arc::new(LocalWorkspaces::new(state, blobs)) as Arc<dyn Workspaces>, run)
-    })
-    .await;
+        run.options.place = json!({"workspace": workspace, "in_place": in_place});
+        let files = files(&state);
+        run.tree = files.begin(&run.id, &LocalPlace::of(&run).unwrap()).unwrap();
+        (Arc::new(LocalWorkspaces::new(files)) as Arc<dyn Workspaces>, run)
+    };
+    contract::directories(async || make(true)).await;
+    contract::workspaces(async || make(false)).await;
 }

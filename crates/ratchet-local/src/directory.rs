@@ -16,13 +16,14 @@ use crate::error::LocalError;
 /// ```text
 /// state.db                                     the rows
 /// blobs/sha256/ab/cdef…                        content by digest
+/// kept/<directory>/                            a user's directory as runs began with it
 /// captured/<digest>/<file name>                read-only copies of file values
 /// published/<name>/<version>.json              published definitions
 /// executions/<id>/engine.lock                  held by the process that drives the run
-/// executions/<id>/workspace/                   the files that the run works on
-/// executions/<id>/manifest.json                what they were at the start
-/// executions/<id>/synced                       whether the copy is on the disk
-/// executions/<id>/apply.json                   the changes on their way into the user's directory
+/// executions/<id>/source.json                  the directory that the run began with, and where it is kept
+/// executions/<id>/synced                       whether that is on the disk
+/// executions/<id>/views/                       what its steps see and change while it is driven
+/// executions/<id>/apply.json, applying.json    the changes on their way into the user's directory, and which these are
 /// executions/<id>/applied.json                 what came of that
 /// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl; home/ and tmp/ of an agent, and of a command that failed
 /// executions/<id>/nested/<name>/attempts/…     the same of a run that a step of the run started
@@ -101,17 +102,22 @@ impl StateDirectory {
         self.root_of(id).join("engine.lock")
     }
 
-    /// The copy of the directory that a run works in.
-    pub fn workspace(&self, id: &ExecutionId) -> PathBuf {
-        self.root_of(id).join("workspace")
+    /// Which directory the files of a run come from, and where its content is kept.
+    pub fn source(&self, id: &ExecutionId) -> PathBuf {
+        self.root_of(id).join("source.json")
     }
 
-    /// What the files of a run were at its start.
-    pub fn manifest(&self, id: &ExecutionId) -> PathBuf {
-        self.root_of(id).join("manifest.json")
+    /// What the steps of a run see and change while it is driven.
+    pub fn views(&self, id: &ExecutionId) -> PathBuf {
+        self.root_of(id).join("views")
     }
 
-    /// Whether the copy was written through to the disk.
+    /// The contents of users' directories, each in a folder of its own.
+    pub fn kept(&self) -> PathBuf {
+        self.root.join("kept")
+    }
+
+    /// Whether what is kept of the directory of a run was written through to the disk.
     pub fn synced(&self, id: &ExecutionId) -> PathBuf {
         self.root_of(id).join("synced")
     }
@@ -119,6 +125,11 @@ impl StateDirectory {
     /// The changes of a run on their way into the user's directory.
     pub fn journal(&self, id: &ExecutionId) -> PathBuf {
         self.root_of(id).join("apply.json")
+    }
+
+    /// Which changes these are.
+    pub fn applying(&self, id: &ExecutionId) -> PathBuf {
+        self.root_of(id).join("applying.json")
     }
 
     /// What came of applying the changes of a run.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ratchet_core::ids::ExecutionId;
+use ratchet_workspace::WorkspaceError;
 use thiserror::Error;
 
 /// An error of the local engine.
@@ -45,26 +46,6 @@ pub enum LocalError {
         /// Why not.
         reason: String,
     },
-    /// A file of the directory cannot be copied.
-    #[error("the workspace cannot be copied: {}: {source}", path.display())]
-    Copy {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Something in the directory works only at its own absolute path.
-    #[error("the workspace cannot be copied: {} names the directory by its absolute path", path.display())]
-    Bound {
-        /// The file that does.
-        path: PathBuf,
-    },
-    /// The directory is a linked worktree of git: what a copy of it did to git would happen to the user's repository.
-    #[error("the workspace cannot be copied: {} points to a git directory elsewhere", path.display())]
-    LinkedWorktree {
-        /// Its `.git`.
-        path: PathBuf,
-    },
     /// The changes of a run could not be applied; the directory is as it was.
     #[error("the changes cannot be applied: {}: {source}", path.display())]
     Apply {
@@ -81,6 +62,9 @@ pub enum LocalError {
         /// What is wrong.
         reason: String,
     },
+    /// The files of a run stood in the way.
+    #[error(transparent)]
+    Files(#[from] WorkspaceError),
     /// A run's row does not say where its files are.
     #[error("the run {execution} does not say where its files are: {reason}")]
     Place {
@@ -122,14 +106,6 @@ impl LocalError {
         Self::StateDirectory { path: path.to_owned(), action: action.to_owned(), source }
     }
 
-    /// The error of copying that an error of the system comes to.
-    pub(crate) fn copy(path: &Path, source: io::Error) -> Self {
-        if is_full(&source) {
-            return Self::Full { path: path.to_owned(), source };
-        }
-        Self::Copy { path: path.to_owned(), source }
-    }
-
     /// The error of applying that an error of the system comes to.
     pub(crate) fn apply(path: &Path, source: io::Error) -> Self {
         if is_full(&source) {
@@ -145,13 +121,11 @@ impl LocalError {
             Self::Full { .. } => "RT-0251",
             Self::Driven { .. } => "RT-0252",
             Self::NoWorkspace { .. } => "RT-0253",
-            Self::Copy { .. } => "RT-0254",
-            Self::Bound { .. } => "RT-0255",
-            Self::LinkedWorktree { .. } => "RT-0256",
             Self::Apply { .. } => "RT-0257",
             Self::Damaged { .. } | Self::Place { .. } => "RT-0258",
             Self::Leftovers { .. } => "RT-0259",
             Self::Supervision { .. } => "RT-0260",
+            Self::Files(error) => error.code(),
             Self::NotFound(_) => "RT-0261",
             Self::Handler(_) => "RT-0263",
         }
@@ -168,10 +142,6 @@ impl LocalError {
                 format!("wait for it, or end the run with `ratchet cancel {execution}`")
             }
             Self::NoWorkspace { .. } => "name a directory with --workspace".to_owned(),
-            Self::Copy { .. } => "make the file readable or remove it, or work without a copy: --in-place".to_owned(),
-            Self::Bound { .. } | Self::LinkedWorktree { .. } => {
-                "work in the directory itself with --in-place, or move what is bound to it elsewhere".to_owned()
-            }
             Self::Apply { .. } => "make the directory writable, then resume the run: it applies them".to_owned(),
             Self::Damaged { .. } | Self::Place { .. } => {
                 "the run cannot go on; start it again, and remove this one with `ratchet rm`".to_owned()
@@ -181,6 +151,7 @@ impl LocalError {
             Self::Handler(_) => {
                 "this is a mistake in ratchet: please report it, then resume the run, which goes on from what is recorded".to_owned()
             }
+            Self::Files(error) => error.hint().to_owned(),
             Self::NotFound(_) => "`ratchet list` shows the runs of this state directory".to_owned(),
         }
     }
@@ -216,14 +187,11 @@ mod tests {
     fn no_room_is_an_error_of_its_own_wherever_it_happens() {
         let path = Path::new("/somewhere");
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            for error in [
-                LocalError::state_directory(path, "be written", kind.into()),
-                LocalError::copy(path, kind.into()),
-                LocalError::apply(path, kind.into()),
-            ] {
+            for error in
+                [LocalError::state_directory(path, "be written", kind.into()), LocalError::apply(path, kind.into())]
+            {
                 assert_eq!((error.code(), error.hint().contains("prune")), ("RT-0251", true));
             }
         }
-        assert_eq!(LocalError::copy(path, io::ErrorKind::PermissionDenied.into()).code(), "RT-0254");
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use ratchet_core::ids::ExecutionId;
 use ratchet_engine::ports::StoreError;
+use ratchet_workspace::Tree;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
@@ -51,8 +52,10 @@ pub struct DiskUse {
     pub database: u64,
     /// Content by digest, and captured files.
     pub contents: u64,
-    /// The folders of runs: copies of workspaces, logs, homes.
+    /// The folders of runs: what their steps changed, logs, homes.
     pub executions: u64,
+    /// Users' directories as runs began with them.
+    pub kept: u64,
 }
 
 /// Removes a run with all that it has: its files first, so that what a crash leaves is found again by its row. `false` where there is none.
@@ -88,6 +91,7 @@ pub async fn sweep(state: &StateDirectory, store: &LocalStateStore, now: SystemT
     Ok(in_background(move || {
         let mut swept = Swept::default();
         sweep_folders(&state, &rows.executions, now, &mut swept)?;
+        sweep_kept(&state, now, &mut swept)?;
         sweep_contents(&state, rows.digests, now, &mut swept)?;
         Ok(swept)
     })
@@ -100,10 +104,10 @@ pub async fn disk_use(state: &StateDirectory, store: &LocalStateStore) -> Result
     let state = state.clone();
     let contents = in_background(move || {
         let contents = size_of(&state.blobs())? + size_of(&state.root().join("captured"))?;
-        Ok((contents, size_of(&state.executions())?))
+        Ok((contents, size_of(&state.executions())?, size_of(&state.kept())?))
     });
-    let (contents, executions) = contents.await?;
-    Ok(DiskUse { database, contents, executions })
+    let (contents, executions, kept) = contents.await?;
+    Ok(DiskUse { database, contents, executions, kept })
 }
 
 /// What the rows name, as they stood at one moment.
@@ -159,6 +163,45 @@ fn digests_in(mut bytes: impl Read, mut give: impl FnMut(String)) -> io::Result<
     }
 }
 
+/// Gives each content that another names: a tree as it says, and anything else in whatever looks like a digest.
+fn names_in(path: &Path, mut give: impl FnMut(String)) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut head = Vec::with_capacity(TREE_HEAD);
+    Read::by_ref(&mut file).take(TREE_HEAD as u64).read_to_end(&mut head)?;
+    if !Tree::is_in(&head) {
+        return digests_in(head.chain(file), give);
+    }
+    file.read_to_end(&mut head)?;
+    // One that is damaged names nothing that could be found by it.
+    if let Ok(tree) = Tree::from_bytes(&head) {
+        tree.needs().for_each(|digest| give(digest.to_string()));
+    }
+    Ok(())
+}
+
+/// The bytes that a tree is told by.
+const TREE_HEAD: usize = 8;
+
+/// Removes what is kept of directories that no run needs and that the next run on them does not begin with, and directories that no run was on for long.
+fn sweep_kept(state: &StateDirectory, now: SystemTime, swept: &mut Swept) -> Result<(), LocalError> {
+    let refused = |path: &Path, source| LocalError::state_directory(path, "be swept", source);
+    let mut used = BTreeSet::new();
+    for id in state.execution_ids().map_err(|error| refused(&state.executions(), error))? {
+        // A run that cannot go on needs nothing.
+        used.extend(workspace::Source::load(state, &id).ok().flatten().into_iter().flat_map(|source| source.trees));
+    }
+    for folder in entries(&state.kept()).map_err(|error| refused(&state.kept(), error))? {
+        let before = size_of(&folder)?;
+        if used.iter().any(|tree| tree.starts_with(&folder)) || !is_old(&folder.join("state"), now) {
+            workspace::keeper_in(&folder).remove_unused(&used)?;
+        } else {
+            remove_tree(&folder).map_err(|error| refused(&folder, error))?;
+        }
+        swept.bytes += before.saturating_sub(size_of(&folder)?);
+    }
+    Ok(())
+}
+
 fn sweep_folders(
     state: &StateDirectory,
     known: &BTreeSet<ExecutionId>,
@@ -193,10 +236,8 @@ fn sweep_contents(
     // A list of a fan-out is an index that names its chunks, and a stored output may name files.
     while let Some(digest) = open.pop_first() {
         if let Some(path) = unnamed.remove(&digest) {
-            let read = File::open(&path).and_then(|file| {
-                digests_in(file, |digest| {
-                    open.insert(digest);
-                })
+            let read = names_in(&path, |digest| {
+                open.insert(digest);
             });
             match read {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refused(&path, error)),
@@ -332,7 +373,7 @@ mod tests {
             }
             let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
             assert!(self.store.commit(vec![write]).await.unwrap().conflict.is_none());
-            let shut = self.state.workspace(&row.id).join("shut");
+            let shut = self.state.scratch(&row.id).join("shut");
             fs::create_dir_all(&shut).unwrap();
             fs::write(shut.join("file"), "x").unwrap();
             fs::set_permissions(&shut, fs::Permissions::from_mode(0o500)).unwrap();
@@ -365,7 +406,7 @@ mod tests {
         let acquired = EngineLock::acquire(&world.state, &id, &supervise::table(), &supervise::owner()).unwrap();
         let error = remove(&world.state, &world.store, &id).await.unwrap_err();
         assert!(matches!(error, DriveError::Local(LocalError::Driven { .. })), "{error}");
-        assert!(world.store.execution(&id).await.unwrap().is_some() && world.state.workspace(&id).exists());
+        assert!(world.store.execution(&id).await.unwrap().is_some() && world.state.scratch(&id).exists());
         drop(acquired);
         assert!(remove(&world.state, &world.store, &id).await.unwrap());
     }

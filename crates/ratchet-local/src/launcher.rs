@@ -1,11 +1,12 @@
 //! Attempts as tasks of this process.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::available_parallelism,
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -13,23 +14,26 @@ use futures_util::FutureExt as _;
 use ratchet_core::{
     execution::TraceParent,
     ids::{ExecutionId, StepKey},
+    output::Output,
     step::{FailureClass, StepFailure, Usage},
 };
 use ratchet_engine::{
-    order::{AttemptOutcome, AttemptReport, Order},
+    order::{AttemptOutcome, AttemptReport, Order, OutputOrder, OutputOrderSource},
     ports::{
-        AttemptFiles, AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, TaskLauncher,
-        TaskState,
+        AttemptFiles, AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, StopSignal,
+        TaskLauncher, TaskState,
     },
 };
+use ratchet_workspace::{Bounds, TreePath};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    directory::StateDirectory,
+    error::LocalError,
     lock::EngineLock,
     place::LocalPlace,
     processes::{ProcessTable, end_leftovers},
     tasks::{Task, Tasks},
+    workspace::{AttemptView, Files, blocking},
 };
 
 /// A launcher whose tasks run in this process, and end with it.
@@ -44,7 +48,7 @@ pub struct LocalLauncher {
 struct Inner {
     runner: Arc<dyn AttemptRunner>,
     bus: Arc<dyn EventBus>,
-    state: StateDirectory,
+    files: Files,
     table: ProcessTable,
     slots: Arc<Semaphore>,
     tasks: Mutex<Tasks>,
@@ -56,7 +60,7 @@ impl LocalLauncher {
     pub fn new(
         runner: Arc<dyn AttemptRunner>,
         bus: Arc<dyn EventBus>,
-        state: StateDirectory,
+        files: Files,
         table: ProcessTable,
         max_parallel: Option<NonZeroUsize>,
     ) -> Self {
@@ -65,7 +69,7 @@ impl LocalLauncher {
             inner: Arc::new(Inner {
                 runner,
                 bus,
-                state,
+                files,
                 table,
                 slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
                 tasks: Mutex::default(),
@@ -134,12 +138,6 @@ impl TaskLauncher for LocalLauncher {
         let (key, attempt) = (order.key.clone(), order.attempt);
         let place = LocalPlace::parse(&order.key.execution, &order.place)
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
-        let place = AttemptPlace {
-            files: AttemptFiles::in_folder(place.root(&self.inner.state, &order.key.execution)),
-            definitions: place.definitions(&self.inner.state, &order.key.execution),
-            directory: self.inner.state.attempt(&order.key, order.attempt),
-            scratch: self.inner.state.scratch(&order.key.execution),
-        };
         let (stop, stop_signal) = watch::channel(None);
         let (end, ended) = watch::channel(false);
         if !lock(&self.inner.tasks).insert(&key, attempt, Task::Running { stop, ended }) {
@@ -148,10 +146,7 @@ impl TaskLauncher for LocalLauncher {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let trace = order.trace.clone();
-            let lost = report_of_panic(&order);
-            // Caught here and not by a task of its own, which another thread might have to be woken for.
-            let run = AssertUnwindSafe(inner.runner.run(order, place, stop_signal)).catch_unwind();
-            let report = run.await.unwrap_or(lost);
+            let report = inner.attempt(order, &place, stop_signal).await;
             // The room is free before the report is out: what it sets in motion finds it.
             drop(slot);
             let task = Task::Reported { trace: trace.clone(), report: Box::new(report.clone()) };
@@ -200,6 +195,89 @@ impl TaskLauncher for LocalLauncher {
 }
 
 impl Inner {
+    /// Runs an attempt on its files, and finds out what it left of them.
+    async fn attempt(&self, order: Order, place: &LocalPlace, stop: StopSignal) -> AttemptReport {
+        let began = Instant::now();
+        let (key, attempt, token) = (order.key.clone(), order.attempt, order.token.clone());
+        let report = |outcome| AttemptReport { key: key.clone(), attempt, token: token.clone(), outcome };
+        let view = match &order.tree {
+            None => None,
+            Some(tree) => {
+                let (files, id, tree) = (self.files.clone(), key.execution.clone(), tree.clone());
+                match blocking(move || files.open(&id, &tree)).await {
+                    Ok(view) => Some(view),
+                    Err(error) => {
+                        return report(AttemptOutcome::Failed { failure: no_files(&error), usage: Usage::default() });
+                    }
+                }
+            }
+        };
+        let seen = view.as_ref().map_or_else(|| AttemptFiles::in_folder(&place.workspace), AttemptView::files);
+        let state = self.files.state();
+        let place = AttemptPlace {
+            definitions: place.definitions(seen.path()),
+            files: seen,
+            directory: state.attempt(&key, attempt),
+            scratch: state.scratch(&key.execution),
+        };
+        let declared = declared_in(&order);
+        // Caught here and not by a task of its own, which another thread might have to be woken for.
+        let run = AssertUnwindSafe(self.runner.run(order, place, stop)).catch_unwind();
+        let Ok(ended) = run.await else { return report(broken()) };
+        match view {
+            None => ended,
+            Some(view) => AttemptReport { outcome: self.left(view, ended.outcome, declared, began).await, ..ended },
+        }
+    }
+
+    /// An outcome with what the attempt left.
+    async fn left(
+        &self,
+        view: AttemptView,
+        outcome: AttemptOutcome,
+        mut declared: BTreeSet<TreePath>,
+        began: Instant,
+    ) -> AttemptOutcome {
+        let files = self.files.clone();
+        // Where a file of it holds a secret, nothing of it is kept.
+        let gave_a_secret = matches!(&outcome, AttemptOutcome::Failed { failure, .. } if failure.code.as_deref() == Some(OUTPUT_SECRET));
+        if gave_a_secret || matches!(outcome, AttemptOutcome::Stopped) {
+            let _ = blocking(move || Ok(files.give_up(&view))).await;
+            return outcome;
+        }
+        if let AttemptOutcome::Succeeded(result) = &outcome {
+            declared.extend(result.outputs.values().filter_map(|output| match output {
+                Output::File(file) => TreePath::new(&file.path).ok(),
+                _ => None,
+            }));
+        }
+        let base = view.base();
+        let captured = Instant::now();
+        let left = blocking(move || Ok(files.close(view, declared, Bounds::NONE)?)).await;
+        let capture_ms = u64::try_from(captured.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(capture_ms, attempt_ms = began.elapsed().as_millis(), "an attempt's files are captured");
+        match (outcome, left) {
+            (AttemptOutcome::Succeeded(mut result), Ok(left)) => {
+                result.usage.capture_ms += capture_ms;
+                result.tree = (left != base).then_some(left);
+                AttemptOutcome::Succeeded(result)
+            }
+            (AttemptOutcome::Failed { mut failure, mut usage }, Ok(left)) => {
+                usage.capture_ms += capture_ms;
+                failure.tree = (left != base).then_some(left);
+                AttemptOutcome::Failed { failure, usage }
+            }
+            (AttemptOutcome::Succeeded(result), Err(error)) => {
+                AttemptOutcome::Failed { failure: not_captured(&error), usage: result.usage }
+            }
+            (outcome, Err(error)) => {
+                tracing::warn!(%error, "what a failed attempt changed is not kept");
+                outcome
+            }
+            (AttemptOutcome::Stopped, Ok(_)) => AttemptOutcome::Stopped,
+        }
+    }
+
     async fn publish(&self, execution: ExecutionId, trace: TraceParent, report: AttemptReport) {
         let event = Event::StepFinished(Box::new(report));
         if let Err(error) = self.bus.publish(Envelope { execution, trace, event }).await {
@@ -221,10 +299,10 @@ impl Inner {
         if lock(&self.adopted).contains(root) {
             return Ok(TaskState::Gone);
         }
-        if EngineLock::is_held(&self.state, root) {
+        if EngineLock::is_held(self.files.state(), root) {
             return Ok(TaskState::Alive);
         }
-        let (table, state, id) = (self.table.clone(), self.state.clone(), root.clone());
+        let (table, state, id) = (self.table.clone(), self.files.state().clone(), root.clone());
         let ended = tokio::task::spawn_blocking(move || end_leftovers(&table, &state, &id)).await;
         match ended {
             Ok(Ok(_)) => Ok(TaskState::Gone),
@@ -234,17 +312,36 @@ impl Inner {
     }
 }
 
+/// The code of an attempt whose output holds a secret.
+const OUTPUT_SECRET: &str = "RT-0317";
+
+/// The files that an order declares as outputs.
+fn declared_in(order: &Order) -> BTreeSet<TreePath> {
+    let file = |output: &OutputOrder| match &output.source {
+        OutputOrderSource::File(path) => TreePath::new(path).ok(),
+        OutputOrderSource::From { .. } => None,
+    };
+    order.outputs.iter().filter_map(file).collect()
+}
+
+/// Where an attempt cannot begin because its files cannot be shown to it.
+fn no_files(error: &LocalError) -> StepFailure {
+    let message = format!("the step's files cannot be made ready: {error}");
+    StepFailure::new(FailureClass::Launch, message).with_code(error.code()).with_hint(error.hint())
+}
+
+/// Where what an attempt changed cannot be kept.
+fn not_captured(error: &LocalError) -> StepFailure {
+    let message = format!("what the step changed cannot be kept: {error}");
+    StepFailure::new(FailureClass::Output, message).with_code(error.code()).with_hint(error.hint())
+}
+
 /// What is reported where the runner broke its contract.
-fn report_of_panic(order: &Order) -> AttemptReport {
+fn broken() -> AttemptOutcome {
     let failure = StepFailure::new(FailureClass::Launch, "the runner ended without a report")
         .with_code("RT-0262")
         .with_hint("this is a mistake in ratchet: please report it with the log of the attempt");
-    AttemptReport {
-        key: order.key.clone(),
-        attempt: order.attempt,
-        token: order.token.clone(),
-        outcome: AttemptOutcome::Failed { failure, usage: Usage::default() },
-    }
+    AttemptOutcome::Failed { failure, usage: Usage::default() }
 }
 
 /// One attempt a CPU, and at least two: steps wait for disks, networks and agents.
@@ -260,6 +357,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::{
         collections::BTreeMap,
+        path::Path,
         sync::atomic::{AtomicUsize, Ordering},
     };
 
@@ -273,7 +371,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bus::{LocalBus, Subscription};
+    use crate::{
+        blob_store::LocalBlobStore,
+        bus::{LocalBus, Subscription},
+        directory::StateDirectory,
+    };
 
     struct StoppedClock;
 
@@ -297,7 +399,7 @@ mod tests {
     impl AttemptRunner for NamedRunner {
         async fn run(&self, order: Order, place: AttemptPlace, mut stop: StopSignal) -> AttemptReport {
             self.started.fetch_add(1, Ordering::SeqCst);
-            assert!(place.directory.is_absolute() && place.files.path().ends_with("workspace"));
+            assert!(place.directory.is_absolute() && place.files.path() == Path::new("/somewhere"));
             let outcome = match order.key.path.step.as_str() {
                 "waits" => {
                     stop.wait_for(Option::is_some).await.unwrap();
@@ -332,10 +434,11 @@ mod tests {
             let bus = LocalBus::new(Arc::new(StoppedClock));
             let events = bus.subscribe(&run_id());
             let runner = Arc::new(NamedRunner::default());
+            let blobs = LocalBlobStore::new(state.blobs());
             let launcher = LocalLauncher::new(
                 runner.clone(),
                 Arc::new(bus),
-                state,
+                Files::new(state, blobs),
                 ProcessTable::default(),
                 NonZeroUsize::new(max_parallel),
             );
@@ -412,7 +515,7 @@ mod tests {
         assert_eq!(bench.state("never").await, TaskState::Gone);
         let table = ProcessTable::default();
         let me = crate::supervise::Supervision::None.owner(&table);
-        let held = EngineLock::acquire(&bench.launcher.inner.state, &run_id(), &table, &me).unwrap();
+        let held = EngineLock::acquire(bench.launcher.inner.files.state(), &run_id(), &table, &me).unwrap();
         assert_eq!(bench.state("never").await, TaskState::Alive, "another holds the run");
         bench.launcher.stop(&key("never"), 1).await.unwrap_err();
         bench.launcher.adopt(&run_id());

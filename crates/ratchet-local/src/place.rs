@@ -1,12 +1,12 @@
 //! What a run must remember to find its files and its agent again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{directory::StateDirectory, error::LocalError};
+use crate::error::LocalError;
 
 /// The local engine's part of a run's options (`RunOptions::place`). Fields that it does not know are other rooms' and are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,17 +33,12 @@ impl LocalPlace {
         Self::parse(&row.id, &row.options.place)
     }
 
-    /// The folder of the workflow's file as the steps of a run find it: in their own files, where it is a part of the user's directory.
-    pub fn definitions(&self, state: &StateDirectory, execution: &ExecutionId) -> Option<PathBuf> {
+    /// The folder of the workflow's file as the steps of a run find it, whose files they find at a path: in their own files, where it is a part of the user's directory.
+    pub fn definitions(&self, files: &Path) -> Option<PathBuf> {
         let folder = self.definitions.as_ref()?;
         Some(match folder.strip_prefix(&self.workspace) {
-            Ok(inside) => self.root(state, execution).join(inside),
+            Ok(inside) => files.join(inside),
             Err(_) => folder.clone(),
         })
-    }
-
-    /// The root of the files that the steps of a run work on.
-    pub fn root(&self, state: &StateDirectory, execution: &ExecutionId) -> PathBuf {
-        if self.in_place { self.workspace.clone() } else { state.workspace(execution) }
     }
 }

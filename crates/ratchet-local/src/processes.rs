@@ -130,7 +130,9 @@ impl ProcessTable {
         found.retain(|process| {
             !process.zombie
                 && !above.contains(&process.pid)
-                && (self.carries(process.pid, &mark) || self.works_in(process.pid, &folder))
+                && (self.carries(process.pid, &mark)
+                    || self.works_in(process.pid, &folder)
+                    || self.sees(process.pid, &folder))
         });
         Ok(found)
     }
@@ -150,6 +152,18 @@ impl ProcessTable {
     fn carries(&self, pid: u32, mark: &Mark) -> bool {
         // Another user's process cannot be read, and is none of ours.
         fs::read(self.root.join(pid.to_string()).join("environ")).is_ok_and(|environment| mark.is_in(&environment))
+    }
+
+    /// Whether a process sees the files of a run where a view shows them to it.
+    fn sees(&self, pid: u32, folder: &Path) -> bool {
+        // The kernel writes some bytes of a path as octal numbers.
+        let written = |byte: u8| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            other => vec![other],
+        };
+        let folder: Vec<u8> = folder.as_os_str().as_bytes().iter().copied().flat_map(written).chain([b'/']).collect();
+        let mounts = fs::read(self.root.join(pid.to_string()).join("mountinfo")).unwrap_or_default();
+        mounts.windows(folder.len()).any(|window| window == folder)
     }
 
     fn works_in(&self, pid: u32, folder: &Path) -> bool {
@@ -296,7 +310,7 @@ mod tests {
         let elsewhere = folder.path().to_owned();
         let id = ExecutionId::new(format!("left-{}", uuid::Uuid::new_v4()));
         let other = ExecutionId::new(format!("other-{}", uuid::Uuid::new_v4()));
-        let inside = state.workspace(&id);
+        let inside = state.views(&id);
         fs::create_dir_all(&inside).unwrap();
         let own_session = "setsid bash -c 'trap \"\" TERM HUP; echo ready; exec >&-; while :; do sleep 5; done' &";
         let forgets_its_mark = "(env -i setsid bash -c 'echo ready; exec >&-; while :; do /bin/sleep 5; done' &)";

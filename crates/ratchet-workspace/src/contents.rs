@@ -33,6 +33,9 @@ pub trait Contents: Send + Sync {
     /// The content of a digest, which is small. One that is damaged is an error.
     fn read(&self, digest: ContentDigest) -> io::Result<Vec<u8>>;
 
+    /// Whether the content of a digest is there. It is not read; it counts as put now.
+    fn has(&self, digest: ContentDigest) -> bool;
+
     /// Keeps some bytes.
     fn write(&self, bytes: &[u8]) -> io::Result<ContentDigest>;
 }

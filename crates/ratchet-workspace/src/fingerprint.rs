@@ -17,11 +17,11 @@ use crate::{
 const COUNTED_OF_GIT: [&[u8]; 7] = [b"HEAD", b"config", b"hooks", b"index", b"info", b"packed-refs", b"refs"];
 
 impl Trees {
-    /// The same for trees that differ in nothing but what tools leave behind, and in what git notes for itself.
-    pub fn content(&self, tree: ContentDigest) -> Result<ContentDigest, WorkspaceError> {
+    /// The same for trees that differ in nothing but what tools leave behind, and in what git notes for itself. `contents` are those of the tree's files.
+    pub fn content(&self, tree: ContentDigest, contents: &dyn Contents) -> Result<ContentDigest, WorkspaceError> {
         let failed =
             |error: io::Error| WorkspaceError::Damaged { what: format!("the tree {tree}"), reason: error.to_string() };
-        of_manifest(&self.manifest(tree)?, self.contents().as_ref()).map_err(failed)
+        of_manifest(&self.manifest(tree)?, contents).map_err(failed)
     }
 }
 

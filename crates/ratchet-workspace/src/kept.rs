@@ -36,6 +36,8 @@ use crate::{
 pub struct Kept {
     /// What was there.
     pub manifest: Manifest,
+    /// Its digest.
+    pub digest: ContentDigest,
     /// The folders that hold it, the topmost first. They are never written to again.
     pub trees: Vec<PathBuf>,
     /// How many files had to be copied.
@@ -44,7 +46,7 @@ pub struct Kept {
 
 impl Kept {
     /// Where the content of a path lies that the manifest says is a file.
-    pub(crate) fn locate(&self, path: &TreePath) -> Option<PathBuf> {
+    pub fn locate(&self, path: &TreePath) -> Option<PathBuf> {
         let mut candidates = self.trees.iter().map(|tree| tree.join(path.as_path()));
         candidates.find(|candidate| candidate.symlink_metadata().is_ok_and(|metadata| metadata.is_file()))
     }
@@ -141,6 +143,7 @@ impl Keeper {
         let digest = manifest.digest();
         let kept = |state: &State, manifest| Kept {
             manifest,
+            digest,
             trees: state.trees.iter().map(|name| self.tree(name)).collect(),
             files_copied: staged.len(),
         };
@@ -172,7 +175,7 @@ impl Keeper {
         }
         let manifest = self.load_manifest(&state)?;
         let trees = state.trees.iter().map(|name| self.tree(name)).collect();
-        let kept = Kept { manifest: manifest.clone(), trees, files_copied: 0 };
+        let kept = Kept { manifest: manifest.clone(), digest: manifest.digest(), trees, files_copied: 0 };
         let name = format!("{}", state.number + 1);
         let folder = self.tree(&name);
         remove_tree(&folder).map_err(|error| WorkspaceError::writing(&folder, error))?;

@@ -72,6 +72,28 @@ pub fn scan(root: &Path, skip: Skip<'_>, known: &StatCache) -> Result<Scan, Work
     Ok(Scan { manifest: entries.into_iter().collect(), cache: StatCache::new(cache), files_read })
 }
 
+/// What a path is, as far as one look says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A symbolic link.
+    Link,
+}
+
+/// The paths below a root in order. Nothing is read.
+pub fn paths(root: &Path, skip: Skip<'_>) -> Result<Vec<(TreePath, Kind)>, WorkspaceError> {
+    let kind = |item: &Item| match item {
+        Item::Folder { .. } => Some(Kind::Folder),
+        Item::File { .. } => Some(Kind::File),
+        Item::Link(_) => Some(Kind::Link),
+        Item::Whiteout | Item::Other => None,
+    };
+    Ok(list(root, skip)?.into_iter().filter_map(|(path, item)| Some((path, kind(&item)?))).collect())
+}
+
 /// Gives files the digests that are known of them.
 pub(crate) fn look_up(found: &mut [(TreePath, Item)], known: &StatCache) {
     let mut lookup = known.lookup();

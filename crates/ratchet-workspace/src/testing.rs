@@ -354,6 +354,10 @@ impl crate::contents::Contents for Memory {
         Ok(self.0.lock().unwrap().get(&digest).ok_or(std::io::ErrorKind::NotFound)?.clone())
     }
 
+    fn has(&self, digest: ContentDigest) -> bool {
+        self.0.lock().unwrap().contains_key(&digest)
+    }
+
     fn write(&self, bytes: &[u8]) -> std::io::Result<ContentDigest> {
         let digest = ContentDigest::of(bytes);
         self.0.lock().unwrap().insert(digest, bytes.to_vec());

@@ -1,5 +1,8 @@
 //! The files of a run at one point: a node of a graph, as a commit of git's is. It says what a step changed over what the step found.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
     io::{self, Read},
@@ -108,8 +111,6 @@ pub struct Meeting {
     pub step: StepPath,
     /// What it left.
     pub tree: ContentDigest,
-    /// Files that it gives as outputs.
-    pub outputs: Vec<TreePath>,
 }
 
 /// What came of laying what a step once did onto other files.
@@ -161,12 +162,16 @@ impl Trees {
         manifest.write(&mut bytes).map_err(not_written)?;
         let source = self.contents.write(&bytes).map_err(not_written)?;
         self.known().sources.insert(source, manifest.clone());
-        self.begin_at(source)
+        self.add(Tree { source, parents: Vec::new(), depth: 0, layer: Arc::default(), since_source: None })
     }
 
-    /// The same where the manifest is kept already, as this content.
-    pub fn begin_at(&self, source: ContentDigest) -> Result<ContentDigest, WorkspaceError> {
-        self.add(Tree { source, parents: Vec::new(), depth: 0, layer: Arc::default(), since_source: None })
+    /// Whether all is still there that says what a tree is with which a run began. `manifest` is what it is.
+    pub fn begin_again(&self, tree: ContentDigest, manifest: &Manifest) -> bool {
+        let Some(node) = self.get(tree).ok().filter(|node| node.depth == 0 && self.contents.has(node.source)) else {
+            return false;
+        };
+        self.known().sources.insert(node.source, manifest.clone());
+        self.contents.has(tree)
     }
 
     /// A tree by its digest.
@@ -278,10 +283,6 @@ impl Trees {
             [(only, _)] => return Ok(only.tree),
             [(_, layer), ..] => layer.clone(),
         };
-        let outputs: BTreeSet<&TreePath> = branches.iter().flat_map(|branch| &branch.outputs).collect();
-        for (_, layer) in &mut met {
-            declare(layer, &outputs);
-        }
         let parts: Vec<_> = met.iter().map(|(branch, layer)| merge::Branch { step: &branch.step, layer }).collect();
         let merged = merge(&self.manifest(base)?, &parts)?;
         let parents = met.iter().map(|(branch, _)| branch.tree).collect();
@@ -407,228 +408,4 @@ fn not_read(digest: ContentDigest, error: &io::Error) -> WorkspaceError {
 
 fn not_written(error: io::Error) -> WorkspaceError {
     WorkspaceError::writing(std::path::Path::new("the contents of the run"), error)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use ratchet_core::ids::StepId;
-
-    use super::*;
-    use crate::{
-        manifest::Entry,
-        testing::{self, Memory},
-    };
-
-    fn meeting(name: &str, tree: ContentDigest) -> Meeting {
-        Meeting { step: StepPath::step(StepId::new(name)), tree, outputs: Vec::new() }
-    }
-
-    /// What is done to a graph: a step on one of its trees, or a join of several.
-    #[derive(Debug, Clone)]
-    enum Growth {
-        Step(prop::sample::Index, Vec<testing::Edit>),
-        Join(Vec<prop::sample::Index>),
-    }
-
-    fn growths() -> impl Strategy<Value = Vec<Growth>> {
-        let at = || any::<prop::sample::Index>();
-        let growth = prop_oneof![
-            3 => (at(), testing::edits()).prop_map(|(at, edits)| Growth::Step(at, edits)),
-            1 => proptest::collection::vec(at(), 2..4).prop_map(Growth::Join),
-        ];
-        proptest::collection::vec(growth, 1..14)
-    }
-
-    proptest! {
-        #![proptest_config(testing::cases(128))]
-
-        #[test]
-        fn every_tree_of_a_graph_is_what_its_steps_made_of_it(source in testing::trees(), growths in growths()) {
-            let contents: Arc<dyn Contents> = Arc::new(Memory::default());
-            let trees = Trees::new(contents.clone());
-            let begun = trees.begin(&testing::manifest(&source)).unwrap();
-            let mut known: Vec<(ContentDigest, Option<testing::Tree>)> = vec![(begun, Some(source))];
-            for growth in growths {
-                match growth {
-                    Growth::Step(at, edits) => {
-                        let Some((base, Some(files))) = known.get(at.index(known.len())).cloned() else { continue };
-                        let mut after = files.clone();
-                        for edit in &edits { edit.make(&mut after); }
-                        let layer = Layer::between(&testing::manifest(&files), &testing::manifest(&after));
-                        known.push((trees.grow(base, layer).unwrap(), Some(after)));
-                    }
-                    Growth::Join(ats) => {
-                        let tips: Vec<_> = ats.iter().map(|at| meeting("any", known[at.index(known.len())].0)).collect();
-                        let (there, back) = (trees.merge(&tips), trees.merge(&tips.iter().rev().cloned().collect::<Vec<_>>()));
-                        prop_assert_eq!(there.is_ok(), back.is_ok());
-                        let (Ok(there), Ok(back)) = (there, back) else { continue };
-                        let merged = trees.manifest(there).unwrap();
-                        prop_assert_eq!(&merged, &trees.manifest(back).unwrap());
-                        prop_assert_eq!(merged.misplaced(), None);
-                        for tip in &tips {
-                            // Who has all that the others have is the join, and joining again changes nothing.
-                            let again = trees.merge(&[tip.clone(), meeting("joined", there)]).unwrap();
-                            prop_assert_eq!(again, there);
-                        }
-                        known.push((there, None));
-                    }
-                }
-            }
-            // Whoever comes later knows nothing but the contents.
-            let cold = Trees::new(contents);
-            for (tree, files) in &known {
-                let manifest = cold.manifest(*tree).unwrap();
-                prop_assert_eq!(&manifest, &trees.manifest(*tree).unwrap());
-                if let Some(files) = files {
-                    prop_assert_eq!(&manifest, &testing::manifest(files));
-                }
-                let node = cold.get(*tree).unwrap();
-                prop_assert_eq!(&Tree::from_bytes(&node.to_bytes().unwrap()).unwrap(), &*node);
-            }
-            for (from, _) in &known {
-                for (to, _) in &known {
-                    let mut tree = trees.manifest(*from).unwrap();
-                    cold.change(*from, *to).unwrap().apply(&mut tree).unwrap();
-                    prop_assert_eq!(&tree, &trees.manifest(*to).unwrap());
-                }
-            }
-        }
-    }
-
-    struct Scene {
-        trees: Trees,
-        source: testing::Tree,
-        begun: ContentDigest,
-    }
-
-    impl Scene {
-        fn new(edits: &str) -> Self {
-            let mut source = testing::Tree::new();
-            testing::edit_tree(&mut source, edits);
-            let trees = Trees::new(Arc::new(Memory::default()));
-            let begun = trees.begin(&testing::manifest(&source)).unwrap();
-            Self { trees, source, begun }
-        }
-
-        /// The tree of a step over another one, with the marks that its paths have by their names.
-        fn step(&self, base: ContentDigest, edits: &str) -> ContentDigest {
-            let before = self.trees.manifest(base).unwrap();
-            let mut files = self.source.clone();
-            for (path, entry) in &before {
-                if let Entry::File { mode, .. } = entry
-                    && !files.contains_key(path)
-                {
-                    testing::put(&mut files, path, testing::Node::File(*mode, b"unknown".to_vec()));
-                }
-            }
-            let mut after = files.clone();
-            testing::edit_tree(&mut after, edits);
-            let mut layer = Layer::between(&testing::manifest(&files), &testing::manifest(&after));
-            let nowhere = std::path::Path::new("/nowhere");
-            crate::marks::Marks::new(nowhere, nowhere, BTreeSet::new()).mark(&mut layer);
-            let mut rebased = layer.rebased(&before);
-            rebased.mark(|path, _| layer.get(path).map_or(Mark::Plain, |change| change.mark));
-            self.trees.grow(base, rebased).unwrap()
-        }
-    }
-
-    fn paths(layer: &Layer) -> String {
-        layer.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn trees_meet_at_the_nearest_that_they_have_in_common() {
-        let scene = Scene::new("+a one\n+b one\n+c one");
-        let (trees, begun) = (&scene.trees, scene.begun);
-        let (first, second) = (scene.step(begun, "+a two"), scene.step(begun, "+b two"));
-        let joined = trees.merge(&[meeting("first", first), meeting("second", second)]).unwrap();
-        assert_eq!(paths(&trees.change(begun, joined).unwrap()), "a b");
-        // What the join has of the first is no conflict with what comes after the first.
-        let after = scene.step(first, "+a three");
-        let all = trees.merge(&[meeting("join", joined), meeting("after", after)]).unwrap();
-        assert_eq!(
-            trees.manifest(all).unwrap().get(&TreePath::new("a").unwrap()),
-            trees.manifest(after).unwrap().get(&TreePath::new("a").unwrap())
-        );
-        assert_eq!(trees.get(all).unwrap().parents, [joined, after]);
-        let other = scene.step(second, "+a four");
-        let error = trees.merge(&[meeting("after", after), meeting("other", other)]).unwrap_err();
-        assert_eq!(error.to_string(), "the steps after and other both changed a");
-        for tips in [
-            &[meeting("one", joined)][..],
-            &[meeting("a", first), meeting("b", joined)],
-            &[meeting("a", joined), meeting("b", begun)],
-        ] {
-            assert_eq!(trees.merge(tips).unwrap(), joined);
-        }
-    }
-
-    #[test]
-    fn outputs_never_conflict_and_the_later_wins() {
-        let scene = Scene::new("+a one");
-        let (first, second) = (scene.step(scene.begun, "+out/x one\n+a two"), scene.step(scene.begun, "+out/x two"));
-        let mut tips = [meeting("first", first), meeting("second", second)];
-        assert!(scene.trees.merge(&tips).is_err());
-        tips[0].outputs = vec![TreePath::new("out/x").unwrap()];
-        let digest = |tree| scene.trees.manifest(tree).unwrap().get(&TreePath::new("out/x").unwrap()).cloned();
-        assert_eq!(digest(scene.trees.merge(&tips).unwrap()), digest(second));
-        tips.reverse();
-        assert_eq!(digest(scene.trees.merge(&tips).unwrap()), digest(first));
-    }
-
-    /// What a step did once over a tree with `a` and `d/b`, laid over what is there now: each as edits.
-    #[test]
-    fn what_a_step_did_is_laid_where_every_path_has_either_end() {
-        for (name, did, now, expected) in [
-            ("as it was then", "+a two", "", Ok("a")),
-            ("as it would be", "+a two", "+a two", Ok("")),
-            ("something else changed", "+a two", "+n x", Ok("a")),
-            ("edited by somebody", "+a two", "+a mine", Err("a")),
-            ("removed by somebody", "+a two", "-a", Err("a")),
-            ("made by somebody", "+n x", "+n mine", Err("n")),
-            ("made by somebody just so", "+n x", "+n x", Ok("")),
-            ("a tool's leaving", "+.coverage x", "+.coverage mine", Ok(".coverage")),
-            ("an output", "+out x", "+out mine", Ok("out")),
-            ("its folder is gone", "+d/b two", "-d", Err("d/b")),
-            ("its new file's folder is a file", "+e/n x", "+e mine", Err("e")),
-            ("a removed folder has more in it", "-d", "+d/n mine", Err("d/n")),
-            ("who may write it", "+a two", "ma 664", Ok("a")),
-            ("who may run it", "+a two", "xa", Err("a")),
-        ] {
-            let scene = Scene::new("+a one\n+d/b one");
-            let left = scene.step(scene.begun, did);
-            let mut there = scene.source.clone();
-            testing::edit_tree(&mut there, now);
-            let base = scene.trees.begin(&testing::manifest(&there)).unwrap();
-            let laid = scene.trees.lay(base, left, &[TreePath::new("out").unwrap()]).unwrap();
-            let told = match &laid {
-                Laid::Tree(tree) => Ok(paths(&scene.trees.change(base, *tree).unwrap())),
-                Laid::Differs(path) => Err(path.to_string()),
-            };
-            assert_eq!(told, expected.map(str::to_owned).map_err(str::to_owned), "{name}");
-            if let Laid::Tree(tree) = laid {
-                assert_eq!(tree == base, expected == Ok(""), "{name}: nothing is written where nothing changes");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_tree_is_refused() {
-        let scene = Scene::new("+a one");
-        let tree = scene.trees.get(scene.step(scene.begun, "+a two")).unwrap();
-        let bytes = tree.to_bytes().unwrap();
-        for end in 0..bytes.len() {
-            assert!(Tree::from_bytes(&bytes[..end]).is_err(), "cut at {end}");
-        }
-        for tree in [
-            Tree { parents: Vec::new(), ..(*tree).clone() },
-            Tree { depth: 0, ..(*tree).clone() },
-            Tree { parents: Vec::new(), depth: 0, ..(*tree).clone() },
-        ] {
-            assert!(Tree::from_bytes(&tree.to_bytes().unwrap()).is_err());
-        }
-        let missing = scene.trees.get(ContentDigest::of(b"nothing")).unwrap_err();
-        assert_eq!(missing.code(), "RT-0274");
-    }
 }

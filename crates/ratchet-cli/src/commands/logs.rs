@@ -77,7 +77,7 @@ pub(super) async fn run(
     };
     let arguments = &LogsArguments { step, ..arguments.clone() };
     let root = state.directory.execution(&row.id).join("attempts");
-    let files = LocalPlace::of(&row)?.root(&state.directory, &row.id);
+    let files = LocalPlace::of(&row)?.workspace;
     let mut printer =
         Printer { arguments, console, files: format!("{}/", files.display()), tails: HashMap::new(), shown: None };
     loop {

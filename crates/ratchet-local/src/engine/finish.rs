@@ -1,6 +1,6 @@
 //! The end of a run: its changes go to the user's directory.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use ratchet_core::{
     execution::ExecutionRow,
@@ -8,11 +8,12 @@ use ratchet_core::{
     step::{StepRow, StepState},
 };
 use ratchet_engine::{ports::StateStore, values::load};
+use ratchet_workspace::TreePath;
 
 use super::{DriveError, LocalEngine, in_background};
 use crate::{
     place::LocalPlace,
-    workspace::{self, Application, TreePath},
+    workspace::{self, Application, Changes},
 };
 
 /// Rows that are read at a time.
@@ -21,16 +22,20 @@ const PAGE: usize = 500;
 impl LocalEngine {
     /// Applies what a completed run changed. Done already, it is only told.
     pub(super) async fn apply(&self, row: &ExecutionRow) -> Result<Application, DriveError> {
-        let place = LocalPlace::of(row)?;
-        if place.in_place {
+        if LocalPlace::of(row)?.in_place {
             return Ok(Application::Nothing);
         }
         if let Some(done) = self.application(row)? {
             return Ok(done);
         }
-        let declared = self.declared_files(row).await?;
-        let (state, id, epoch) = (self.state.clone(), row.id.clone(), row.epoch);
-        Ok(in_background(move || workspace::apply(&state, &id, epoch, &place.workspace, declared)).await?)
+        let (files, id, epoch) = (self.files.clone(), row.id.clone(), row.epoch);
+        let Some(left) = row.left.clone() else {
+            return Ok(in_background(move || workspace::record_nothing(files.state(), &id, epoch)).await?);
+        };
+        let changes = in_background(move || Changes::of(&files, &id, &left)).await?;
+        let declared = if changes.has_exempt() { self.declared_files(row).await? } else { BTreeSet::new() };
+        let (files, id) = (self.files.clone(), row.id.clone());
+        Ok(in_background(move || workspace::apply(&files, (&id, epoch), changes, declared)).await?)
     }
 
     /// The files that steps of the run gave as outputs: they are applied though git ignores them.
@@ -79,7 +84,7 @@ impl LocalEngine {
 fn add_files(output: &Output, files: &mut BTreeSet<TreePath>) {
     match output {
         Output::File(file) => {
-            files.insert(TreePath::new(Path::new(&file.path).components().collect::<std::path::PathBuf>()));
+            files.extend(TreePath::new(&file.path));
         }
         Output::Each(each) => each.iter().flatten().for_each(|output| add_files(output, files)),
         Output::Json(_) | Output::Stored(_) => {}

@@ -35,7 +35,8 @@ impl LocalEngine {
             if let Some(dead) = dead {
                 end_what_is_left(&state, &held, &dead)?;
             }
-            workspace::check_copy(&state, &held)?;
+            workspace::Source::load(&state, &held)?;
+            workspace::remove_rooms(&state, &held);
             mark(&state, &held)?;
             Ok(lock)
         })
@@ -49,6 +50,7 @@ impl LocalEngine {
     /// Gives a run back.
     pub(super) fn release(&self, id: &ExecutionId) {
         self.launcher.release(id);
+        self.files.release(id);
         self.watch.forget(id);
         if self.holds().remove(id).is_some() && supervise::current() != Supervision::Namespace {
             // A mark that stays only costs the next command a search for processes.

@@ -40,7 +40,7 @@ use crate::{
     place::LocalPlace,
     state_store::{LocalStateStore, LocalStepCache},
     supervise,
-    workspace::{self, Application, LocalWorkspaces},
+    workspace::{self, Application, Files, LocalWorkspaces},
 };
 
 /// Bytes of kept results from which on the longest unused ones are pushed out, where nobody says otherwise: 10 GiB.
@@ -68,6 +68,7 @@ pub struct LocalEngine {
     bus: LocalBus,
     launcher: LocalLauncher,
     watch: Arc<Watch>,
+    files: Files,
     holds: Mutex<HashMap<ExecutionId, Hold>>,
 }
 
@@ -93,13 +94,15 @@ impl LocalEngine {
     pub fn open(config: LocalConfig) -> Result<Self, DriveError> {
         let state = StateDirectory::open(&config.state_dir)?;
         let store = Arc::new(LocalStateStore::open(&state.database())?);
-        let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
+        let own_blobs = LocalBlobStore::new(state.blobs());
+        let files = Files::new(state.clone(), own_blobs.clone());
+        let blobs: Arc<dyn BlobStore> = Arc::new(own_blobs);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bus = LocalBus::new(clock.clone());
         let launcher = LocalLauncher::new(
             config.runner,
             Arc::new(bus.clone()),
-            state.clone(),
+            files.clone(),
             supervise::table(),
             config.max_parallel,
         );
@@ -110,11 +113,11 @@ impl LocalEngine {
             bus: Arc::new(bus.clone()),
             launcher: Arc::new(launcher.clone()),
             clock,
-            workspaces: Arc::new(LocalWorkspaces::new(state.clone(), blobs)),
+            workspaces: Arc::new(LocalWorkspaces::new(files.clone())),
             step_cache: Arc::new(LocalStepCache::new(store.clone(), config.cache_bytes_max)),
             observer: watch.clone(),
         }));
-        Ok(Self { engine, state, store, bus, launcher, watch, holds: Mutex::default() })
+        Ok(Self { engine, state, store, bus, launcher, watch, files, holds: Mutex::default() })
     }
 
     /// The engine on these ports.
@@ -165,9 +168,9 @@ impl LocalEngine {
     }
 
     async fn prepare_and_start(&self, place: &LocalPlace, request: StartRequest) -> Result<Started, DriveError> {
-        let (state, id, place) = (self.state.clone(), request.execution.clone(), place.clone());
-        in_background(move || workspace::prepare(&state, &id, &place)).await?;
-        Ok(self.engine.start(request).await?)
+        let (files, id, place) = (self.files.clone(), request.execution.clone(), place.clone());
+        let tree = in_background(move || files.begin(&id, &place)).await?;
+        Ok(self.engine.start(StartRequest { tree, ..request }).await?)
     }
 
     /// Lets a run go on in a new epoch; [`drive`](Self::drive) then drives it. A run whose process died is driven without.

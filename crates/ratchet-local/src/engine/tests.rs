@@ -40,12 +40,13 @@ impl AttemptRunner for PlainRunner {
     async fn run(&self, order: Order, place: AttemptPlace, mut stop: StopSignal) -> AttemptReport {
         self.started.fetch_add(1, Ordering::SeqCst);
         let Work::Command { argv, values, .. } = &order.work else { panic!("only commands here") };
-        let mut child = tokio::process::Command::new(&argv[0])
+        let mut command = tokio::process::Command::new(&argv[0]);
+        place.files.place(command.as_std_mut(), Path::new("")).unwrap();
+        let mut child = command
             .args(&argv[1..])
             .envs(&order.environment)
             .envs(values)
             .env(EXECUTION_VARIABLE, order.key.execution.as_str())
-            .current_dir(place.files.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -185,7 +186,7 @@ async fn a_run_works_in_a_copy_and_its_changes_are_applied() {
     assert_eq!(row.status, ExecutionStatus::Completed);
     assert_eq!([world.project("a"), world.project("b"), world.project("report")], ["two", "new", "x"]);
     assert!(!world.path("project/__pycache__").exists());
-    let Some(Application::Applied { paths }) = engine.application(&row).unwrap() else { panic!() };
+    let Some(Application::Applied { paths, .. }) = engine.application(&row).unwrap() else { panic!() };
     assert_eq!(paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "report"]);
     assert!(!EngineLock::is_held(engine.state(), &world.id), "the run is given back");
     assert_eq!(engine.drive(&world.id).await.unwrap(), row, "once more it is only told");
@@ -221,17 +222,16 @@ async fn a_run_in_place_has_no_copy() {
     engine.start(world.request(TWO_STEPS, true)).await.unwrap();
     let row = engine.drive(&world.id).await.unwrap();
     assert_eq!((row.status, world.project("b")), (ExecutionStatus::Completed, "new".to_owned()));
-    assert!(!engine.state().workspace(&world.id).exists());
+    assert_eq!((row.tree, engine.state().source(&world.id).exists()), (None, false));
 }
 
 #[tokio::test]
 async fn a_file_that_the_user_changed_meanwhile_is_left_alone() {
     let world = World::new();
-    let steps = format!(
-        "steps:\n  - {{id: s, type: shell, command: printf two > a && printf mine > {}/a}}\n",
-        world.path("project").display()
-    );
-    let (engine, row) = world.run(&steps).await;
+    let engine = world.engine();
+    engine.start(world.request(TWO_STEPS, false)).await.unwrap();
+    fs::write(world.path("project/a"), "mine").unwrap();
+    let row = engine.drive(&world.id).await.unwrap();
     assert_eq!((row.status, world.project("a")), (ExecutionStatus::Completed, "mine".to_owned()));
     assert!(
         matches!(engine.application(&row).unwrap(), Some(Application::NotApplied { conflicts }) if conflicts.len() == 1)
@@ -362,9 +362,9 @@ async fn a_run_that_was_completed_and_not_applied_yet_is_applied() {
 async fn a_run_that_cannot_begin_leaves_nothing() {
     let world = World::new();
     let engine = world.engine();
-    fs::write(world.path("project/.git"), "gitdir: /elsewhere").unwrap();
+    fs::rename(world.path("project"), world.path("elsewhere")).unwrap();
     let error = engine.start(world.request(TWO_STEPS, false)).await.unwrap_err();
-    assert!(matches!(&error, DriveError::Local(error) if error.code() == "RT-0256"), "{error}");
+    assert!(matches!(&error, DriveError::Local(error) if error.code() == "RT-0253"), "{error}");
     assert!(!engine.state().execution(&world.id).exists());
     let error = engine.drive(&ExecutionId::new("none")).await.unwrap_err();
     assert!(matches!(&error, DriveError::Engine(EngineError::NotFound(_))), "{error}");

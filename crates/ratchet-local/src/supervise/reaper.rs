@@ -49,7 +49,7 @@ pub(super) fn run(role: ReaperRole) -> Result<Supervision, LocalError> {
         drop(ready);
         let role = Role::Engine(EngineRole { chain: role.chain, reaper: process::id() });
         let engine = role.command()?.spawn().map_err(|error| failed("start the engine", error))?;
-        Ok(watch(engine.id(), is_namespace, signals).await)
+        Ok::<_, LocalError>(watch(engine.id(), is_namespace, signals).await)
     })?;
     if !is_namespace {
         end_descendants();

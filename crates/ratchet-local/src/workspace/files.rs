@@ -11,16 +11,15 @@ use std::{
     sync::OnceLock,
 };
 
-use globset::GlobBuilder;
-use ratchet_core::{history::hex, ids::Digest, output::FileValue};
+use globset::{GlobBuilder, GlobMatcher};
+use ratchet_core::{ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::AttemptFiles;
-use ratchet_workspace::resolve;
+use ratchet_workspace::{ContentDigest, Kind, StatCache, paths, resolve, scan};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use sha2::{Digest as _, Sha256};
 
-use super::tree::{self, Item, Kind, TreePath, digest_of};
-use crate::directory::{self, StateDirectory};
+use super::{captured::Captured, folder_digest::FolderDigest};
+use crate::directory::StateDirectory;
 
 /// The files below a root. Nothing outside is reached, also not through a symbolic link.
 #[derive(Debug, Clone)]
@@ -125,56 +124,17 @@ impl ConfinedFiles {
         Ok(content)
     }
 
-    /// The digest of a folder: over each path below it, sorted, with its kind, whether it can be executed, and its content.
-    fn digest_of_folder(&self, path: &str, relative: &Path) -> Result<Digest, FileError> {
-        let unreadable = |error: io::Error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() };
-        let root = self.root().join(relative);
-        let items = tree::walk(&root, &|_| false).map_err(|(_, error)| unreadable(error))?;
-        let mut hasher = Sha256::new();
-        for (below, item) in &items {
-            hasher.update(fingerprint(&root, relative, below, item, self).map_err(unreadable)?);
-        }
-        Ok(Digest::new(hex(&hasher.finalize())))
+    fn digest_of_folder(&self, path: &str, inside: &Path) -> Result<Digest, FileError> {
+        let scanned = scan(&self.root().join(inside), &|_| false, &StatCache::default());
+        let scanned =
+            scanned.map_err(|error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(FolderDigest::of(scanned.manifest.iter().map(|(path, entry)| (path.clone(), entry))))
     }
-}
-
-/// One line of a folder's digest. Lengths stand before texts, so that no two folders come to the same lines.
-fn fingerprint(
-    root: &Path,
-    relative: &Path,
-    below: &TreePath,
-    item: &Item,
-    files: &ConfinedFiles,
-) -> io::Result<String> {
-    let name = below.to_string();
-    let (mode, content) = match &item.kind {
-        Kind::Folder => ("040000", String::new()),
-        Kind::Link(to) => ("120000", to.to_string()),
-        Kind::File => {
-            let mode = if item.mode & 0o111 == 0 { "100644" } else { "100755" };
-            let file = if root == files.root() {
-                files.open_below(below.as_path())?
-            } else {
-                files.open_below(&relative.join(below.as_path()))?
-            };
-            (mode, digest_of(file)?.as_str().to_owned())
-        }
-    };
-    Ok(format!("{mode} {} {name} {} {content}\n", name.len(), content.len()))
 }
 
 impl FileAccess for ConfinedFiles {
     fn read_captured(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
-        let blob = self.state.blob(&file.content.digest);
-        let content = fs::read(&blob).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => FileError::NotFound(file.path.clone()),
-            _ => FileError::Unreadable { path: file.path.clone(), reason: error.to_string() },
-        })?;
-        if ratchet_core::history::sha256_hex(&content) != file.content.digest.as_str() {
-            let reason = format!("its kept content {} is damaged", file.content.digest);
-            return Err(FileError::Unreadable { path: file.path.clone(), reason });
-        }
-        Ok(content)
+        Captured(&self.state).read(file)
     }
 
     fn path_of_captured(&self, file: &FileValue) -> Result<String, FileError> {
@@ -189,16 +149,7 @@ impl FileAccess for ConfinedFiles {
         if now.as_ref() == Some(&file.content.digest) {
             return Ok(file.path.clone());
         }
-        let folder = self.state.captured(&file.content.digest);
-        let copy = folder.join(tree::name(Path::new(&file.path)));
-        let unreadable = |reason: String| FileError::Unreadable { path: file.path.clone(), reason };
-        if !copy.is_file() {
-            let content = self.read_captured(file)?;
-            write_read_only(&folder, &copy, &content).map_err(|error| unreadable(error.to_string()))?;
-        }
-        copy.into_os_string()
-            .into_string()
-            .map_err(|_| unreadable("the state directory's path is not UTF-8".to_owned()))
+        Captured(&self.state).path(file)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
@@ -216,9 +167,9 @@ impl FileAccess for ConfinedFiles {
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             // Resolved once more, so that a link to a folder is followed to where it leads.
-            let real = self.root().join(self.relative(path)?).canonicalize().map_err(unreadable)?;
-            let inside = real.strip_prefix(self.root()).map_err(|_| FileError::Outside(path.to_owned()))?;
-            return self.digest_of_folder(path, inside).map(Some);
+            let inside = resolve(self.home(), self.root(), &self.relative(path)?, false).map_err(unreadable)?;
+            let inside = inside.ok_or_else(|| FileError::Outside(path.to_owned()))?;
+            return self.digest_of_folder(path, &inside).map(Some);
         }
         if !metadata.is_file() {
             return Ok(None);
@@ -227,27 +178,18 @@ impl FileAccess for ConfinedFiles {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError> {
-        let unreadable = |reason: String| FileError::Unreadable { path: pattern.to_owned(), reason };
-        let pattern_path = Path::new(pattern);
-        if pattern_path.is_absolute() || pattern_path.components().any(|part| part == Component::ParentDir) {
-            return Err(FileError::Outside(pattern.to_owned()));
-        }
-        let pattern = pattern.trim_start_matches("./");
-        let glob =
-            GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| unreadable(error.to_string()))?;
-        let matcher = glob.compile_matcher();
-        let asks_for_git = pattern.starts_with(".git/");
-        let git = self.root().join(".git");
-        let items = tree::walk(self.root(), &|path| !asks_for_git && *path == *git)
-            .map_err(|(path, error)| unreadable(format!("{}: {error}", path.display())))?;
-        let mut found: Vec<String> = items
+        let (matcher, asks_for_git) = matcher(pattern)?;
+        let found = paths(self.root(), &|path| !asks_for_git && path.is_git());
+        let found =
+            found.map_err(|error| FileError::Unreadable { path: pattern.to_owned(), reason: error.to_string() })?;
+        let mut found: Vec<String> = found
             .into_iter()
             .filter(|(path, _)| matcher.is_match(path.as_path()))
-            .filter(|(path, item)| match item.kind {
+            .filter(|(path, kind)| match kind {
                 Kind::File => true,
                 Kind::Folder => false,
                 // A link counts where it leads to a file of the workspace.
-                Kind::Link(_) => self
+                Kind::Link => self
                     .open_below(path.as_path())
                     .is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())),
             })
@@ -258,11 +200,20 @@ impl FileAccess for ConfinedFiles {
     }
 }
 
-fn write_read_only(folder: &Path, copy: &Path, content: &[u8]) -> io::Result<()> {
-    directory::create(folder)?;
-    let file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o400)).tempfile_in(folder)?;
-    io::Write::write_all(&mut file.as_file(), content)?;
-    file.persist(copy).map(|_| ()).map_err(|error| error.error)
+/// What a glob matches, and whether it asks for git's own files.
+pub(super) fn matcher(pattern: &str) -> Result<(GlobMatcher, bool), FileError> {
+    let pattern_path = Path::new(pattern);
+    if pattern_path.is_absolute() || pattern_path.components().any(|part| part == Component::ParentDir) {
+        return Err(FileError::Outside(pattern.to_owned()));
+    }
+    let glob = GlobBuilder::new(pattern.trim_start_matches("./")).literal_separator(true).build();
+    let glob = glob.map_err(|error| FileError::Unreadable { path: pattern.to_owned(), reason: error.to_string() })?;
+    Ok((glob.compile_matcher(), pattern.trim_start_matches("./").starts_with(".git/")))
+}
+
+/// The digest of all that can be read.
+fn digest_of(file: File) -> io::Result<Digest> {
+    ContentDigest::of_reader(file).map(|(digest, _)| digest.to_core())
 }
 
 impl ConfinedFiles {
@@ -285,7 +236,7 @@ impl ConfinedFiles {
                 return Err(outside());
             }
         }
-        let target = below.join(tree::name(&relative));
+        let target = below.join(relative.file_name().unwrap_or_default());
         let mode = match target.metadata() {
             Ok(metadata) if metadata.is_dir() => return Err(unwritable(io::ErrorKind::IsADirectory.into())),
             Ok(metadata) => metadata.permissions().mode() & 0o7777,

@@ -1,147 +1,64 @@
-//! The files that a run works on: a plain copy of the user's directory, whose changes are applied at the end, or the directory itself.
+//! The files that a run works on: views of trees over the user's directory as it was when the run began, or the directory itself.
 
-mod apply;
-mod changes;
-mod copy;
-mod exempt;
+mod application;
+mod captured;
+mod contents;
 mod files;
-mod journal;
-mod manifest;
-mod plan;
+mod folder_digest;
+mod source;
 #[cfg(test)]
 mod tests;
-mod tree;
+mod tree_files;
+mod views;
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use ratchet_core::{
-    execution::ExecutionRow,
-    ids::{Digest, ExecutionId},
-    output::FileValue,
-};
+use ratchet_core::{execution::ExecutionRow, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
-use rustix::fs::FlockOperation;
+use ratchet_workspace::{ContentDigest, Meeting};
+
+pub use ratchet_workspace::{Conflict, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree};
 
 pub use self::{
-    apply::{Application, application, apply, recover},
+    application::{Application, application, recover},
     files::ConfinedFiles,
-    plan::Conflict,
-    tree::{TreePath, remove_tree},
+    views::Files,
 };
-use crate::{
-    directory::{self, StateDirectory},
-    error::LocalError,
-    place::LocalPlace,
+pub(crate) use self::{
+    application::{Changes, apply, record_nothing},
+    source::{Source, keeper_in},
+    views::{AttemptView, remove_rooms, tree_digest},
 };
-
-/// Makes the files of a new run ready: a copy and its manifest, or nothing where the run works in place. Done already, it changes nothing.
-pub fn prepare(state: &StateDirectory, id: &ExecutionId, place: &LocalPlace) -> Result<(), LocalError> {
-    let unusable = |reason: String| LocalError::NoWorkspace { path: place.workspace.clone(), reason };
-    if !place.workspace.is_absolute() {
-        return Err(unusable("its path is not absolute".to_owned()));
-    }
-    if place.in_place {
-        return match fs::metadata(&place.workspace) {
-            Ok(metadata) if metadata.is_dir() => Ok(()),
-            Ok(_) => Err(unusable("it is not a directory".to_owned())),
-            Err(error) => Err(unusable(error.to_string())),
-        };
-    }
-    if state.manifest(id).exists() {
-        return Ok(());
-    }
-    let refused = |source| LocalError::state_directory(&state.execution(id), "hold the files of a run", source);
-    directory::create(&state.execution(id)).map_err(refused)?;
-    let target = state.workspace(id);
-    // What a crash left of an earlier try.
-    remove_tree(&target).map_err(refused)?;
-    let source = place.workspace.canonicalize().map_err(|error| unusable(error.to_string()))?;
-    let _lock = apply::lock_directory(&source, FlockOperation::LockShared)?;
-    let skip = |path: &Path| {
-        path == state.root()
-            || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(apply::STAGE_PREFIX))
-    };
-    let copied = copy::copy(&source, &[&source, &place.workspace], &target, &skip).and_then(|manifest| {
-        match fs::copy(target.join(".git/index"), apply::index_at_start(state, id)) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(refused(error));
-            }
-            _ => {}
-        }
-        note_begun(state, id)?;
-        manifest.save(&state.manifest(id))?;
-        sync_behind(state, id, &target);
-        Ok(())
-    });
-    if copied.is_err() {
-        // The error matters; what is left of the copy goes with the run's folder.
-        let _ = remove_tree(&target);
-    }
-    copied
-}
-
-/// Notes that the copy is not on the disk yet, and since which start of the machine: only a power loss takes what was not written.
-fn note_begun(state: &StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
-    let note = state.synced(id);
-    fs::write(&note, format!("{BEGUN}{}", boot()))
-        .map_err(|error| LocalError::state_directory(&note, "be written", error))
-}
-
-/// Writes the copy through to the disk while the run begins, and notes when that is done.
-fn sync_behind(state: &StateDirectory, id: &ExecutionId, target: &Path) {
-    let (note, target) = (state.synced(id), target.to_owned());
-    std::thread::spawn(move || {
-        let synced = fs::File::open(&target)
-            .and_then(|folder| rustix::fs::syncfs(&folder).map_err(io::Error::from))
-            .and_then(|()| directory::write_whole(&note, WHOLE.as_bytes()));
-        if let Err(error) = synced {
-            // The note stays as it is, and says so after a power loss.
-            tracing::debug!(%error, "the copy is written to the disk in its own time");
-        }
-    });
-}
-
-const BEGUN: &str = "being written since start ";
-const WHOLE: &str = "whole";
-
-/// Refuses a copy that a power loss may have caught half written: what is missing in it would look like a change of the run's.
-pub(crate) fn check_copy(state: &StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
-    if !state.manifest(id).exists() {
-        return Ok(());
-    }
-    // A note that is not there, or empty, is one that the power loss took.
-    let note = fs::read_to_string(state.synced(id)).unwrap_or_default();
-    if note == WHOLE || note.strip_prefix(BEGUN).is_some_and(|start| start == boot()) {
-        return Ok(());
-    }
-    let reason = "the machine went down before the copy of the workspace was written".to_owned();
-    Err(LocalError::Damaged { path: state.workspace(id), reason })
-}
-
-/// Names this start of the machine.
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
-}
+use self::{contents::WithSource, tree_files::TreeFiles};
+use crate::{error::LocalError, place::LocalPlace};
 
 /// The workspaces of this machine's runs.
 pub struct LocalWorkspaces {
-    state: StateDirectory,
-    blobs: Arc<dyn BlobStore>,
+    files: Files,
 }
 
 impl LocalWorkspaces {
-    /// The workspaces in a state directory, whose written files are kept in a blob store.
-    pub fn new(state: StateDirectory, blobs: Arc<dyn BlobStore>) -> Self {
-        Self { state, blobs }
+    /// The workspaces of runs with these files.
+    pub fn new(files: Files) -> Self {
+        Self { files }
     }
 
-    fn confined(&self, execution: &ExecutionRow) -> Result<ConfinedFiles, WorkspaceError> {
-        let place = LocalPlace::of(execution)
-            .map_err(|error| WorkspaceError::Refused { action: "be found".to_owned(), reason: error.to_string() })?;
-        Ok(ConfinedFiles::new(&place.root(&self.state, &execution.id), self.state.clone()))
+    fn in_place(&self, execution: &ExecutionRow) -> Result<ConfinedFiles, WorkspaceError> {
+        let place = LocalPlace::of(execution).map_err(|error| refused("be found", &error))?;
+        Ok(ConfinedFiles::new(&place.workspace, self.files.state().clone()))
     }
+
+    fn of_tree(&self, execution: &ExecutionRow, tree: &Digest) -> Result<TreeFiles, WorkspaceError> {
+        let run = self.files.of_run(&execution.id).map_err(|error| refused("be found", &error))?;
+        let tree = tree_digest(tree).map_err(|error| refused("be found", &error))?;
+        Ok(TreeFiles::new(self.files.clone(), run, tree))
+    }
+}
+
+fn refused(action: &str, error: &dyn std::fmt::Display) -> WorkspaceError {
+    WorkspaceError::Refused { action: action.to_owned(), reason: error.to_string() }
 }
 
 #[async_trait]
@@ -149,55 +66,136 @@ impl Workspaces for LocalWorkspaces {
     async fn files(
         &self,
         execution: &ExecutionRow,
-        _tree: Option<&Digest>,
+        tree: Option<&Digest>,
     ) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
-        Ok(Arc::new(self.confined(execution)?))
+        Ok(match tree {
+            Some(tree) => Arc::new(self.of_tree(execution, tree)?),
+            None => Arc::new(self.in_place(execution)?),
+        })
     }
 
     async fn write(
         &self,
         execution: &ExecutionRow,
-        _tree: Option<&Digest>,
+        tree: Option<&Digest>,
         path: &str,
         content: &[u8],
     ) -> Result<Written, WorkspaceError> {
-        let refused = |reason: String| WorkspaceError::Refused { action: format!("write {path}"), reason };
-        let files = self.confined(execution)?;
-        let written = files.write(path, content).map_err(|error| match error {
+        let action = format!("write {path}");
+        let failed = |error: FileError| match error {
             FileError::Outside(path) => WorkspaceError::Outside(path),
-            FileError::Unreadable { reason, .. } => refused(reason),
-            FileError::NotFound(_) | FileError::Unavailable => refused(error.to_string()),
-        })?;
-        let content = self.blobs.put(content).await.map_err(|error| refused(error.to_string()))?;
-        // It came from text, and parts were only taken away.
-        let file = FileValue { path: written.to_string_lossy().into_owned(), content };
-        Ok(Written { file, tree: None })
+            FileError::Unreadable { reason, .. } => WorkspaceError::Refused { action: action.clone(), reason },
+            FileError::NotFound(_) | FileError::Unavailable => refused(&action, &error),
+        };
+        let Some(tree) = tree else {
+            let written = self.in_place(execution)?.write(path, content).map_err(failed)?;
+            let content = self.files.blobs().put(content).await.map_err(|error| refused(&action, &error))?;
+            // It came from text, and parts were only taken away.
+            let file = FileValue { path: written.to_string_lossy().into_owned(), content };
+            return Ok(Written { file, tree: None });
+        };
+        let (base, over) =
+            (tree_digest(tree).map_err(|error| refused(&action, &error))?, self.of_tree(execution, tree)?);
+        // Whether it may be written is known before it is kept.
+        let (layer, path) = over.writing(path, ContentDigest::of(content), content.len() as u64).map_err(failed)?;
+        let content = self.files.blobs().put(content).await.map_err(|error| refused(&action, &error))?;
+        let files = self.files.clone();
+        let grown = blocking(move || Ok(files.trees().grow(base, layer)?)).await;
+        let tree = grown.map_err(|error| refused(&action, &error))?;
+        Ok(Written { file: FileValue { path, content }, tree: Some(tree.to_core()) })
     }
 
-    async fn merge(&self, _execution: &ExecutionRow, _branches: &[Branch]) -> Result<Digest, WorkspaceError> {
-        Err(without_trees("be brought together"))
+    async fn merge(&self, _execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError> {
+        let action = "be brought together";
+        let mut meetings = Vec::new();
+        for Branch { step, tree } in branches {
+            let tree = tree_digest(tree).map_err(|error| refused(action, &error))?;
+            meetings.push(Meeting { step: step.clone(), tree });
+        }
+        let files = self.files.clone();
+        let merged = blocking(move || Ok(files.trees().merge(&meetings)?)).await;
+        match merged {
+            Ok(tree) => Ok(tree.to_core()),
+            Err(LocalError::Files(ratchet_workspace::WorkspaceError::Conflict { conflicts })) => {
+                Err(conflicts.first().and_then(|conflict| {
+                    let of = |name: &str| branches.iter().find(|branch| branch.step.to_string() == name);
+                    let (first, second) = (of(&conflict.steps[0])?, of(&conflict.steps[1])?);
+                    Some(WorkspaceError::Conflict {
+                        path: conflict.path.to_string(),
+                        first: first.step.clone(),
+                        second: second.step.clone(),
+                    })
+                }))
+                .map_err(|conflict| conflict.unwrap_or_else(|| refused(action, &"branches are at odds")))
+            }
+            Err(error) => Err(refused(action, &error)),
+        }
     }
 
     async fn lay(
         &self,
         _execution: &ExecutionRow,
-        _base: &Digest,
-        _left: &Digest,
-        _outputs: &[String],
+        base: &Digest,
+        left: &Digest,
+        outputs: &[String],
     ) -> Result<Laid, WorkspaceError> {
-        Err(without_trees("take a kept change"))
+        let action = "take a kept change";
+        let trees = tree_digest(base).and_then(|base| Ok((base, tree_digest(left)?)));
+        let (base, left) = trees.map_err(|error| refused(action, &error))?;
+        let outputs: Vec<TreePath> = outputs.iter().filter_map(|path| TreePath::new(path).ok()).collect();
+        let files = self.files.clone();
+        let laid = blocking(move || {
+            let laid = files.trees().lay(base, left, &outputs)?;
+            if matches!(laid, ratchet_workspace::Laid::Tree(_)) {
+                for digest in files.trees().get(left)?.layer.contents().into_keys() {
+                    files.blobs().verify(digest).map_err(|error| ratchet_workspace::WorkspaceError::Damaged {
+                        what: format!("the content {digest}"),
+                        reason: error.to_string(),
+                    })?;
+                }
+            }
+            Ok(laid)
+        });
+        match laid.await.map_err(|error| kept(action, error))? {
+            ratchet_workspace::Laid::Tree(tree) => Ok(Laid::Tree(tree.to_core())),
+            ratchet_workspace::Laid::Differs(path) => Ok(Laid::Differs(path.to_string())),
+        }
     }
 
-    async fn content(&self, _execution: &ExecutionRow, _tree: &Digest) -> Result<Digest, WorkspaceError> {
-        Err(without_trees("be read"))
+    async fn content(&self, execution: &ExecutionRow, tree: &Digest) -> Result<Digest, WorkspaceError> {
+        let action = "be read";
+        let tree = tree_digest(tree).map_err(|error| refused(action, &error))?;
+        let run = self.files.of_run(&execution.id).map_err(|error| refused(action, &error))?;
+        let files = self.files.clone();
+        let content = blocking(move || {
+            let contents = WithSource { blobs: files.blobs(), kept: run.kept() };
+            Ok(files.trees().content(tree, &contents)?)
+        });
+        content.await.map(ContentDigest::to_core).map_err(|error| kept(action, error))
     }
 
-    async fn size(&self, _execution: &ExecutionRow, _left: &Digest) -> Result<u64, WorkspaceError> {
-        Err(without_trees("be read"))
+    async fn size(&self, _execution: &ExecutionRow, left: &Digest) -> Result<u64, WorkspaceError> {
+        let action = "be read";
+        let left = tree_digest(left).map_err(|error| refused(action, &error))?;
+        let files = self.files.clone();
+        let size = blocking(move || Ok(files.trees().get(left)?.layer.bytes()));
+        size.await.map_err(|error| kept(action, error))
     }
 }
 
-/// No run has trees here: each works on one copy, or in the directory itself.
-fn without_trees(action: &str) -> WorkspaceError {
-    WorkspaceError::Refused { action: action.to_owned(), reason: "this run has no trees".to_owned() }
+/// An error of what is kept.
+fn kept(action: &str, error: LocalError) -> WorkspaceError {
+    match error {
+        LocalError::Files(ratchet_workspace::WorkspaceError::Damaged { what, reason }) => {
+            WorkspaceError::Damaged { what, reason }
+        }
+        other => refused(action, &other),
+    }
+}
+
+/// Does work that waits for the disk where it holds nobody up.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LocalError> + Send + 'static,
+) -> Result<T, LocalError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(LocalError::Handler(error.to_string())))
 }

@@ -135,7 +135,8 @@ impl Namespace {
             match &overlay {
                 Some(options) => {
                     chdir(from.as_c_str())?;
-                    mount(c"overlay", target.as_c_str(), c"overlay", MountFlags::empty(), options.as_c_str())?;
+                    // Its name says whose view it is to whoever looks at the mounts of a process.
+                    mount(from.as_c_str(), target.as_c_str(), c"overlay", MountFlags::empty(), options.as_c_str())?;
                 }
                 None => mount_bind_recursive(from.as_c_str(), target.as_c_str())?,
             }

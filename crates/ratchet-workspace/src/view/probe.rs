@@ -79,6 +79,10 @@ impl Contents for Nothing {
         Err(std::io::ErrorKind::NotFound.into())
     }
 
+    fn has(&self, _: ContentDigest) -> bool {
+        false
+    }
+
     fn write(&self, bytes: &[u8]) -> std::io::Result<ContentDigest> {
         Ok(ContentDigest::of(bytes))
     }

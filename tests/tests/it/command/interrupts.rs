@@ -224,11 +224,17 @@ fn a_directory_that_changed_meanwhile_is_left_alone() {
 fn what_could_not_be_applied_is_applied_by_a_resume() {
     let world = World::new();
     let away = world.outside("away");
-    // The directory is gone when the run has ended, as a disk that is not mounted is.
-    let command = format!("echo done > done.txt; mv {} {}", world.work().display(), away.display());
+    let gate = Gate::new(&world, "gate");
+    let path = gate.path().display();
+    let command = format!("echo ready > {path}; cat {path}; echo done > done.txt");
     let step = format!("  - {{ id: only, type: shell, command: \"{command}\" }}\n");
     world.write("workflow.yaml", &format!("name: short\nversion: \"1\"\nsteps:\n{step}"));
-    let done = world.ratchet(["run", ".", "--quiet"]).expect_code(2);
+    let run = world.start(["run", ".", "--quiet"]);
+    assert_eq!(gate.wait(), "ready\n");
+    // The directory is gone when the run has ended, as a disk that is not mounted is.
+    fs::rename(world.work(), &away).expect("it goes");
+    gate.open();
+    let done = run.end().expect_code(2);
     assert!(done.stderr.contains("RT-0253"), "{}", done.stderr);
     fs::rename(&away, world.work()).expect("it comes back");
     insta::assert_snapshot!("not_yet_applied", call(&world, &["status"]));

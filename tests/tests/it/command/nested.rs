@@ -93,7 +93,11 @@ fn a_run_of_runs_pauses_is_answered_fails_and_goes_on() {
     let done = state(&world, "last");
     assert_eq!((&done["outputs"], &done["status"]), (&json!({"length": 8}), &json!("completed")));
     assert_eq!(nested(&done, "sub"), nested(&failed, "sub"), "the same run went on");
-    assert_eq!(world.read("log.txt"), "made box\ntidied\nkept\ntidied\n", "what was done was not done again");
+    assert_eq!(
+        world.read("log.txt"),
+        "made box\nkept\ntidied\n",
+        "what was done was not done again, and `finally` left nothing to those that it tidied up after"
+    );
     let replayed = world.ratchet(["replay", "last"]).expect_code(0).stderr;
     assert!(replayed.contains("of its steps' own executions decided again, all as recorded"), "{replayed}");
     let history: Value =

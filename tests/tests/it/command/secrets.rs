@@ -67,7 +67,7 @@ steps:
       file: ./given.txt
   - id: tidy
     type: shell
-    command: rm given.txt
+    command: rm -f given.txt
 "#;
 
 fn world(workflow: &str) -> World {

@@ -147,7 +147,7 @@ fn a_sensitive_input_is_seen_nowhere() {
         }
     }
     // The rows must hold the inputs, and content that steps made is theirs.
-    let is_data = |path: &str| ["/state.db", "/blobs/", "/workspace/"].iter().any(|part| path.contains(part));
+    let is_data = |path: &str| ["/state.db", "/blobs/", "/kept/"].iter().any(|part| path.contains(part));
     for folder in [world.state(), world.outside("recording")] {
         for canary in CANARIES {
             let found: Vec<String> = files_with(&folder, canary).into_iter().filter(|path| !is_data(path)).collect();
