@@ -339,15 +339,19 @@ mod tests {
     use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
     use ratchet_core::{
+        artifact::{Artifact, ArtifactRead, Retention, Which},
         ids::Digest,
         output::{BlobRef, Output},
     };
-    use ratchet_engine::ports::{BlobStore, Expectation, StateStore, StepCache, Write};
-    use ratchet_testkit::builders::{artifact, execution_row, kept_result, use_of};
+    use ratchet_engine::{
+        artifacts::collect,
+        ports::{ArtifactStore, BlobStore, Expectation, StateStore, StepCache, Write},
+    };
+    use ratchet_testkit::builders::{artifact, artifact_name, execution_row, kept_result, time, use_of};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{blob_store::LocalBlobStore, state_store::LocalStepCache};
+    use crate::{blob_store::LocalBlobStore, killed, state_store::LocalStepCache};
 
     struct World {
         _folder: TempDir,
@@ -481,6 +485,67 @@ mod tests {
         assert!(cache.remove(&entry.name).await.unwrap());
         sweep(&world.state, &world.store, later()).await.unwrap();
         assert!(!world.has(&kept).await);
+    }
+
+    /// How many versions there are, of a class that keeps the newest alone.
+    const VERSIONS: u64 = 8;
+
+    /// A run that begins: it relies on a version, and on content that lies about. What it needs, where it could have it.
+    async fn begins(world: Arc<World>, round: u64, number: u64) -> Option<[BlobRef; 2]> {
+        let chance = killed::scatter(round * 100 + number);
+        let (name, which) = (artifact_name("report"), Which::Number(chance % VERSIONS + 1));
+        for _ in 0..chance % 23 {
+            world.store.artifacts_made_by(&ExecutionId::new("maker1")).await.unwrap();
+        }
+        let version = world.store.artifact(&name, &which).await.unwrap()?;
+        let (execution, artifact) = (ExecutionId::new(format!("run{number}")), name);
+        let read = ArtifactRead { execution, step: None, artifact, number: version.number };
+        if world.store.commit(vec![Write::ReadArtifact(read)]).await.unwrap().conflict.is_some() {
+            return None;
+        }
+        let known = world.blobs.put(format!("{round} lies about").as_bytes()).await.unwrap();
+        world.run(&format!("run{number}"), std::slice::from_ref(&known)).await;
+        Some([version.artifact.file.content, known])
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_collection_never_takes_what_a_live_run_needs() {
+        let (mut dropped, mut begun) = (0, 0);
+        for round in 0..24 {
+            let world = Arc::new(World::new());
+            for number in 0..VERSIONS {
+                let content = format!("{round} {number}");
+                world.blobs.put(content.as_bytes()).await.unwrap();
+                let made = artifact("report", &format!("maker{number}"), 1, None, &content);
+                let made = Artifact { retention: Retention::Brief, ..made };
+                world.store.commit(vec![Write::Artifact(Box::new(made))]).await.unwrap();
+            }
+            world.blobs.put(format!("{round} lies about").as_bytes()).await.unwrap();
+            let old = SystemTime::now() - 2 * YOUNG;
+            for path in contents(&world.state).unwrap().into_values() {
+                File::open(path).unwrap().set_modified(old).unwrap();
+            }
+            let collection = async {
+                let mut gone = 0;
+                for _ in 0..2 {
+                    gone += collect(&*world.store, time(30 * 86_400), false).await.unwrap().dropped.len();
+                    sweep(&world.state, &world.store, SystemTime::now()).await.unwrap();
+                }
+                gone
+            };
+            let runs: Vec<_> = (1..4).map(|number| tokio::spawn(begins(Arc::clone(&world), round, number))).collect();
+            dropped += collection.await;
+            for run in runs {
+                let Some(needed) = run.await.unwrap() else { continue };
+                begun += 1;
+                for blob in needed {
+                    assert!(world.has(&blob).await, "round {round}: {} is gone", blob.digest);
+                }
+            }
+            let newest = world.store.artifact(&artifact_name("report"), &Which::Latest).await.unwrap();
+            assert_eq!(newest.map(|version| version.number), Some(VERSIONS), "the newest stays");
+        }
+        assert!(dropped > 0 && begun > 0, "{dropped} versions were dropped while {begun} runs began");
     }
 
     #[tokio::test]
