@@ -103,7 +103,9 @@ mod tests {
                 break value;
             }
             assert_eq!(value.unwrap_err().code, "RT-0197");
-            wanted.iter().for_each(|name| artifacts.tell(name, Ok(file(name))));
+            for name in &wanted {
+                artifacts.tell(name, Ok(file(name)));
+            }
             asked.extend(wanted);
         };
         assert_eq!(asked, ["a/b@90", "a/c@latest"], "each once, when it is reached");
@@ -125,9 +127,9 @@ mod tests {
         assert!(artifacts.take_wanted().is_empty(), "what is not reached is not asked for");
         for number in 0..=READ_MAX {
             let _ = evaluate(&format!("artifact('x/y@{number}')"));
-            artifacts.take_wanted().iter().for_each(|name| {
+            for name in &artifacts.take_wanted() {
                 artifacts.tell(name, Err(ArtifactError { code: "RT-0197", message: String::new(), help: None }));
-            });
+            }
         }
         assert!(artifacts.get("x/z@1").unwrap_err().message.contains("more than 64"), "it does not go on for ever");
     }

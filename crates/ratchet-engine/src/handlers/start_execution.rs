@@ -52,7 +52,8 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     }
     engine.keep_workflow(blob.digest, workflow.clone());
     let mut inputs = inputs;
-    artifacts::read_inputs(engine, &execution, &workflow, &mut inputs).await?;
+    // In a box: few runs are given any, and every start would have the room for it.
+    Box::pin(artifacts::read_inputs(engine, &execution, &workflow, &mut inputs)).await?;
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
     let row = ExecutionRow {

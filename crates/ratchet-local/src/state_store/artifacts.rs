@@ -93,16 +93,13 @@ pub(super) fn tag(connection: &Connection, artifact: &ArtifactName, tag: &str, n
     if before == after {
         return Ok(Ok(WriteOutcome::Written));
     }
-    match after {
-        Some(number) => {
-            let put = "INSERT INTO artifact_tag (workflow, name, tag, number) VALUES (?1, ?2, ?3, ?4)
-                ON CONFLICT DO UPDATE SET number = excluded.number";
-            connection.prepare_cached(put)?.execute(params![workflow, name, tag, number])?;
-        }
-        None => {
-            let delete = "DELETE FROM artifact_tag WHERE workflow = ?1 AND name = ?2 AND tag = ?3";
-            connection.prepare_cached(delete)?.execute([workflow, name, tag])?;
-        }
+    if let Some(number) = after {
+        let put = "INSERT INTO artifact_tag (workflow, name, tag, number) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT DO UPDATE SET number = excluded.number";
+        connection.prepare_cached(put)?.execute(params![workflow, name, tag, number])?;
+    } else {
+        let delete = "DELETE FROM artifact_tag WHERE workflow = ?1 AND name = ?2 AND tag = ?3";
+        connection.prepare_cached(delete)?.execute([workflow, name, tag])?;
     }
     for number in [before, after].into_iter().flatten() {
         used(connection, artifact, number)?;

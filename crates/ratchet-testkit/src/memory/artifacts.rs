@@ -46,7 +46,7 @@ impl Artifacts {
 
     pub(super) fn tag(
         &mut self,
-        artifact: ArtifactName,
+        artifact: &ArtifactName,
         tag: String,
         number: Option<u64>,
     ) -> Result<WriteOutcome, Current> {

@@ -88,7 +88,7 @@ impl Tables {
             }
             Write::Artifact(artifact) => return Ok(self.artifacts.register(*artifact)),
             Write::ReadArtifact(read) => return self.artifacts.read(read),
-            Write::TagArtifact { artifact, tag, number } => return self.artifacts.tag(artifact, tag, number),
+            Write::TagArtifact { artifact, tag, number } => return self.artifacts.tag(&artifact, tag, number),
             Write::DropArtifact { artifact, number, uses } => {
                 return self.artifacts.drop_version(artifact, number, uses);
             }

@@ -44,15 +44,13 @@ pub(super) async fn run(
         console.say(&format!("{one} and {other} have the same content"));
         return Ok(ExitCode::Completed);
     }
-    match (text(&state, &first).await?, text(&state, &second).await?) {
-        (Some(before), Some(after)) => {
-            let diff = TextDiff::from_lines(&before, &after);
-            console.text(&harmless(&diff.unified_diff().header(&one, &other).to_string()))?;
-        }
-        _ => {
-            let size = |version: &ArtifactVersion| bytes(version.artifact.file.content.size);
-            console.line(&format!("{one} ({}) and {other} ({}) differ", size(&first), size(&second)))?;
-        }
+    let texts = (text(&state, &first).await?, text(&state, &second).await?);
+    if let (Some(before), Some(after)) = texts {
+        let diff = TextDiff::from_lines(&before, &after);
+        console.text(&harmless(&diff.unified_diff().header(&one, &other).to_string()))?;
+    } else {
+        let size = |version: &ArtifactVersion| bytes(version.artifact.file.content.size);
+        console.line(&format!("{one} ({}) and {other} ({}) differ", size(&first), size(&second)))?;
     }
     Ok(ExitCode::Failed)
 }
