@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use ratchet_core::{
     decide::{ExecutionPolicy, StepPolicy},
+    execution::Selection,
     graph::{Graph, Node},
     ids::{ExecutionId, StepId, StepKey, StepPath},
+    join::NeedOutcome,
     workflow::{Step, Workflow},
 };
 
@@ -49,6 +51,31 @@ impl Run {
     /// Whether an attempt of the step is a run of its own.
     pub(crate) fn is_nested(&self, id: &StepId) -> bool {
         self.workflow.step(id).is_some_and(|step| step.action.sub_workflow().is_some())
+    }
+
+    /// Whether the end of a step may at once make a task possible that nothing else makes possible: a step that needs it alone, or the next child of its lane.
+    pub(crate) fn may_go_on_with_a_task(&self, path: &StepPath) -> bool {
+        let graph = self.graph();
+        let starts_a_task = |node: &Node| {
+            node.needs.len() == 1
+                && self.step(node).is_some_and(|step| step.action.needs_task() && step.foreach.is_none())
+        };
+        path.child.is_some()
+            || graph
+                .node_of(&path.step)
+                .is_some_and(|node| node.dependents.iter().any(|(dependent, _)| starts_a_task(graph.node(*dependent))))
+    }
+
+    /// Whether a step that is ready can only become a task: nothing that is evaluated for it could say otherwise.
+    pub(crate) fn surely_needs_room(&self, path: &StepPath, needs: NeedOutcome) -> bool {
+        let Some(node) = self.graph().node_of(&path.step) else { return false };
+        self.row.options.selection == Selection::All
+            && node.is_left_out(needs).is_none()
+            && !node.is_blocked_by(needs)
+            && self.step(node).is_some_and(|step| {
+                let is_evaluated = step.when.is_some() || step.cache.enabled || step.foreach.is_some();
+                step.action.needs_task() && !is_evaluated
+            })
     }
 
     pub(crate) fn step_policy(&self, path: &StepPath) -> StepPolicy {

@@ -28,6 +28,9 @@ const CHUNK: usize = 128 * 1024;
 /// How many digests are remembered as put.
 const PLACED_MAX: usize = 4096;
 
+/// Content up to so many bytes is looked at again in no time.
+const SMALL: usize = 64 * 1024;
+
 /// The blob store of one machine: a folder.
 ///
 /// ```text
@@ -68,18 +71,25 @@ impl LocalBlobStore {
     }
 
     fn put_bytes(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
-        let content = BlobRef { digest: Digest::new(hex(&Sha256::digest(bytes))), size: bytes.len() as u64 };
-        if self.placed().contains(content.digest.as_str())
-            && let Some(path) = self.path(&content.digest)
-        {
-            let _lock = self.lock(FlockOperation::LockShared)?;
-            // A sweep may have removed it, or somebody damaged it.
-            let is_whole = fs::read(&path).is_ok_and(|there| there == bytes);
-            if is_whole && File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok() {
-                return Ok(content);
-            }
+        match self.put_again(bytes, FlockOperation::LockShared) {
+            Some(content) => Ok(content),
+            None => self.put_from(&mut Source::Bytes(bytes)),
         }
-        self.put_from(&mut Source::Bytes(bytes))
+    }
+
+    /// Puts content that was put here before; `None` where it was not, or is not there any more, or its folder cannot be locked.
+    fn put_again(&self, bytes: &[u8], lock: FlockOperation) -> Option<BlobRef> {
+        let content = BlobRef { digest: Digest::new(hex(&Sha256::digest(bytes))), size: bytes.len() as u64 };
+        if !self.placed().contains(content.digest.as_str()) {
+            return None;
+        }
+        let path = self.path(&content.digest)?;
+        let _lock = self.lock(lock).ok()?;
+        // A sweep may have removed it, or somebody damaged it.
+        let mut there = File::open(&path).ok()?;
+        let mut found = Vec::with_capacity(bytes.len());
+        there.read_to_end(&mut found).ok()?;
+        (found == bytes && there.set_modified(SystemTime::now()).is_ok()).then_some(content)
     }
 
     fn put_from(&self, source: &mut Source<'_>) -> Result<BlobRef, BlobError> {
@@ -165,6 +175,12 @@ impl LocalBlobStore {
 #[async_trait]
 impl BlobStore for LocalBlobStore {
     async fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
+        // Handing it to another thread would take longer than looking at it again.
+        if bytes.len() <= SMALL
+            && let Some(content) = self.put_again(bytes, FlockOperation::NonBlockingLockShared)
+        {
+            return Ok(content);
+        }
         let (store, bytes) = (self.clone(), bytes.to_vec());
         in_background(move || store.put_bytes(&bytes)).await
     }

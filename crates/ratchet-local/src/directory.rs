@@ -27,7 +27,8 @@ use crate::error::LocalError;
 /// executions/<id>/applied.json                 what came of that
 /// executions/<id>/attempts/<epoch>/<step>/<n>/ output.log, transcript.jsonl; home/ and tmp/ of an agent, and of a command that failed
 /// executions/<id>/nested/<name>/attempts/…     the same of a run that a step of the run started
-/// executions/<id>/scratch/<n>/                 home/ and tmp/ of a command while it runs
+/// scratch/<engine>/<n>/                        home/ and tmp/ of a command while it runs
+/// changed                                      touched after a change to a run that another process may drive; so is the same in the run's folder
 /// unsupervised/<id>                            runs whose processes the kernel would not end with their engine
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,9 +147,9 @@ impl StateDirectory {
             .join(attempt.to_string())
     }
 
-    /// The home and temporary folders of a run's commands.
-    pub fn scratch(&self, id: &ExecutionId) -> PathBuf {
-        self.root_of(id).join("scratch")
+    /// The home and temporary folders of running commands, engine by engine.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
     }
 
     /// The folder with a file for each run whose processes could outlive its engine.

@@ -377,7 +377,7 @@ mod tests {
             }
             let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
             assert!(self.store.commit(vec![write]).await.unwrap().conflict.is_none());
-            let shut = self.state.scratch(&row.id).join("shut");
+            let shut = self.state.views(&row.id).join("shut");
             fs::create_dir_all(&shut).unwrap();
             fs::write(shut.join("file"), "x").unwrap();
             fs::set_permissions(&shut, fs::Permissions::from_mode(0o500)).unwrap();
@@ -410,7 +410,7 @@ mod tests {
         let acquired = EngineLock::acquire(&world.state, &id, &supervise::table(), &supervise::owner()).unwrap();
         let error = remove(&world.state, &world.store, &id).await.unwrap_err();
         assert!(matches!(error, DriveError::Local(LocalError::Driven { .. })), "{error}");
-        assert!(world.store.execution(&id).await.unwrap().is_some() && world.state.scratch(&id).exists());
+        assert!(world.store.execution(&id).await.unwrap().is_some() && world.state.views(&id).exists());
         drop(acquired);
         assert!(remove(&world.state, &world.store, &id).await.unwrap());
     }

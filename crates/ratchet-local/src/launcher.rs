@@ -4,9 +4,13 @@ use std::{
     collections::{BTreeSet, HashSet},
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::available_parallelism,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -32,9 +36,13 @@ use crate::{
     lock::EngineLock,
     place::LocalPlace,
     processes::{ProcessTable, end_leftovers},
+    scratch::Scratch,
     tasks::{Task, Tasks},
     workspace::{AttemptView, Files, blocking},
 };
+
+/// For how long a run may hand the room of one task on to its next while others wait.
+const TURN: Duration = Duration::from_millis(500);
 
 /// A launcher whose tasks run in this process, and end with it.
 ///
@@ -51,8 +59,11 @@ struct Inner {
     files: Files,
     table: ProcessTable,
     slots: Arc<Semaphore>,
+    /// How many wait for one.
+    waiting: AtomicUsize,
     tasks: Mutex<Tasks>,
     adopted: Mutex<HashSet<ExecutionId>>,
+    scratch: Mutex<Option<Scratch>>,
 }
 
 impl LocalLauncher {
@@ -72,8 +83,10 @@ impl LocalLauncher {
                 files,
                 table,
                 slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+                waiting: AtomicUsize::new(0),
                 tasks: Mutex::default(),
                 adopted: Mutex::default(),
+                scratch: Mutex::default(),
             }),
         }
     }
@@ -130,14 +143,26 @@ impl LocalLauncher {
 #[async_trait]
 impl TaskLauncher for LocalLauncher {
     async fn reserve(&self) -> Result<Slot, LaunchError> {
-        let permit = self.inner.slots.clone().acquire_owned().await;
-        permit.map(Slot::counted).map_err(|closed| LaunchError::Refused(closed.to_string()))
+        let slots = &self.inner.slots;
+        let permit = if let Ok(permit) = slots.clone().try_acquire_owned() {
+            Ok(permit)
+        } else {
+            let _waiting = Waiting::among(&self.inner.waiting);
+            slots.clone().acquire_owned().await
+        };
+        let permit = permit.map_err(|closed| LaunchError::Refused(closed.to_string()))?;
+        Ok(Slot::counted(permit).since(Instant::now()))
+    }
+
+    fn room_left_by(&self, key: &StepKey, attempt: u32) -> Option<Slot> {
+        lock(&self.inner.tasks).take_room(key, attempt)
     }
 
     async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError> {
         let (key, attempt) = (order.key.clone(), order.attempt);
         let place = LocalPlace::parse(&order.key.execution, &order.place)
             .map_err(|error| LaunchError::Refused(error.to_string()))?;
+        let scratch = self.inner.scratch()?;
         let (stop, stop_signal) = watch::channel(None);
         let (end, ended) = watch::channel(false);
         if !lock(&self.inner.tasks).insert(&key, attempt, Task::Running { stop, ended }) {
@@ -146,10 +171,10 @@ impl TaskLauncher for LocalLauncher {
         let inner = self.inner.clone();
         tokio::spawn(async move {
             let trace = order.trace.clone();
-            let report = inner.attempt(order, &place, stop_signal).await;
-            // The room is free before the report is out: what it sets in motion finds it.
-            drop(slot);
-            let task = Task::Reported { trace: trace.clone(), report: Box::new(report.clone()) };
+            let report = inner.attempt(order, &place, scratch, stop_signal).await;
+            // Else the room is free before the report is out: what it sets in motion finds it.
+            let room = Some(slot).filter(|slot| inner.keeps_room(slot, &report));
+            let task = Task::Reported { trace: trace.clone(), report: Box::new(report.clone()), room };
             lock(&inner.tasks).replace(&key, attempt, task);
             end.send_replace(true);
             inner.publish(key.execution, trace, report).await;
@@ -162,7 +187,7 @@ impl TaskLauncher for LocalLauncher {
         let unhandled = match lock(&self.inner.tasks).get(key, attempt) {
             Some(Task::Running { .. }) => return Ok(TaskState::Alive),
             Some(Task::Acknowledged | Task::Fenced) => return Ok(TaskState::Gone),
-            Some(Task::Reported { trace, report }) => Some((trace.clone(), (**report).clone())),
+            Some(Task::Reported { trace, report, .. }) => Some((trace.clone(), (**report).clone())),
             None => None,
         };
         if let Some((trace, report)) = unhandled {
@@ -196,7 +221,7 @@ impl TaskLauncher for LocalLauncher {
 
 impl Inner {
     /// Runs an attempt on its files, and finds out what it left of them.
-    async fn attempt(&self, order: Order, place: &LocalPlace, stop: StopSignal) -> AttemptReport {
+    async fn attempt(&self, order: Order, place: &LocalPlace, scratch: PathBuf, stop: StopSignal) -> AttemptReport {
         let began = Instant::now();
         let (key, attempt, token) = (order.key.clone(), order.attempt, order.token.clone());
         let report = |outcome| AttemptReport { key: key.clone(), attempt, token: token.clone(), outcome };
@@ -218,7 +243,7 @@ impl Inner {
             definitions: place.definitions(seen.path()),
             files: seen,
             directory: state.attempt(&key, attempt),
-            scratch: state.scratch(&key.execution),
+            scratch,
         };
         let declared = declared_in(&order);
         // Caught here and not by a task of its own, which another thread might have to be woken for.
@@ -278,6 +303,30 @@ impl Inner {
         }
     }
 
+    /// The folder of this engine's scratch, made with the first attempt.
+    fn scratch(&self) -> Result<PathBuf, LaunchError> {
+        let mut scratch = lock(&self.scratch);
+        if let Some(made) = &*scratch {
+            return Ok(made.path().to_owned());
+        }
+        let made = Scratch::make(self.files.state()).map_err(|source| {
+            let folder = self.files.state().scratch();
+            let error = LocalError::state_directory(&folder, "hold the homes of commands", source);
+            LaunchError::Refused(error.to_string())
+        })?;
+        let path = made.path().to_owned();
+        *scratch = Some(made);
+        Ok(path)
+    }
+
+    /// Whether a run keeps the room of an attempt that did well for what follows from it, though others wait. What follows is then claimed in the commit that
+    /// records the result, and a run of small steps has ended before the next one begins; but no run keeps others waiting for longer than its turn.
+    fn keeps_room(&self, slot: &Slot, report: &AttemptReport) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+            && matches!(report.outcome, AttemptOutcome::Succeeded(_))
+            && slot.given().is_some_and(|given| given.elapsed() < TURN)
+    }
+
     async fn publish(&self, execution: ExecutionId, trace: TraceParent, report: AttemptReport) {
         let event = Event::StepFinished(Box::new(report));
         if let Err(error) = self.bus.publish(Envelope { execution, trace, event }).await {
@@ -334,6 +383,22 @@ fn no_files(error: &LocalError) -> StepFailure {
 fn not_captured(error: &LocalError) -> StepFailure {
     let message = format!("what the step changed cannot be kept: {error}");
     StepFailure::new(FailureClass::Output, message).with_code(error.code()).with_hint(error.hint())
+}
+
+/// One who waits for room, counted as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is reported where the runner broke its contract.
@@ -446,9 +511,12 @@ mod tests {
         }
 
         async fn launch(&self, step: &str) {
+            self.launch_in(self.launcher.reserve().await.unwrap(), step).await;
+        }
+
+        async fn launch_in(&self, slot: Slot, step: &str) {
             let work = Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] };
             let order = Order { place: json!({"workspace": "/somewhere"}), ..order(key(step), 1, work) };
-            let slot = self.launcher.reserve().await.unwrap();
             self.launcher.launch(slot, order).await.unwrap();
         }
 
@@ -484,6 +552,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_room_of_what_did_well_is_kept_while_others_wait_and_until_its_report_was_handled() {
+        let bench = Bench::new(1);
+        for is_asked_for in [true, false] {
+            let slot = bench.launcher.reserve().await.unwrap();
+            let launcher = bench.launcher.clone();
+            let waiting = tokio::spawn(async move { launcher.reserve().await.map(drop) });
+            while bench.launcher.inner.waiting.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            let step = if is_asked_for { "asked" } else { "quick" };
+            bench.launch_in(slot, step).await;
+            bench.report().await;
+            assert!(!waiting.is_finished());
+            if is_asked_for {
+                let room = bench.launcher.room_left_by(&key(step), 1).expect("it was kept");
+                assert!(bench.launcher.room_left_by(&key(step), 1).is_none(), "there is one");
+                drop(room);
+            } else {
+                bench.launcher.acknowledge(&key(step), 1);
+            }
+            waiting.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
     async fn a_slot_is_free_when_the_report_is_out() {
         let bench = Bench::new(1);
         for step in ["a", "b", "c"] {
@@ -491,7 +584,7 @@ mod tests {
             bench.report().await;
         }
         bench.launch("waits").await;
-        let reserved = tokio::time::timeout(std::time::Duration::ZERO, bench.launcher.reserve()).await;
+        let reserved = tokio::time::timeout(Duration::ZERO, bench.launcher.reserve()).await;
         assert!(reserved.is_err(), "one slot, and it is taken");
         assert_eq!((bench.state("waits").await, bench.launcher.running(&run_id())), (TaskState::Alive, 1));
         bench.launcher.stop(&key("waits"), 1).await.unwrap();

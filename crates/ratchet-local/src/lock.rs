@@ -2,8 +2,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -69,6 +69,27 @@ pub struct Acquired {
 }
 
 impl EngineLock {
+    /// Takes the lock of a run that nobody holds and that whoever held it before has given back. `None` where it is not so. Waits for nobody.
+    pub(crate) fn acquire_free(
+        state: &StateDirectory,
+        id: &ExecutionId,
+        me: &Owner,
+    ) -> Result<Option<Self>, LocalError> {
+        let path = state.lock(id);
+        let refused = |source| LocalError::state_directory(&path, "hold the lock of a run", source);
+        directory::create(&state.execution(id)).map_err(refused)?;
+        let file = open(&path).map_err(refused)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !is_the_file_at(&file, &path) {
+            return Ok(None);
+        }
+        if file.metadata().map_err(refused)?.len() > 0 {
+            // It is let go as it was found, its last owner's name in it.
+            return Ok(None);
+        }
+        file.write_all_at(&serde_json::to_vec(me).map_err(|error| refused(error.into()))?, 0).map_err(refused)?;
+        Ok(Some(Self { file }))
+    }
+
     /// Takes the lock of a run for this process, or says who holds it. Waits a moment where the holder is dying.
     pub fn acquire(
         state: &StateDirectory,
@@ -89,7 +110,7 @@ impl EngineLock {
                     if let Some(dead) = dead.as_ref().filter(|dead| dead.guard != me.guard) {
                         dead.wait_for_end(table);
                     }
-                    write_owner(&mut file, Some(me)).map_err(refused)?;
+                    write_owner(&file, Some(me)).map_err(refused)?;
                     return Ok(Acquired { lock: Self { file }, dead });
                 }
                 // The run was removed between opening and locking.
@@ -120,7 +141,7 @@ impl EngineLock {
 impl Drop for EngineLock {
     fn drop(&mut self) {
         // An owner's name that stays behind only costs the next one a search for processes.
-        let _ = write_owner(&mut self.file, None);
+        let _ = write_owner(&self.file, None);
     }
 }
 
@@ -128,7 +149,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn is_the_file_at(file: &File, path: &Path) -> bool {
+/// Whether an open file is what stands at a path now.
+pub(crate) fn is_the_file_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
         (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
         _ => false,
@@ -142,11 +164,10 @@ fn read_owner(file: &mut File) -> io::Result<Option<Owner>> {
     Ok(serde_json::from_str(&text).ok())
 }
 
-fn write_owner(file: &mut File, owner: Option<&Owner>) -> io::Result<()> {
+fn write_owner(file: &File, owner: Option<&Owner>) -> io::Result<()> {
     file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
     match owner {
-        Some(owner) => file.write_all(&serde_json::to_vec(owner)?),
+        Some(owner) => file.write_all_at(&serde_json::to_vec(owner)?, 0),
         None => Ok(()),
     }
 }
@@ -171,6 +192,7 @@ mod tests {
         assert!(!EngineLock::is_held(&state, &id));
         let first = EngineLock::acquire(&state, &id, &table, &me).unwrap();
         assert!(first.dead.is_none() && EngineLock::is_held(&state, &id));
+        assert!(EngineLock::acquire_free(&state, &id, &me).unwrap().is_none(), "it is held");
         let refused = EngineLock::acquire(&state, &id, &table, &me).unwrap_err();
         assert_eq!(refused.to_string(), format!("the run run is driven by another process ({})", me.guard.pid));
         drop(first);
@@ -179,8 +201,14 @@ mod tests {
         // What a process that was killed leaves: its name, and no lock.
         let dead = dead(&me);
         std::fs::write(state.lock(&id), serde_json::to_vec(&dead).unwrap()).unwrap();
+        assert!(EngineLock::acquire_free(&state, &id, &me).unwrap().is_none(), "it was not given back");
         let next = EngineLock::acquire(&state, &id, &table, &me).unwrap();
         assert_eq!(next.dead, Some(dead));
+        drop(next);
+        let free = EngineLock::acquire_free(&state, &id, &me).unwrap().expect("it was given back");
+        assert_eq!(read_owner(&mut open(&state.lock(&id)).unwrap()).unwrap(), Some(me));
+        drop(free);
+        assert!(!EngineLock::is_held(&state, &id));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-use crate::{directory::StateDirectory, error::LocalError};
+use crate::{directory::StateDirectory, error::LocalError, scratch};
 
 /// The variable that marks every process of a run.
 pub const EXECUTION_VARIABLE: &str = "RATCHET_EXECUTION_ID";
@@ -131,7 +131,7 @@ impl ProcessTable {
             !process.zombie
                 && !above.contains(&process.pid)
                 && (self.carries(process.pid, &mark)
-                    || self.works_in(process.pid, &folder)
+                    || self.works_in(process.pid, state, &folder)
                     || self.sees(process.pid, &folder))
         });
         Ok(found)
@@ -166,11 +166,13 @@ impl ProcessTable {
         mounts.windows(folder.len()).any(|window| window == folder)
     }
 
-    fn works_in(&self, pid: u32, folder: &Path) -> bool {
+    /// Whether a process works in the folder of a run, or in the scratch of an engine that is gone: none of those may be left of any run.
+    fn works_in(&self, pid: u32, state: &StateDirectory, folder: &Path) -> bool {
         fs::read_link(self.root.join(pid.to_string()).join("cwd")).is_ok_and(|path| {
             // The kernel adds " (deleted)" where the folder is gone.
             let path = path.as_os_str().as_bytes();
-            Path::new(OsStr::from_bytes(path.strip_suffix(b" (deleted)").unwrap_or(path))).starts_with(folder)
+            let path = Path::new(OsStr::from_bytes(path.strip_suffix(b" (deleted)").unwrap_or(path)));
+            path.starts_with(folder) || scratch::is_abandoned(state, path)
         })
     }
 }
@@ -178,16 +180,20 @@ impl ProcessTable {
 /// What the environment of a run's process looks like. A run of the same name in another state directory is another run.
 struct Mark {
     variable: Vec<u8>,
-    /// Where this run's attempts have their folders, and how any run of this name would call them.
-    folder: Vec<u8>,
+    /// Where this run's attempts have their folders, and where they may be while they run; and how any run of this name would call both.
+    folders: [Vec<u8>; 2],
     any_folder: Vec<u8>,
 }
+
+/// The variables that say where a process has its home and temporary folder.
+const HOMES: [&[u8]; 2] = [b"HOME=", b"TMPDIR="];
 
 impl Mark {
     fn new(state: &StateDirectory, id: &ExecutionId) -> Self {
         let any_folder = format!("/executions/{id}/").into_bytes();
         let folder = [state.root().as_os_str().as_bytes(), &any_folder].concat();
-        Self { variable: format!("{EXECUTION_VARIABLE}={id}").into_bytes(), folder, any_folder }
+        let scratch = [state.scratch().as_os_str().as_bytes(), b"/"].concat();
+        Self { variable: format!("{EXECUTION_VARIABLE}={id}").into_bytes(), folders: [folder, scratch], any_folder }
     }
 
     fn is_in(&self, environment: &[u8]) -> bool {
@@ -197,8 +203,20 @@ impl Mark {
             variable.strip_prefix(self.variable.as_slice()).is_some_and(|rest| rest.is_empty() || rest[0] == b'.')
         };
         let is_named = environment.split(|byte| *byte == 0).any(is_mark);
-        is_named && (contains(environment, &self.folder) || !contains(environment, &self.any_folder))
+        let is_here = self.folders.iter().any(|folder| contains(environment, folder));
+        let is_elsewhere = contains(environment, &self.any_folder)
+            || environment
+                .split(|byte| *byte == 0)
+                .any(|variable| HOMES.iter().any(|home| variable.strip_prefix(*home).is_some_and(is_scratch)));
+        is_named && (is_here || !is_elsewhere)
     }
+}
+
+/// Whether a folder looks like the scratch of some state directory: `scratch/<engine>/<number>/<home or tmp>`.
+fn is_scratch(folder: &[u8]) -> bool {
+    let path = Path::new(OsStr::from_bytes(folder));
+    let parts: Vec<&[u8]> = path.iter().rev().take(4).map(OsStr::as_bytes).collect();
+    matches!(&*parts, [b"home" | b"tmp", number, _, b"scratch"] if number.iter().all(u8::is_ascii_digit))
 }
 
 /// Ends every process of a run that an earlier engine left, and returns when none is there any more.
@@ -282,6 +300,9 @@ mod tests {
             ("RATCHET_EXECUTION_ID=r1.0a\0", true),
             ("XRATCHET_EXECUTION_ID=r1\0", false),
             ("HOME=/state/executions/r1/home\0", false),
+            ("HOME=/state/scratch/a1/0/home\0RATCHET_EXECUTION_ID=r1\0", true),
+            ("RATCHET_EXECUTION_ID=r1\0HOME=/elsewhere/scratch/a1/0/home\0", false),
+            ("HOME=/home/me/scratch\0RATCHET_EXECUTION_ID=r1\0", true),
             ("", false),
         ] {
             assert_eq!(mark.is_in(environment.as_bytes()), is_ours, "{environment:?}");

@@ -6,7 +6,10 @@ use ratchet_core::{
     execution::TraceParent,
     ids::{Epoch, ExecutionId, StepKey, StepPath},
 };
-use ratchet_engine::{order::AttemptReport, ports::Stop};
+use ratchet_engine::{
+    order::AttemptReport,
+    ports::{Slot, Stop},
+};
 use tokio::sync::watch;
 
 /// Where an attempt that was launched here stands.
@@ -24,6 +27,8 @@ pub(crate) enum Task {
         trace: TraceParent,
         /// Kept for whoever asks.
         report: Box<AttemptReport>,
+        /// Kept for whoever handles it.
+        room: Option<Slot>,
     },
     /// Its report was handled.
     Acknowledged,
@@ -86,6 +91,14 @@ impl Tasks {
     pub(crate) fn acknowledge(&mut self, key: &StepKey, attempt: u32) {
         if let Some(Task::Reported { .. }) = self.get(key, attempt) {
             self.replace(key, attempt, Task::Acknowledged);
+        }
+    }
+
+    /// The room that was kept with the report of an attempt.
+    pub(crate) fn take_room(&mut self, key: &StepKey, attempt: u32) -> Option<Slot> {
+        match self.runs.get_mut(&key.execution.root())?.tasks.get_mut(&name(key, attempt))? {
+            Task::Reported { room, .. } => room.take(),
+            _ => None,
         }
     }
 

@@ -1,15 +1,17 @@
 //! The home and the temporary folder of a command's processes.
 //!
 //! Making and removing two folders costs as much as starting a small program, so a pair that its attempt left as it found it is the next attempt's. What an attempt
-//! changed about them is never seen by another: they are made anew then.
+//! changed about them is never seen by another: they are made anew then. Whether it did is told by when the folders were changed last, and while that is too short ago to
+//! tell, by looking into them.
 
 use std::{
     collections::HashMap,
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{Dir, Mode, OFlags};
@@ -26,8 +28,57 @@ pub(crate) struct ScratchPool(Mutex<HashMap<PathBuf, Pairs>>);
 
 #[derive(Debug, Default)]
 struct Pairs {
-    free: Vec<u32>,
+    free: Vec<Free>,
     made: u32,
+}
+
+/// A pair that nobody uses.
+#[derive(Debug)]
+struct Free {
+    number: u32,
+    known: Known,
+}
+
+/// What a pair was like that was made or found empty.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    stamps: [Stamp; 2],
+    /// When that was seen first.
+    since: Instant,
+}
+
+/// How long a folder has not changed before its stamp tells whether it changes: longer than between two ticks of any clock that file systems go by.
+const SETTLED: Duration = Duration::from_millis(100);
+
+impl Known {
+    fn of(folders: &[PathBuf; 2]) -> io::Result<Self> {
+        let stamps = [Stamp::of(&folders[0])?, Stamp::of(&folders[1])?];
+        Ok(Self { stamps, since: Instant::now() })
+    }
+
+    /// Whether whoever uses the pair from now on cannot change it without its stamps changing.
+    fn is_settled(&self) -> bool {
+        self.since.elapsed() >= SETTLED && self.stamps.iter().all(Stamp::is_fine)
+    }
+}
+
+/// What changes whenever a folder or what is in it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(folder: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(folder)?;
+        Ok(Self { file: (found.dev(), found.ino()), changed: (found.ctime(), found.ctime_nsec()) })
+    }
+
+    /// Whether the file system counts finer than whole milliseconds: else two changes may be of one time.
+    fn is_fine(&self) -> bool {
+        self.changed.1 % 1_000_000 != 0
+    }
 }
 
 /// A pair for one attempt: two folders that are empty and its owner's alone. Where it is not given back, no other attempt gets it.
@@ -35,38 +86,56 @@ struct Pairs {
 pub(crate) struct Scratch {
     root: PathBuf,
     number: u32,
+    /// What it was like before, and whether that tells if it was changed.
+    known: Known,
+    is_settled: bool,
 }
 
 impl ScratchPool {
     /// A pair below `root`.
     pub(crate) fn take(&self, root: &Path) -> io::Result<Scratch> {
-        let (number, is_made) = {
+        let free = {
             let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let pairs = pools.entry(root.to_owned()).or_default();
-            let free = pairs.free.pop();
-            let number = free.unwrap_or(pairs.made);
-            pairs.made = pairs.made.max(number + 1);
-            (number, free.is_some())
+            pairs.free.pop().ok_or_else(|| {
+                pairs.made += 1;
+                pairs.made - 1
+            })
         };
-        let scratch = Scratch { root: root.to_owned(), number };
-        if !is_made {
-            // An engine that was killed may have left a pair of this number behind.
-            remove(&scratch.folder())?;
-            FOLDERS.iter().try_for_each(|name| make(&scratch.folder().join(name)))?;
+        match free {
+            Ok(Free { number, known }) => {
+                Ok(Scratch { root: root.to_owned(), number, known, is_settled: known.is_settled() })
+            }
+            Err(number) => {
+                let folder = root.join(number.to_string());
+                // An engine that was killed may have left a pair of this number behind.
+                remove(&folder)?;
+                let folders = FOLDERS.map(|name| folder.join(name));
+                folders.iter().try_for_each(|folder| make(folder))?;
+                Ok(Scratch { root: root.to_owned(), number, known: Known::of(&folders)?, is_settled: false })
+            }
         }
-        Ok(scratch)
     }
 
     /// Takes a pair back whose attempt has ended and whose processes are gone.
     pub(crate) fn give_back(&self, scratch: Scratch) -> io::Result<()> {
-        for folder in FOLDERS.map(|name| scratch.folder().join(name)) {
-            if !is_untouched(&folder) {
-                remove(&folder)?;
-                make(&folder)?;
+        let folders = FOLDERS.map(|name| scratch.folder().join(name));
+        let is_known = |now: &Known| now.stamps == scratch.known.stamps;
+        let mut known = scratch.known;
+        if !(scratch.is_settled && Known::of(&folders).is_ok_and(|now| is_known(&now))) {
+            for folder in &folders {
+                if !is_untouched(folder) {
+                    remove(folder)?;
+                    make(folder)?;
+                }
+            }
+            let now = Known::of(&folders)?;
+            if !is_known(&now) {
+                known = now;
             }
         }
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(scratch.root).or_default().free.push(scratch.number);
+        pools.entry(scratch.root).or_default().free.push(Free { number: scratch.number, known });
         Ok(())
     }
 }
@@ -156,8 +225,17 @@ mod tests {
                 fs::write(home, "").unwrap();
             },
         ];
-        for trick in tricks {
-            let (first, second) = (pool.take(&root).unwrap(), pool.take(&root).unwrap());
+        let take = |settled: bool| loop {
+            let scratch = pool.take(&root).unwrap();
+            // A file system that counts in whole milliseconds never tells enough.
+            if scratch.is_settled || !settled || !scratch.known.stamps.iter().all(Stamp::is_fine) {
+                return scratch;
+            }
+            pool.give_back(scratch).unwrap();
+            std::thread::yield_now();
+        };
+        for (trick, settled) in tricks.into_iter().flat_map(|trick| [false, true].map(|settled| (trick, settled))) {
+            let (first, second) = (take(settled), take(settled));
             assert_ne!(first.home(), second.home());
             trick(&first.home());
             trick(&first.temporary());

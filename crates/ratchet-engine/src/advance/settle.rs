@@ -73,6 +73,13 @@ impl Advance<'_> {
         {
             self.slot = Some(slot);
         }
+        if self.slot.is_none() && adopts.is_none() && self.run.surely_needs_room(&path, needs) {
+            // Without room it would be prepared in vain.
+            match self.take_slot().await? {
+                Some(slot) => self.slot = Some(slot),
+                None => return self.put_off_dispatch(dispatch, after).await,
+            }
+        }
         let successor = self.successor_of(&path).await?;
         let base = match &parent {
             Some(parent) => Base::of(parent.base.clone()),
@@ -165,9 +172,7 @@ impl Advance<'_> {
             }
         }
         let Some(slot) = self.take_slot().await? else {
-            let Dispatch { path, needs, predecessor, .. } = dispatch.clone();
-            let epoch = self.run.row.epoch;
-            self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await?;
+            self.put_off_dispatch(dispatch.clone(), after).await?;
             return Ok(None);
         };
         let computing = match wanted {
@@ -520,6 +525,13 @@ impl Advance<'_> {
             slot = self.engine.ports.launcher.reserve() => Ok(Some(slot?)),
             () = std::future::ready(()) => Ok(None),
         }
+    }
+
+    /// Leaves a step that is ready to a handler of its own.
+    async fn put_off_dispatch(&mut self, dispatch: Dispatch, after: Option<u64>) -> Result<(), EngineError> {
+        let Dispatch { path, needs, predecessor, .. } = dispatch;
+        let epoch = self.run.row.epoch;
+        self.put_off(Event::StepReady { epoch, path, needs, predecessor }, after).await
     }
 
     /// Leaves a step to a handler of its own, which waits for a slot. What was staged is committed first: no result waits for room.

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use async_trait::async_trait;
 use ratchet_core::ids::StepKey;
@@ -24,23 +24,43 @@ pub trait TaskLauncher: Send + Sync {
     /// Where an attempt's task stands.
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError>;
 
+    /// The room of an attempt that has reported, where the launcher kept it for what its report makes possible while others wait for room. Whoever handles the
+    /// report may start the next task of the run in it; else it is given back.
+    fn room_left_by(&self, _key: &StepKey, _attempt: u32) -> Option<Slot> {
+        None
+    }
+
     /// Ends an attempt's task and waits for its end.
     async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError>;
 }
 
 /// Room for one task. Dropping it gives the room back.
 #[derive(Debug, Default)]
-pub struct Slot(#[expect(dead_code, reason = "held for its drop")] Option<tokio::sync::OwnedSemaphorePermit>);
+pub struct Slot {
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    since: Option<Instant>,
+}
 
 impl Slot {
     /// Room that is not counted.
     pub fn unlimited() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// Room that is counted by a semaphore.
     pub fn counted(permit: tokio::sync::OwnedSemaphorePermit) -> Self {
-        Self(Some(permit))
+        Self { permit: Some(permit), since: None }
+    }
+
+    /// With a note of when it was given.
+    pub fn since(self, moment: Instant) -> Self {
+        Self { since: Some(moment), ..self }
+    }
+
+    /// When it was given, where that was noted.
+    pub fn given(&self) -> Option<Instant> {
+        self.since
     }
 }
 
@@ -83,7 +103,7 @@ pub struct AttemptPlace {
     /// A folder of the attempt's own: `output.log`, `transcript.jsonl`, and after a failure the home and temporary folders of its processes. Whoever has something
     /// to put there makes it.
     pub directory: PathBuf,
-    /// Where the home and temporary folders of processes of the same run lie while they run. Whoever needs one makes it.
+    /// Where the home and temporary folders of processes lie while they run: a folder of this engine's alone. Whoever needs one makes it.
     pub scratch: PathBuf,
 }
 

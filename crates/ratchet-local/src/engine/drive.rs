@@ -1,6 +1,6 @@
 //! The loop that drives a run: events to handlers, times to events, and an eye on what other processes write.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, pin::pin, time::Duration};
 
 use jiff::Timestamp;
 use ratchet_core::{
@@ -15,17 +15,14 @@ use ratchet_engine::{
 use tokio::{
     sync::watch::Receiver,
     task::{JoinError, JoinSet},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant as Moment, sleep, timeout},
 };
 
-use super::{DriveError, LocalEngine, watch::Known};
+use super::{DriveError, LocalEngine, watch::Known, word::BEAT};
 use crate::{bus::Subscription, error::LocalError, place::LocalPlace};
 
-/// How often it is looked whether another process left word.
-pub(super) const BEAT: Duration = Duration::from_millis(50);
-
-/// Every so many beats the row itself is read: whoever writes without leaving word is noticed too, and so is a wake-up that is due.
-const BEATS_A_LOOK: u32 = 20;
+/// How often the row itself is read: whoever writes without leaving word is noticed too.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How many events are handled at once. Those that wait for a slot are not among them.
 const HANDLERS_MAX: usize = 64;
@@ -132,10 +129,9 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn run(mut self) -> Result<(), DriveError> {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut beats = 0_u32;
-        let mut nudged = self.local.state.nudged(self.id);
+        let mut word = self.local.word.listen();
+        let mut heard = self.local.word.left_to(self.id);
+        let mut next_look = pin!(sleep(self.until_look()));
         loop {
             while self.has_room()
                 && let Some(envelope) = self.events.try_next()
@@ -159,15 +155,21 @@ impl Driver<'_> {
                     }
                     if let Some(row) = known.row.filter(|row| row.revision > self.row.revision) {
                         self.row = row;
+                        let due = Moment::now() + self.until_look();
+                        if due < next_look.deadline() {
+                            next_look.as_mut().reset(due);
+                        }
                     }
                 }
-                _ = beat.tick() => {
-                    beats = beats.wrapping_add(1);
-                    let now = self.local.state.nudged(self.id);
-                    let is_told = std::mem::replace(&mut nudged, now) != now;
-                    if is_told || beats.is_multiple_of(BEATS_A_LOOK) || self.is_due() {
-                        self.look(is_told).await?;
+                _ = word.changed() => {
+                    let now = self.local.word.left_to(self.id);
+                    if std::mem::replace(&mut heard, now) != now {
+                        self.look(true).await?;
                     }
+                }
+                () = &mut next_look => {
+                    self.look(false).await?;
+                    next_look.as_mut().reset(Moment::now() + self.until_look());
                 }
             }
         }
@@ -234,6 +236,13 @@ impl Driver<'_> {
             self.local.launcher.acknowledge(&key, attempt);
         }
         Ok(())
+    }
+
+    /// How long until the row is read again: at the run's wake-up, where that comes sooner.
+    fn until_look(&self) -> Duration {
+        let now = self.local.engine.ports().clock.now();
+        let wake = self.row.wake_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        wake.unwrap_or(LOOK).clamp(BEAT, LOOK)
     }
 
     /// Whether the run's own wake-up is due, as far as is known here.

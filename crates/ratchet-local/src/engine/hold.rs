@@ -29,22 +29,36 @@ impl LocalEngine {
         if self.holds().contains_key(id) {
             return Ok(false);
         }
-        let (state, held) = (self.state.clone(), id.clone());
-        let lock = in_background(move || {
-            let Acquired { lock, dead } = EngineLock::acquire(&state, &held, &supervise::table(), &supervise::owner())?;
-            if let Some(dead) = dead {
-                end_what_is_left(&state, &held, &dead)?;
+        let lock = match EngineLock::acquire_free(&self.state, id, &supervise::owner())? {
+            Some(lock) => {
+                let (state, held) = (self.state.clone(), id.clone());
+                if state.views(id).exists() {
+                    in_background(move || make_sure(&state, &held)).await?;
+                } else {
+                    make_sure(&state, id)?;
+                }
+                lock
             }
-            workspace::Source::load(&state, &held)?;
-            workspace::remove_rooms(&state, &held);
-            mark(&state, &held)?;
-            Ok(lock)
-        })
-        .await?;
+            None => self.take_over(id).await?,
+        };
         let events = self.bus.subscribe(id);
         self.launcher.adopt(id);
         self.holds().insert(id.clone(), Hold { _lock: lock, events: Some(events) });
         Ok(true)
+    }
+
+    /// Takes a run that somebody holds, or held and did not give back: that is waited for, and what is left of it is ended.
+    async fn take_over(&self, id: &ExecutionId) -> Result<EngineLock, LocalError> {
+        let (state, held) = (self.state.clone(), id.clone());
+        in_background(move || {
+            let Acquired { lock, dead } = EngineLock::acquire(&state, &held, &supervise::table(), &supervise::owner())?;
+            if let Some(dead) = dead {
+                end_what_is_left(&state, &held, &dead)?;
+            }
+            make_sure(&state, &held)?;
+            Ok(lock)
+        })
+        .await
     }
 
     /// Gives a run back.
@@ -62,6 +76,13 @@ impl LocalEngine {
     pub(super) fn lock(&self, id: &ExecutionId) -> Result<Acquired, LocalError> {
         EngineLock::acquire(&self.state, id, &supervise::table(), &supervise::owner())
     }
+}
+
+/// That the files of a run that is held are whole, that nothing is left of its views, and that it is noted where its processes could outlive its engine.
+fn make_sure(state: &directory::StateDirectory, id: &ExecutionId) -> Result<(), LocalError> {
+    workspace::Source::load(state, id)?;
+    workspace::remove_rooms(state, id);
+    mark(state, id)
 }
 
 /// What ended with its namespace needs no search; the rest is found by its marks.

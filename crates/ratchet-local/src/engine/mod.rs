@@ -7,10 +7,10 @@ mod hold;
 mod tests;
 mod turn;
 mod watch;
+mod word;
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
     io,
     num::NonZeroUsize,
     path::PathBuf,
@@ -29,7 +29,11 @@ use ratchet_engine::{
 };
 use thiserror::Error;
 
-use self::{drive::BEAT, hold::Hold, watch::Watch};
+use self::{
+    hold::Hold,
+    watch::Watch,
+    word::{BEAT, Word},
+};
 use crate::{
     blob_store::LocalBlobStore,
     bus::LocalBus,
@@ -69,6 +73,7 @@ pub struct LocalEngine {
     launcher: LocalLauncher,
     watch: Arc<Watch>,
     files: Files,
+    word: Arc<Word>,
     holds: Mutex<HashMap<ExecutionId, Hold>>,
 }
 
@@ -117,7 +122,8 @@ impl LocalEngine {
             step_cache: Arc::new(LocalStepCache::new(store.clone(), config.cache_bytes_max)),
             observer: watch.clone(),
         }));
-        Ok(Self { engine, state, store, bus, launcher, watch, files, holds: Mutex::default() })
+        let word = Word::new(state.clone());
+        Ok(Self { engine, state, store, bus, launcher, watch, files, word, holds: Mutex::default() })
     }
 
     /// The engine on these ports.
@@ -168,6 +174,11 @@ impl LocalEngine {
     }
 
     async fn prepare_and_start(&self, place: &LocalPlace, request: StartRequest) -> Result<Started, DriveError> {
+        if place.in_place {
+            // There is nothing to make.
+            let tree = self.files.begin(&request.execution, place)?;
+            return Ok(self.engine.start(StartRequest { tree, ..request }).await?);
+        }
         let (files, id, place) = (self.files.clone(), request.execution.clone(), place.clone());
         let tree = in_background(move || files.begin(&id, &place)).await?;
         Ok(self.engine.start(StartRequest { tree, ..request }).await?)
@@ -189,22 +200,14 @@ impl LocalEngine {
     /// Ends a run before its work is done, whichever process drives it. What runs is asked to end, then `finally` runs.
     pub async fn cancel(&self, id: &ExecutionId, actor: Actor, reason: &str) -> Result<ExecutionRow, DriveError> {
         let row = self.engine.cancel(id, actor, reason).await?;
-        self.leave_word(id);
+        self.word.leave(id);
         Ok(row)
-    }
-
-    /// The process that drives a run looks at this more often than at the rows.
-    fn leave_word(&self, id: &ExecutionId) {
-        let nudge = self.state.nudge(id);
-        if let Err(error) = File::create(&nudge).and_then(|file| file.set_modified(std::time::SystemTime::now())) {
-            tracing::debug!(%error, "the process that drives the run finds out a little later");
-        }
     }
 
     /// Records what a person says to a step that asks, whichever process drives the run.
     pub async fn answer(&self, key: &StepKey, answer: Answer, actor: Actor) -> Result<ExecutionRow, DriveError> {
         let row = self.engine.answer(key, answer, actor).await?;
-        self.leave_word(&key.execution);
+        self.word.leave(&key.execution);
         Ok(row)
     }
 
@@ -250,18 +253,6 @@ impl LocalEngine {
 
     fn holds(&self) -> std::sync::MutexGuard<'_, HashMap<ExecutionId, Hold>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where an engine leaves word for the one that drives a run.
-impl StateDirectory {
-    fn nudge(&self, id: &ExecutionId) -> PathBuf {
-        self.execution(&id.root()).join("changed")
-    }
-
-    /// When word was left last, as the file system says it.
-    fn nudged(&self, id: &ExecutionId) -> Option<std::time::SystemTime> {
-        fs::metadata(self.nudge(id)).and_then(|metadata| metadata.modified()).ok()
     }
 }
 

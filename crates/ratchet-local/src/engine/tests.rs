@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     os::unix::process::ExitStatusExt,
     path::Path,
     process::Stdio,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ratchet_engine::ports::StoreError;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{error, schema, schema::SchemaError};
 
@@ -116,6 +116,8 @@ fn connect(path: &Path, patience: Patience) -> rusqlite::Result<Connection> {
         }
         patience.is_patient() && wait_for_turn(since, looks)
     }))?;
+    // Else a statement whose plan might depend on a value (one that an index of some rows only would serve) is compiled anew each time that it is run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;

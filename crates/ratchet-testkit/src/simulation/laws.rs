@@ -98,6 +98,11 @@ impl Laws {
         }
     }
 
+    /// Whether a run has ended in an epoch.
+    pub(super) fn has_ended_in(&self, id: &ExecutionId, epoch: Epoch) -> bool {
+        self.ended.get(id).is_some_and(|epochs| epochs.contains(&epoch))
+    }
+
     pub(super) fn hold(&mut self, holds: bool, law: &'static str, what: impl FnOnce() -> String) {
         if !holds {
             self.broken(law, what());

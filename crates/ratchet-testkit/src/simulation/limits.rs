@@ -72,6 +72,8 @@ pub(crate) fn draw(seed: u64, models: &mut Vec<Model>) {
 pub(crate) struct Account {
     /// Attempts that were entered.
     entered: BTreeSet<AttemptName>,
+    /// Those of them that were entered when the run had ended.
+    entered_late: BTreeSet<AttemptName>,
     /// Attempts that were launched.
     launched: BTreeSet<AttemptName>,
     /// What the rows say that attempts used which have ended, also those that were never entered.
@@ -87,8 +89,12 @@ impl Laws {
     /// A budget's row was written.
     pub(crate) fn budget_written(&mut self, write: &Write) {
         let Write::EnterCall { owner, call, .. } = write else { return };
+        let has_ended = self.has_ended_in(&call.key.execution, call.key.epoch);
         let account = self.accounts.entry(owner.clone()).or_default();
         account.entered.insert((call.key.clone(), call.attempt));
+        if has_ended {
+            account.entered_late.insert((call.key.clone(), call.attempt));
+        }
         let open = account.entered.iter().filter(|named| !account.ended.contains_key(*named)).count();
         account.open_max = account.open_max.max(open as u64);
     }
@@ -148,6 +154,12 @@ impl Laws {
         let known = self.runs.get(id)?;
         let concurrency = known.model.concurrency.as_ref()?;
         Some((concurrency.group.clone().unwrap_or_else(|| known.model.name.clone()), concurrency.limit))
+    }
+
+    /// Whether a call was entered after its run had ended: by a write that was long on its way.
+    pub(crate) fn entered_late(&self, id: &ExecutionId, call: &AgentCall) -> bool {
+        let named = (call.key.clone(), call.attempt);
+        self.accounts.get(id).is_some_and(|account| account.entered_late.contains(&named))
     }
 
     /// What the rows say that the agents of a run used, but for some calls, and how many of these were never launched: such a call may or may not be counted, for whoever

@@ -221,15 +221,17 @@ fn nothing_open(known: &Known, tasks: &Tasks, epoch: u32) -> Result<(), Breach> 
     }
 }
 
-/// What was spent is what the rows say that the agents used, and nothing is in flight but what came too late for its epoch and was never launched.
+/// What was spent is what the rows say that the agents used, and nothing is in flight but what came too late for its epoch, or for its run, and was never launched.
 fn accounts_agree(driver: &Driver, row: &ExecutionRow, laws: &Laws, tasks: &Tasks) -> Result<(), Breach> {
     let budget = now(driver.store.budget(&row.id)).flatten().unwrap_or_else(|| BudgetRow::empty(row.id.clone()));
     let (recorded, never_launched) = laws.recorded(&row.id, &budget.in_flight);
     let counted = budget.spent.agent_calls;
     let agrees = Spent { agent_calls: counted, ..recorded } == budget.spent
         && (recorded.agent_calls.saturating_sub(never_launched)..=recorded.agent_calls).contains(&counted);
-    let too_late =
-        |call: &AgentCall| call.key.epoch < row.epoch && !tasks.by_name.contains_key(&(call.key.clone(), call.attempt));
+    let too_late = |call: &AgentCall| {
+        (call.key.epoch < row.epoch || laws.entered_late(&row.id, call))
+            && !tasks.by_name.contains_key(&(call.key.clone(), call.attempt))
+    };
     if agrees && budget.in_flight.iter().all(too_late) {
         return Ok(());
     }
