@@ -549,6 +549,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_trees_of_a_run_live_as_long_as_it_does() {
+        let world = World::new();
+        let source = world._folder.path().join("project");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("a"), "one").unwrap();
+        let files = workspace::Files::new(world.state.clone(), world.blobs.clone());
+        let place = crate::place::LocalPlace { workspace: source, in_place: false, definitions: None };
+        let mut row = execution_row("a");
+        row.tree = files.begin(&row.id, &place).unwrap();
+        let step = |base: &Digest, content: &str| {
+            let view = files.open(&row.id, base).unwrap();
+            fs::write(view.files().root().join("a"), content).unwrap();
+            files.close(view, BTreeSet::new(), ratchet_workspace::Bounds::NONE).unwrap()
+        };
+        let first = step(row.tree.as_ref().unwrap(), "two");
+        let second = step(&first, "three");
+        row.left = Some(second.clone());
+        let write = Write::Execution { row: Box::new(row.clone()), expect: Expectation::Absent };
+        assert!(world.store.commit(vec![write]).await.unwrap().conflict.is_none());
+        files.release(&row.id);
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        let later_files = workspace::Files::new(world.state.clone(), world.blobs.clone());
+        // What a tree came of is needed as much as it is itself.
+        for (tree, content) in [(row.tree.as_ref().unwrap(), "one"), (&first, "two"), (&second, "three")] {
+            let view = later_files.open(&row.id, tree).unwrap();
+            assert_eq!(fs::read_to_string(view.files().root().join("a")).unwrap(), content);
+            view.give_up();
+        }
+        later_files.release(&row.id);
+        remove(&world.state, &world.store, &row.id).await.unwrap();
+        sweep(&world.state, &world.store, later()).await.unwrap();
+        let left = |folder: &Path| ratchet_workspace::paths(folder, &|_| false).unwrap();
+        let files_left = left(&world.state.blobs().join("sha256"));
+        assert!(!files_left.iter().any(|(_, kind)| *kind == ratchet_workspace::Kind::File), "{files_left:?}");
+        assert_eq!(left(&world.state.kept()), []);
+    }
+
+    #[tokio::test]
     async fn the_use_of_the_disk_is_told_by_part() {
         let world = World::new();
         world.blobs.put(b"12345").await.unwrap();

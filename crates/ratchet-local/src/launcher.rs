@@ -267,7 +267,11 @@ impl Inner {
         // Where a file of it holds a secret, nothing of it is kept.
         let gave_a_secret = matches!(&outcome, AttemptOutcome::Failed { failure, .. } if failure.code.as_deref() == Some(OUTPUT_SECRET));
         if gave_a_secret || matches!(outcome, AttemptOutcome::Stopped) {
-            let _ = blocking(move || Ok(files.give_up(&view))).await;
+            let _ = blocking(move || {
+                view.give_up();
+                Ok(())
+            })
+            .await;
             return outcome;
         }
         if let AttemptOutcome::Succeeded(result) = &outcome {

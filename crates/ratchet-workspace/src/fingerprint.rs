@@ -27,9 +27,9 @@ impl Trees {
 
 fn of_manifest(manifest: &Manifest, contents: &dyn Contents) -> io::Result<ContentDigest> {
     let mut out = Hashing::new(io::sink());
-    for (path, entry) in manifest.iter() {
+    for (path, entry) in manifest {
         match place(path) {
-            Place::Apart => continue,
+            Place::Apart => {}
             Place::Index => add_index(&mut out, path, entry, contents)?,
             Place::Counted => add(&mut out, path, entry)?,
         }

@@ -30,7 +30,7 @@ use crate::{
 /// Run a workflow to its end
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A run works on a copy of the directory; what it changed is applied at its end, all or none. It can be stopped at any \
+A run works in a view of the directory as it is now; what it changed is applied at its end, all or none. It can be stopped at any \
 moment: `ratchet resume` goes on from the last finished step.
 
 Examples:
@@ -49,7 +49,7 @@ pub(crate) struct RunArguments {
     /// Work on this directory instead of the current one
     #[arg(long, value_name = "DIR", default_value = ".")]
     workspace: PathBuf,
-    /// Work in the directory itself: no copy, nothing to go back to
+    /// Work in the directory itself: no view, nothing to go back to
     #[arg(long)]
     in_place: bool,
     /// Who plays the agent: `claude`, or `recorded:DIR`, which needs no key and no network

@@ -53,13 +53,11 @@ impl AttemptFiles {
 
     /// Makes a command start in a folder of the files, relative to their root.
     pub fn place(&self, command: &mut Command, folder: &Path) -> io::Result<()> {
-        match &self.view {
-            Some(view) => view.place(command, folder),
-            None => {
-                command.current_dir(self.path.join(folder));
-                Ok(())
-            }
+        if let Some(view) = &self.view {
+            return view.place(command, folder);
         }
+        command.current_dir(self.path.join(folder));
+        Ok(())
     }
 }
 

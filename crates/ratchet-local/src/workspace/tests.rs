@@ -166,7 +166,7 @@ fn an_attempt_that_is_given_up_leaves_nothing() {
     let source = scene.begin();
     let view = scene.files.open(&scene.id, &source).unwrap();
     edit(view.files().root(), "write a two");
-    scene.files.give_up(&view);
+    view.give_up();
     assert_eq!(scene.sees(&source)["a"], "one");
 }
 

@@ -216,15 +216,6 @@ impl Files {
         run.stacks.add(&self.inner.trees, (opened, tree), &changed, folder)
     }
 
-    /// Forgets an attempt that is told to stop: nobody will see what it changed.
-    pub(crate) fn give_up(&self, attempt: &AttemptView) {
-        if let Some(view) = attempt.shown.take()
-            && let Err(error) = view.remove()
-        {
-            tracing::debug!(%error, "the room of a view stays until its run ends");
-        }
-    }
-
     /// Forgets a run that this process does not drive any more, with all that it has of views.
     pub(crate) fn release(&self, id: &ExecutionId) {
         let run = self.runs().remove(&id.root());
@@ -262,6 +253,15 @@ impl RunFiles {
 }
 
 impl AttemptView {
+    /// Ends it with all that the attempt changed: nobody will see that.
+    pub(crate) fn give_up(self) {
+        if let Some(view) = self.shown.take()
+            && let Err(error) = view.remove()
+        {
+            tracing::debug!(%error, "the room of a view stays until its run ends");
+        }
+    }
+
     /// The tree that it began with.
     pub(crate) fn base(&self) -> Digest {
         self.base.to_core()

@@ -168,7 +168,7 @@ async fn a_restricted_agent_is_confined() {
     let mut tried = Vec::new();
     let outcome = perform(|request| {
         prepare_forbidden(request);
-        tried = forbidden(&request.files.path());
+        tried = forbidden(request.files.path());
         tried.iter().map(|(_, answer, _)| answer.clone()).chain([Answer::text("done")]).collect()
     });
     let Some(outcome) = outcome.await else { return };
