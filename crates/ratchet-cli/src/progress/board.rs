@@ -334,7 +334,13 @@ pub(super) fn note(row: &StepRow, change: &StepTransition) -> String {
         }
         StepState::Waiting(Waiting::Lost { .. }) => "was lost; a person must decide".to_owned(),
         StepState::Completed => {
-            row.result.as_ref().and_then(|result| result.warning.as_deref()).map(one_line).unwrap_or_default()
+            let warning = row.result.as_ref().and_then(|result| result.warning.as_deref()).map(one_line);
+            let cached = row.hit().map(|hit| {
+                let money = hit.saved.cost_usd.filter(|cost| *cost > 0.0).map(|cost| format!(" and {}", dollars(cost)));
+                let time = elapsed(std::time::Duration::from_millis(hit.saved.process_ms));
+                format!("cached: saved {time}{}", money.unwrap_or_default())
+            });
+            cached.into_iter().chain(warning).collect::<Vec<_>>().join(", ")
         }
         StepState::Running { .. } | StepState::FannedOut { .. } | StepState::Cancelled => String::new(),
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{
     cached::{CacheMode, CacheUse, Found, Hit, Miss},
-    ids::StepKey,
+    ids::{Digest, StepKey},
+    output::Output,
     status::{ExecutionStatus, StepStatus},
     step::{StepResult, StepRow, StepState, Usage},
     workflow::Step,
@@ -131,7 +132,7 @@ impl Advance<'_> {
             return Ok(Restored::Damaged(reason));
         }
         let (Some(left), Some(base)) = (&entry.tree, &order.tree) else {
-            return Ok(Restored::Whole(order.tree.clone()));
+            return self.with_outputs(entry, order, order.tree.clone()).await;
         };
         let outputs: Vec<String> = order
             .outputs
@@ -142,11 +143,41 @@ impl Advance<'_> {
             })
             .collect();
         match ports.workspaces.lay(&self.run.row, base, left, &outputs).await {
-            Ok(Laid::Tree(tree)) => Ok(Restored::Whole(Some(tree))),
+            Ok(Laid::Tree(tree)) => self.with_outputs(entry, order, Some(tree)).await,
             Ok(Laid::Differs(path)) => Ok(Restored::Differs(path)),
             Err(error @ WorkspaceError::Damaged { .. }) => Ok(Restored::Damaged(error.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The files that the step gives as outputs are there, also where making them again had changed nothing.
+    async fn with_outputs(
+        &self,
+        entry: &Entry,
+        order: &Order,
+        mut tree: Option<Digest>,
+    ) -> Result<Restored, EngineError> {
+        let ports = &self.engine.ports;
+        for output in &order.outputs {
+            let (OutputOrderSource::File(_), Some(Output::File(file))) =
+                (&output.source, entry.outputs.get(&output.name))
+            else {
+                continue;
+            };
+            let files = ports.workspaces.files(&self.run.row, tree.as_ref()).await?;
+            if files.digest(&file.path).ok().flatten().as_ref() == Some(&file.content.digest) {
+                continue;
+            }
+            let content = ports.blobs.get(&file.content.digest).await?;
+            match ports.workspaces.write(&self.run.row, tree.as_ref(), &file.path, &content).await {
+                Ok(written) => tree = written.tree,
+                Err(error) => {
+                    tracing::info!(step = %order.key, %error, "a file output cannot be put back");
+                    return Ok(Restored::Differs(file.path.clone()));
+                }
+            }
+        }
+        Ok(Restored::Whole(tree))
     }
 
     async fn remove(&self, name: &EntryName) {
@@ -291,7 +322,7 @@ impl Advance<'_> {
 }
 
 /// What a kept result gives in the place of the step.
-fn result_of(entry: Entry, tree: Option<ratchet_core::ids::Digest>) -> StepResult {
+fn result_of(entry: Entry, tree: Option<Digest>) -> StepResult {
     let hit = Hit { from: entry.made_by, saved: entry.usage, unproven: entry.unproven };
     StepResult {
         outputs: entry.outputs,

@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod caching;
 mod conclusions;
 mod disks;
 mod errors;
