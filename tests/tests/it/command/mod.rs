@@ -7,6 +7,7 @@ mod conclusions;
 mod disks;
 mod errors;
 mod events;
+mod files;
 mod guide;
 mod help;
 mod interrupts;
