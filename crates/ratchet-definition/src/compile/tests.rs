@@ -159,7 +159,7 @@ fn every_code_has_a_case_and_a_page() {
     let pages: BTreeSet<String> = fs::read_dir(crate_folder.join("../../docs/errors"))
         .expect("the pages")
         .map(|page| page.expect("a page").path().file_stem().expect("a name").to_string_lossy().into_owned())
-        .filter(|code| code.as_str() < "RT-0180")
+        .filter(|code| code.as_str() < "RT-0180" || used.contains(code))
         .collect();
     assert_eq!(used, pages, "codes of the sources, and pages");
 }
