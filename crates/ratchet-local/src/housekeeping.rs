@@ -551,8 +551,8 @@ mod tests {
     #[tokio::test]
     async fn the_trees_of_a_run_live_as_long_as_it_does() {
         let world = World::new();
-        let source = world._folder.path().join("project");
-        fs::create_dir(&source).unwrap();
+        let project = tempfile::tempdir().unwrap();
+        let source = project.path().to_owned();
         fs::write(source.join("a"), "one").unwrap();
         let files = workspace::Files::new(world.state.clone(), world.blobs.clone());
         let place = crate::place::LocalPlace { workspace: source, in_place: false, definitions: None };
