@@ -1,6 +1,6 @@
 //! What the key of a step's result is made of, seen from outside: a workflow is started, and the claim of its step says the key.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use async_trait::async_trait;
 use proptest::prelude::*;
@@ -168,7 +168,7 @@ fn case(kind: &str, parts: &[&'static str]) -> Case {
         } else if let Some(run) = part.strip_prefix("run ") {
             case.run = run;
         } else {
-            lines += &format!("    {part}\n");
+            let _ = writeln!(lines, "    {part}");
         }
     }
     let head = "name: w\nversion: '1'\nsecrets: [T, U]\ninputs: {n: {type: string, default: x}}\n";
@@ -206,14 +206,14 @@ proptest! {
 #[test]
 fn each_part_that_counts_changes_the_key() {
     let (plain, asked) = (shell(0, 0), agent(0));
-    for bit in 0..COUNTED.len() {
-        assert_ne!(shell(1 << bit, 0), plain, "{:?}", COUNTED[bit]);
+    for (bit, part) in COUNTED.iter().enumerate() {
+        assert_ne!(shell(1 << bit, 0), plain, "{part:?}");
     }
-    for bit in 0..UNCOUNTED.len() {
-        assert_eq!(shell(0, 1 << bit), plain, "{:?}", UNCOUNTED[bit]);
+    for (bit, part) in UNCOUNTED.iter().enumerate() {
+        assert_eq!(shell(0, 1 << bit), plain, "{part:?}");
     }
-    for bit in 0..OF_AGENTS.len() {
-        assert_ne!(agent(1 << bit), asked, "{:?}", OF_AGENTS[bit]);
+    for (bit, part) in OF_AGENTS.iter().enumerate() {
+        assert_ne!(agent(1 << bit), asked, "{part:?}");
     }
     assert_eq!((shell(0, 0), agent(0)), (plain, asked), "and nothing else does");
     let image = |image| case("shell", &["command: echo", "use_cache: true", image]).key();

@@ -53,8 +53,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn cache_use(self) -> Box<CacheUse> {
-        Box::new(CacheUse { key: self.name.key, found: Found::Miss(self.missed) })
+    fn cache_use(self) -> CacheUse {
+        CacheUse { key: self.name.key, found: Found::Miss(self.missed) }
     }
 }
 
@@ -168,6 +168,13 @@ impl Advance<'_> {
             if files.digest(&file.path).ok().flatten().as_ref() == Some(&file.content.digest) {
                 continue;
             }
+            if let Some(left) = &entry.tree {
+                let left = ports.workspaces.files(&self.run.row, Some(left)).await?;
+                if left.digest(&file.path).ok().flatten().as_ref() != Some(&file.content.digest) {
+                    // The step did not leave it there either.
+                    continue;
+                }
+            }
             let content = ports.blobs.get(&file.content.digest).await?;
             match ports.workspaces.write(&self.run.row, tree.as_ref(), &file.path, &content).await {
                 Ok(written) => tree = written.tree,
@@ -227,7 +234,7 @@ impl Advance<'_> {
             }
             over = Some(held);
         }
-        Ok(Computing::This(Some(wanted.cache_use())))
+        Ok(Computing::This(Some(Box::new(wanted.cache_use()))))
     }
 
     /// How long an attempt of a step takes, by what is known of others.

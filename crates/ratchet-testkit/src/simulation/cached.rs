@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use ratchet_core::{
     cached::{CacheUse, Found, Miss},
     ids::{Digest, StepKey},
@@ -16,6 +17,9 @@ use super::{
     random::{Random, mix},
     trace::name,
 };
+
+/// The shortest time that another attempt is waited for.
+const PATIENCE_MIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// Keeps what is drawn here from changing what else a seed draws.
 const STREAM: u64 = 0x6361_6368_6564;
@@ -35,7 +39,9 @@ pub(crate) fn draw(seed: u64, models: &mut [Model]) {
     let mut random = Random::new(mix(seed ^ STREAM));
     let rate = *random.pick(&[300, 700, 1000]);
     let is_shared = random.chance(500);
-    models.iter_mut().for_each(|model| mark(model, rate, is_shared, &mut random));
+    for model in models {
+        mark(model, rate, is_shared, &mut random);
+    }
 }
 
 fn mark(model: &mut Model, rate: u32, is_shared: bool, random: &mut Random) {
@@ -84,7 +90,10 @@ impl Laws {
         };
         // An agent's result may have been withdrawn since.
         let stands = |row: &StepRow| match row.state {
-            StepState::Running { .. } => *missed != Miss::Refreshed,
+            // Nobody is waited for without an end, and of two handlers the later one may not know that the earlier one waited.
+            StepState::Running { .. } => {
+                *missed != Miss::Refreshed && new.started_at.duration_since(row.started_at) < PATIENCE_MIN
+            }
             StepState::Completed => *missed == Miss::Absent && is_agent(&row.key) == Some(false),
             _ => false,
         };

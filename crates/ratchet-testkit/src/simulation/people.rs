@@ -64,7 +64,7 @@ pub(crate) async fn perform(
         Act::Resume { .. } => {
             engine.resume(&id, ResumeRequest { from, actor: Actor::Person("ada".to_owned()) }).await.map(|_| ())
         }
-        Act::Look(_) => return look(engine, world, act, request, script).await,
+        Act::Look(_) => return Box::pin(look(engine, world, act, request, script)).await,
     };
     let mut locked = lock(&world);
     locked.say(|| format!("{act:?}: {}", done.as_ref().map_or_else(ToString::to_string, |()| "done".to_owned())));

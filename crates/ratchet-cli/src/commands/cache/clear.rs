@@ -21,7 +21,7 @@ use crate::{
 #[command(after_help = "\
 What was saved so far stays in `ratchet cache stats`. Content that nothing needs any more goes too, once it is a day old.")]
 pub(super) struct PruneArguments {
-    /// Keep no more than this (`500M`, `10G`); else what RATCHET_CACHE_SIZE says, or 10G
+    /// Keep no more than this (`500M`, `10G`); else what `RATCHET_CACHE_SIZE` says, or 10G
     #[arg(long, value_name = "SIZE", value_parser = sizes::parse)]
     max_size: Option<u64>,
     /// Also remove what was not used for so long (`12h`, `30d`, `8w`)
@@ -34,7 +34,10 @@ pub(super) async fn prune(
     kept: Option<Kept>,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let Some(kept) = kept else { return nothing(console) };
+    let Some(kept) = kept else {
+        nothing(console);
+        return Ok(ExitCode::Completed);
+    };
     let now = Timestamp::now();
     let expired = EntryFilter { expired_by: Some(now), ..EntryFilter::default() };
     let mut removed = kept.cache.invalidate(&expired).await?;
@@ -49,7 +52,8 @@ pub(super) async fn prune(
     removed += kept.cache.evict(bytes_max).await?.entries;
     let swept = sweep(&kept.state.directory, &kept.state.store, SystemTime::now()).await?;
     if removed == 0 && swept.contents == 0 {
-        return nothing(console);
+        nothing(console);
+        return Ok(ExitCode::Completed);
     }
     let given_back =
         if swept.contents > 0 { format!(", and {} given back", bytes(swept.bytes)) } else { String::new() };
@@ -89,7 +93,10 @@ pub(super) async fn invalidate(
             hint: "name a --key, --workflow, --step, --version or --older-than, or say --all",
         });
     }
-    let Some(kept) = kept else { return nothing(console) };
+    let Some(kept) = kept else {
+        nothing(console);
+        return Ok(ExitCode::Completed);
+    };
     if arguments.dry_run {
         let found = kept.listed(&filter, usize::MAX).await?.len() as u64;
         console.say(&format!("{} would be removed", results(found)));
@@ -104,7 +111,6 @@ fn results(count: u64) -> String {
     counted(usize::try_from(count).unwrap_or(usize::MAX), "kept result")
 }
 
-fn nothing(console: Console) -> Result<ExitCode, CommandError> {
+fn nothing(console: Console) {
     console.say("nothing to remove");
-    Ok(ExitCode::Completed)
 }
