@@ -57,7 +57,7 @@ pub trait StateStore: ArtifactStore {
         limit: usize,
     ) -> Result<Vec<StepRow>, StoreError>;
 
-    /// The highest item of a fan-out whose child has a row.
+    /// The highest item of a fan-out whose child has a row. Where children that start at once leave a gap, it may be the last one before that.
     async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError>;
 
     /// A bucket of a join.

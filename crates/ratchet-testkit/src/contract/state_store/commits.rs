@@ -166,7 +166,7 @@ pub(super) async fn a_row_comes_back_as_it_was_written(store: Store) {
     commit(&store, vec![put_execution(&run)]).await;
     assert_eq!(answer(store.execution(&run.id).await), Some(run));
 
-    let large = "x".repeat(300_000);
+    let large = "x".repeat(100_000);
     let blob = BlobRef { digest: Digest::new("00ff"), size: u64::from(u32::MAX) + 1 };
     let result = StepResult {
         outputs: BTreeMap::from([

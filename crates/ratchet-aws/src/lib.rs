@@ -1,0 +1,11 @@
+//! The ports on AWS: state in one DynamoDB table.
+//!
+//! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
+//! contract as the one on a single machine.
+
+mod state_store;
+
+pub use state_store::{DynamoStateStore, Table};
+
+#[cfg(test)]
+mod contracts;
