@@ -9,3 +9,5 @@ pub use state_store::{DynamoStateStore, Table};
 
 #[cfg(test)]
 mod contracts;
+#[cfg(test)]
+mod requests;

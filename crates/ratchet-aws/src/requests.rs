@@ -1,0 +1,202 @@
+//! Every kind of request as it goes out, without a network: what is asked of DynamoDB, and on which condition.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, HttpClient, Region, retry::RetryConfig},
+};
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use jiff::Timestamp;
+use ratchet_core::{
+    artifact::{ArtifactName, Which},
+    budget::{AgentCall, Budget},
+    group::Member,
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    join::{JoinKey, JoinKind, NeedOutcome},
+    step::AttemptRow,
+};
+use ratchet_engine::ports::{ArtifactStore, Current, ExecutionFilter, Expectation, StateStore, StoreError, Write};
+use ratchet_testkit::builders::{artifact, execution_row, step_row};
+use serde_json::{Value, json};
+
+use crate::DynamoStateStore;
+
+/// A store whose requests are kept, and answered with nothing.
+fn recorded() -> (DynamoStateStore, Arc<Mutex<Vec<String>>>) {
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = requests.clone();
+    let http = infallible_client_fn(move |request| {
+        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+        let body = request.body().bytes().unwrap_or_default();
+        let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+        hide(&mut body);
+        body.sort_all_objects();
+        kept.lock().unwrap().push(format!("{} {body:#}", target.trim_start_matches("DynamoDB_20120810.")));
+        http::Response::builder().status(200).body("{}").unwrap()
+    });
+    (store(http), requests)
+}
+
+fn store(http: impl HttpClient + 'static) -> DynamoStateStore {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::for_tests())
+        .retry_config(RetryConfig::disabled())
+        .http_client(http)
+        .build();
+    DynamoStateStore::new(Client::from_conf(config), "state")
+}
+
+/// A store whose every request is answered with an error, which is made from the request.
+fn refusing(answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> DynamoStateStore {
+    store(infallible_client_fn(move |request| {
+        let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        http::Response::builder().status(400).body(answer(&body).to_string()).unwrap()
+    }))
+}
+
+/// Takes out what differs from call to call, and rows, whose form is not the request's.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match name.as_str() {
+                    "body" => *field = "(the row)".into(),
+                    "writer" | "ClientRequestToken" => *field = "(this write)".into(),
+                    _ => hide(field),
+                }
+            }
+        }
+        Value::Array(fields) => fields.iter_mut().for_each(hide),
+        _ => {}
+    }
+}
+
+async fn asked(ask: impl AsyncFnOnce(DynamoStateStore)) -> String {
+    let (store, requests) = recorded();
+    ask(store).await;
+    let requests = requests.lock().unwrap();
+    requests.join("\n")
+}
+
+fn key(child: Option<u32>) -> StepKey {
+    let path = StepPath { step: StepId::new("build"), child };
+    StepKey { execution: ExecutionId::new("run"), epoch: Epoch(2), path }
+}
+
+#[tokio::test]
+async fn writes_go_out_with_their_conditions() {
+    let call = AgentCall { key: key(None), attempt: 1 };
+    let budget = Budget { max_agent_calls: Some(3), ..Budget::default() };
+    let member = Member { execution: ExecutionId::new("run"), epoch: Epoch(1), limit: 1 };
+    let join = JoinKey {
+        execution: ExecutionId::new("run"),
+        epoch: Epoch(1),
+        step: StepId::new("end"),
+        kind: JoinKind::Needs,
+        level: 0,
+        bucket: 1,
+    };
+    let writes = [
+        ("execution-new", Write::Execution { row: Box::new(execution_row("run")), expect: Expectation::Absent }),
+        (
+            "execution-changed",
+            Write::Execution { row: Box::new(execution_row("run")), expect: Expectation::Revision(7) },
+        ),
+        ("step-claimed", Write::Step { row: Box::new(step_row(key(None))), expect: Expectation::Absent }),
+        ("child-changed", Write::Step { row: Box::new(step_row(key(Some(33)))), expect: Expectation::Revision(1) }),
+        ("attempt", Write::Attempt(Box::new(AttemptRow { key: key(None), attempt: 3, records: Vec::new() }))),
+        (
+            "union",
+            Write::Unite {
+                key: join,
+                place: 5,
+                outcome: NeedOutcome { satisfied: true, failed_above: true, continued_above: false },
+            },
+        ),
+        ("budget", Write::EnterCall { owner: ExecutionId::new("run"), call, budget }),
+        ("group", Write::TakeTurn { group: "deploy".to_owned(), member, waits: true }),
+        ("artifact", Write::Artifact(Box::new(artifact("report", "run", 1, None, "x")))),
+    ];
+    for (name, write) in writes {
+        let requests = asked(async |store| drop(store.commit(vec![write]).await)).await;
+        insta::assert_snapshot!(format!("write-{name}"), requests);
+    }
+}
+
+#[tokio::test]
+async fn reads_name_their_keys() {
+    let run = ExecutionId::new("run");
+    let steps = [StepId::new("a"), StepId::new("b")];
+    let filter = ExecutionFilter { workflow: Some("w".to_owned()), roots_only: true, ..ExecutionFilter::default() };
+    insta::assert_snapshot!("read-execution", asked(async |store| drop(store.execution(&run).await)).await);
+    insta::assert_snapshot!(
+        "read-first",
+        asked(async |store| drop(store.newest_steps(&run, Epoch(1), &steps).await)).await
+    );
+    insta::assert_snapshot!(
+        "read-later",
+        asked(async |store| drop(store.newest_steps(&run, Epoch(3), &steps[..1]).await)).await
+    );
+    insta::assert_snapshot!(
+        "read-children",
+        asked(async |store| drop(store.children(&run, Epoch(1), &steps[0], 40, 1).await)).await
+    );
+    insta::assert_snapshot!("read-attempts", asked(async |store| drop(store.attempts(&key(Some(33))).await)).await);
+    let name = ArtifactName { workflow: "w".to_owned(), name: "report".to_owned() };
+    insta::assert_snapshot!(
+        "read-artifact",
+        asked(async |store| drop(store.artifact(&name, &Which::Latest).await)).await
+    );
+    let listed = asked(async |store| drop(store.executions(&filter, None, 10).await)).await;
+    assert_eq!(listed.matches("Query").count(), 8, "each part of the index is asked");
+    insta::assert_snapshot!("read-list", listed.split("\nQuery").next().unwrap_or_default());
+    let due = asked(async |store| drop(store.due(Timestamp::UNIX_EPOCH, 5).await)).await;
+    insta::assert_snapshot!("read-due", due.split("\nQuery").next().unwrap_or_default());
+}
+
+fn claim() -> Vec<Write> {
+    vec![Write::Step { row: Box::new(step_row(key(None))), expect: Expectation::Absent }]
+}
+
+const CONDITION: &str = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_known_again() {
+    let own = refusing(|request| json!({"__type": CONDITION, "Item": request["Item"]}));
+    let committed = own.commit(claim()).await.unwrap();
+    assert_eq!((committed.applied.len(), committed.conflict), (1, None));
+    let other = refusing(|request| {
+        let mut item = request["Item"].clone();
+        item["writer"] = json!({"S": "another"});
+        json!({"__type": CONDITION, "Item": item})
+    });
+    let committed = other.commit(claim()).await.unwrap();
+    let current = Current::Step(Box::new(step_row(key(None))));
+    assert_eq!(committed.conflict.map(|conflict| conflict.current), Some(current));
+    let gone = refusing(|_| json!({"__type": CONDITION}));
+    assert_eq!(gone.commit(claim()).await.unwrap().conflict.map(|conflict| conflict.current), Some(Current::Absent));
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_will_not() {
+    for (code, passes) in [
+        ("ThrottlingException", true),
+        ("ProvisionedThroughputExceededException", true),
+        ("InternalServerError", true),
+        ("AccessDeniedException", false),
+        ("ResourceNotFoundException", false),
+        ("ValidationException", false),
+    ] {
+        let refusing =
+            refusing(move |_| json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "no"}));
+        let written = refusing.commit(claim()).await;
+        let read = refusing.execution(&ExecutionId::new("run")).await.map(drop);
+        for error in [written.map(drop).unwrap_err(), read.unwrap_err()] {
+            assert_eq!(matches!(error, StoreError::Unavailable(_)), passes, "{code}: {error}");
+            assert!(error.to_string().contains(code), "{error}");
+        }
+    }
+}
