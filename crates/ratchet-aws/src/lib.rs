@@ -10,4 +10,6 @@ pub use state_store::{DynamoStateStore, Table};
 #[cfg(test)]
 mod contracts;
 #[cfg(test)]
+mod emulator;
+#[cfg(test)]
 mod requests;

@@ -153,18 +153,9 @@ impl DynamoStateStore {
         for _ in 0..CONFLICTS_MAX {
             let seen = self.seen::<ArtifactVersion>(version_key(&read.artifact, read.number)).await?;
             let Some(version) = &seen.row else { return Ok(Err(Current::Absent)) };
-            let items = reads(read)?;
-            let [of_version, _] = &items;
-            let key = Key {
-                partition: key::artifact(&read.artifact),
-                sort: item::text_of(of_version, SK).unwrap_or_default().to_owned(),
-            };
-            if self.get(&key).await?.is_some() {
-                return Ok(Ok(WriteOutcome::Written));
-            }
             let used = ArtifactVersion { uses: version.uses + 1, ..version.clone() };
             let mut writes = vec![put(&seen, &used)?];
-            for item in items {
+            for item in reads(read)? {
                 writes.push(put_anyway(item)?);
             }
             if self.transact(writes, "note who reads an artifact").await? {
