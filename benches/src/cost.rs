@@ -84,7 +84,8 @@ pub(crate) fn stamp(file: &str) -> Outcome<()> {
     Ok(fs::write(file, now.as_nanos().to_string())?)
 }
 
-fn now() -> Duration {
+/// The time on the clock that all processes share.
+pub(crate) fn now() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

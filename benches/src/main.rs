@@ -5,6 +5,7 @@
 
 mod contender;
 mod cost;
+mod files;
 mod language;
 mod limit;
 mod process;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["language", binary] => {
             Path::new(binary).canonicalize().map_err(Into::into).and_then(|binary| language(&binary))
         }
+        ["files", binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(of_files),
         [binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(measure),
         _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
     };
@@ -52,6 +54,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the files of runs cost, and nothing else.
+fn of_files(binary: PathBuf) -> Outcome<()> {
+    let place = Place::new(&binary)?;
+    let rounds = 9;
+    let mut report = Report::new(rounds);
+    report.files(&files::measure(&place, &Ratchet { binary }, rounds)?);
+    report.print(&place.root.join("report.json"))
 }
 
 /// What the language costs, and nothing else.
@@ -100,6 +111,7 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
     report.syncs(cost::syncs(&place, &[&ratchet, &Limit])?);
     report.first_step(&cost::first_step(&place, &ratchet, rounds)?);
     report.binary(cost::size(&ratchet.binary)?);
+    report.files(&files::measure(&place, &ratchet, rounds)?);
     report.validate(&language::validate(&ratchet.binary, &place.root, rounds)?);
     report.evaluate(&(0..rounds).map(|_| language::evaluate()).collect::<Outcome<Vec<_>>>()?);
     report.hostile(&language::hostile(&ratchet.binary, &place.root)?);

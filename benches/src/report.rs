@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Outcome, PARALLEL,
     cost::{FirstStep, to_f64},
+    files::Files,
     language::Read,
     process::{Measured, Spent},
     workload::Workload,
@@ -30,6 +31,14 @@ const EVALUATE_MS_MAX: f64 = 100.0;
 const HOSTILE_MS_MAX: f64 = 1_000.0;
 /// The most memory that a hostile file may take, in megabytes.
 const HOSTILE_PEAK_MB_MAX: f64 = 200.0;
+/// The longest time to a first step in a known tree of 50,000 files, in milliseconds.
+const FIRST_IN_TREE_MS_MAX: f64 = 300.0;
+/// The longest that the capture of ten changed files of them may take, in milliseconds.
+const CAPTURE_MS_MAX: f64 = 100.0;
+/// How much slower steps in views may be than in the directory itself.
+const VIEW_RATIO_MAX: f64 = 3.0;
+/// The longest that a kept result may take to stand in for a step, in milliseconds.
+const HIT_MS_MAX: f64 = 10.0;
 /// How much more a step may cost in the longest run than in the shortest: a time that is flat but for noise.
 const GROWTH_MAX: f64 = 1.25;
 
@@ -162,6 +171,31 @@ impl Report {
             self.aim(&format!("{name}: elapsed, in ms"), elapsed, HOSTILE_MS_MAX);
         }
         self.json.insert("hostile".to_owned(), Value::Object(all));
+    }
+
+    /// What the files of a run cost.
+    pub(crate) fn files(&mut self, files: &Files) {
+        let (first, copied, cp) = (median_ms(&files.first), median_ms(&files.copied), median_ms(&files.cp));
+        let capture = median_ms(&files.ten) - median_ms(&files.none);
+        let (viewed, in_place) = (median_ms(&files.viewed), median_ms(&files.in_place));
+        let hit = (median_ms(&files.hits) - median_ms(&files.one_hit)) / to_f64(Files::HITS);
+        let cold = ms(files.cold);
+        let _ = writeln!(
+            self.text,
+            "\n50,000 files: first step after {first:.0} ms ({cold:.0} ms when never seen), in a copy after {copied:.0} ms (cp -a: {cp:.0} ms)\n\
+             ten of them changed: {capture:.0} ms more than none\n\
+             40 steps in a row, each in a view: {viewed:.0} ms, in the directory itself {in_place:.0} ms\n\
+             a kept result stands in for a step: {hit:.1} ms"
+        );
+        let figures = json!({
+            "first_ms": first, "cold_ms": cold, "copied_ms": copied, "cp_ms": cp, "capture_ms": capture,
+            "viewed_ms": viewed, "in_place_ms": in_place, "hit_ms": hit,
+        });
+        self.json.insert("files".to_owned(), figures);
+        self.aim("50,000 known files, to the first step, in ms", first, FIRST_IN_TREE_MS_MAX);
+        self.aim("ten of 50,000 files changed, in ms", capture, CAPTURE_MS_MAX);
+        self.target("40 steps in a row, in views beside in place", viewed / in_place, VIEW_RATIO_MAX);
+        self.aim("a kept result, in ms", hit, HIT_MS_MAX);
     }
 
     pub(crate) fn binary(&mut self, bytes: u64) {
