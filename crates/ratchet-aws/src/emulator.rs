@@ -11,7 +11,7 @@ use tokio::{
 };
 
 /// How long it may take to answer.
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_mins(2);
 
 /// A running emulator, which ends with the test.
 pub(crate) struct Emulator {

@@ -43,8 +43,7 @@ pub(crate) async fn perform(
     evaluator: &Evaluator,
     scope: &Scope,
     overlay: &Overlay,
-    files: &Arc<dyn FileAccess>,
-    base: Option<&Digest>,
+    (files, base): (&Arc<dyn FileAccess>, Option<&Digest>),
 ) -> Result<Outcome, EngineError> {
     let outcome = match &step.action {
         Action::Assert(assert) => check(assert, evaluator),

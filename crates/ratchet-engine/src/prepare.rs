@@ -169,7 +169,7 @@ impl Evaluating<'_> {
                     Err(error) => Ok(ready.settle(failed(&error))),
                 },
                 _ => Ok(ready.settle(
-                    inline::perform(engine, run, step, &evaluator, scope, overlay, files, ready.base.tree.as_ref())
+                    inline::perform(engine, run, step, &evaluator, scope, overlay, (files, ready.base.tree.as_ref()))
                         .await?,
                 )),
             },

@@ -185,7 +185,7 @@ impl DynamoStateStore {
                 return Ok(Ok(WriteOutcome::Written));
             }
             let mut writes = vec![put(&head, &row)?];
-            for seen in used.iter() {
+            for seen in &used {
                 if let Some(version) = &seen.row {
                     writes.push(put(seen, &ArtifactVersion { uses: version.uses + 1, ..version.clone() })?);
                 }

@@ -14,7 +14,7 @@ use ratchet_engine::ports::{Committed, Conflict, Current, Expectation, StoreErro
 
 use super::{
     DynamoStateStore,
-    error::{obstacle, refused},
+    error::{Obstacle, obstacle, refused},
     item::{self, Item, PK, RECORDS, REVISION, SK, WRITER, number, text},
     key,
     shared::{Changed, writer},
@@ -99,7 +99,7 @@ impl DynamoStateStore {
     }
 
     /// Puts an item where its row is as expected. Otherwise: the item that is there instead.
-    async fn put(&self, mut item: Item, expect: Expectation, action: &str) -> Result<Option<Option<Item>>, StoreError> {
+    async fn put(&self, mut item: Item, expect: Expectation, action: &str) -> Result<Option<Obstacle>, StoreError> {
         let own = writer();
         item.insert(WRITER.to_owned(), text(&own));
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
@@ -117,7 +117,7 @@ impl DynamoStateStore {
             Ok(_) => Ok(None),
             Err(error) => match obstacle(&error) {
                 // The answer to an earlier try of the same write was lost.
-                Some(Some(item)) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
+                Some(Obstacle(Some(item))) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
                 Some(current) => Ok(Some(current)),
                 None => Err(refused(action, &error)),
             },
@@ -195,13 +195,13 @@ impl DynamoStateStore {
 }
 
 fn applied(
-    conflict: Option<Option<Item>>,
+    conflict: Option<Obstacle>,
     current: impl FnOnce(Item) -> Result<Current, StoreError>,
 ) -> Result<Applied, StoreError> {
     Ok(match conflict {
         None => Ok(WriteOutcome::Written),
-        Some(None) => Err(Current::Absent),
-        Some(Some(item)) => Err(current(item)?),
+        Some(Obstacle(None)) => Err(Current::Absent),
+        Some(Obstacle(Some(item))) => Err(current(item)?),
     })
 }
 

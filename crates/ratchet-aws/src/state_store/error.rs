@@ -6,6 +6,8 @@ use aws_sdk_dynamodb::{
 };
 use ratchet_engine::ports::StoreError;
 
+use super::item::Item;
+
 /// Codes after which the same call may succeed: the table is busy, or the service is not well.
 const FOR_NOW: [&str; 8] = [
     "InternalServerError",
@@ -47,10 +49,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     told
 }
 
-/// The item that stands in the way of a put, where its condition did not hold: `Some(None)` where there is none.
-pub(super) fn obstacle(error: &SdkError<PutItemError>) -> Option<Option<super::item::Item>> {
+/// What a write found in place of what it expected: an item, or none.
+pub(super) struct Obstacle(pub(super) Option<Item>);
+
+/// What stands in the way of a put, where its condition did not hold.
+pub(super) fn obstacle(error: &SdkError<PutItemError>) -> Option<Obstacle> {
     match error.as_service_error() {
-        Some(PutItemError::ConditionalCheckFailedException(failed)) => Some(failed.item().cloned()),
+        Some(PutItemError::ConditionalCheckFailedException(failed)) => Some(Obstacle(failed.item().cloned())),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Items and what they hold: a row as JSON beside the few attributes that conditions and indexes look at.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -43,8 +43,8 @@ pub(super) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-pub(super) fn number(value: impl ToString) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
+    AttributeValue::N(format!("{value}"))
 }
 
 pub(super) fn keyed(key: Key) -> Item {

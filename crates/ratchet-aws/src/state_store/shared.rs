@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     DynamoStateStore,
-    error::{obstacle, refused},
-    item::{self, Item, PK, SK, WRITER, text},
+    error::{Obstacle, obstacle, refused},
+    item::{self, PK, SK, WRITER, text},
     key::Key,
 };
 
@@ -56,7 +56,7 @@ impl DynamoStateStore {
             };
             match lost {
                 None => return Ok(result),
-                Some(current) => there = current,
+                Some(Obstacle(current)) => there = current,
             }
         }
         Err(StoreError::Unavailable(format!("too many change {} at once", key.partition)))
@@ -69,7 +69,7 @@ impl DynamoStateStore {
         row: &impl Serialize,
         seen: Option<String>,
         action: &str,
-    ) -> Result<Option<Option<Item>>, StoreError> {
+    ) -> Result<Option<Obstacle>, StoreError> {
         let own = writer();
         let mut item = item::with_body(key, row)?;
         item.insert(WRITER.to_owned(), text(&own));
@@ -86,7 +86,7 @@ impl DynamoStateStore {
             Ok(_) => Ok(None),
             Err(error) => match obstacle(&error) {
                 // The answer to an earlier try of the same write was lost.
-                Some(Some(item)) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
+                Some(Obstacle(Some(item))) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
                 Some(current) => Ok(Some(current)),
                 None => Err(refused(action, &error)),
             },
@@ -94,12 +94,7 @@ impl DynamoStateStore {
     }
 
     /// Deletes the row that a writer left. Where another was first: what is there instead.
-    async fn delete_over(
-        &self,
-        key: Key,
-        seen: Option<String>,
-        action: &str,
-    ) -> Result<Option<Option<Item>>, StoreError> {
+    async fn delete_over(&self, key: Key, seen: Option<String>, action: &str) -> Result<Option<Obstacle>, StoreError> {
         let Some(seen) = seen else { return Ok(None) };
         let deleted = self
             .client
@@ -116,7 +111,9 @@ impl DynamoStateStore {
         match deleted {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
-                Some(failed) if failed.is_conditional_check_failed_exception() => Ok(Some(self.get(&key).await?)),
+                Some(failed) if failed.is_conditional_check_failed_exception() => {
+                    Ok(Some(Obstacle(self.get(&key).await?)))
+                }
                 _ => Err(refused(action, &error)),
             },
         }

@@ -55,7 +55,7 @@ pub fn decide_execution(
         (S::Running | S::Completed, _, E::Adopted { parent }) if is_taken_over(row, parent)
                                                              => Ok(ExecutionTransition::Adopted { parent: parent.clone() }),
         (S::Running, false, E::AllSettled { failed, continued, outputs, tree })
-                                                             => Ok(ended(row, *failed, *continued, outputs, tree)),
+                                                             => Ok(ended(row, *failed, *continued, outputs, tree.as_ref())),
 
         (status, _, E::TurnCame | E::TurnRefused { .. } | E::EndRequested { .. } | E::WorkOver | E::PauseRequested { .. } | E::PauseOver | E::Adopted { .. } | E::ResumeRequested { .. } | E::AllSettled { .. })
                                                              => Err(Rejection::ExecutionNotApplicable { status, event: event.name() }),
@@ -107,7 +107,7 @@ fn ended(
     failed: bool,
     continued: bool,
     outputs: &Result<Outputs, StepFailure>,
-    tree: &Option<Digest>,
+    tree: Option<&Digest>,
 ) -> ExecutionTransition {
     let status = if row.endings.contains(&Ending::Cancelled) {
         ExecutionStatus::Cancelled
@@ -120,7 +120,7 @@ fn ended(
         Ok(outputs) => (outputs.clone(), None),
         Err(failure) => (Outputs::new(), Some(failure.clone())),
     };
-    ExecutionTransition::Ended { status, outputs, continued, failure, tree: tree.clone() }
+    ExecutionTransition::Ended { status, outputs, continued, failure, tree: tree.cloned() }
 }
 
 /// A time after another; the end of time where there is none.

@@ -59,7 +59,7 @@ pub(crate) async fn perform(
     let id = request.execution.clone();
     let again = |world: &Shared, act: Act| lock(world).after(MINUTE, Timer::Person(act));
     let done: Result<(), EngineError> = match act {
-        Act::Start(_) => engine.start(request).await.map(|_| ()),
+        Act::Start(_) => Box::pin(engine.start(request)).await.map(|_| ()),
         Act::Cancel(_) => engine.cancel(&id, Actor::Person("ada".to_owned()), "enough").await.map(|_| ()),
         Act::Resume { .. } => {
             engine.resume(&id, ResumeRequest { from, actor: Actor::Person("ada".to_owned()) }).await.map(|_| ())
