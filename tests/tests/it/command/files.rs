@@ -46,7 +46,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 fn end(world: &World) -> String {
     let files = ["a.txt", "d/gone", "new/file", "left.txt", "right.txt", "joined.txt"];
     let text = |name: &&str| fs::read_to_string(world.work().join(name)).unwrap_or_else(|_| "nothing\n".to_owned());
-    let files: String = files.iter().map(|name| format!("{name}: {}", text(name))).collect();
+    let files = files.iter().map(|name| format!("{name}: {}", text(name))).collect::<Vec<_>>().concat();
     format!("{files}{}{}", git(&world.work(), &["log", "--format=%s"]), git(&world.work(), &["status", "--short"]))
 }
 
@@ -78,10 +78,11 @@ fn an_edit_during_a_run_does_not_enter_it() {
     let path = gate.path().display();
     let steps =
         [format!("echo ready > {path}; cat {path}; cp read.txt first.txt"), "cp read.txt second.txt".to_owned()];
-    let steps: String = (1..)
+    let steps = (1..)
         .zip(steps)
         .map(|(n, command)| format!("  - {{ id: s{n}, type: shell, command: \"{command}\" }}\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     world.write("workflow.yaml", &format!("name: reads\nversion: \"1\"\nsteps:\n{steps}"));
     let run = world.start(["run", "workflow.yaml", "--json"]);
     assert_eq!(gate.wait(), "ready\n");
