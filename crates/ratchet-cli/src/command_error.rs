@@ -78,6 +78,9 @@ pub(crate) enum CommandError {
     /// Nothing was logged.
     #[error("there is no log of {what}: {why}")]
     NoLog { what: String, why: String },
+    /// Nothing is kept of the files that were asked for.
+    #[error("the files of {what} cannot be shown: {why}")]
+    NoFiles { what: String, why: String, hint: String },
     /// The step's values cannot be filled in.
     #[error("{step} cannot be rendered: {reason}")]
     Render { step: String, reason: String },
@@ -224,6 +227,7 @@ impl CommandError {
             Self::Definition { .. } => "RT-0411",
             Self::Group(_) => "RT-0189",
             Self::SecretVariable(_) => "RT-0426",
+            Self::NoFiles { .. } => "RT-0427",
             Self::Artifact { code, .. } => code,
             Self::NotPublished { .. } => "RT-0422",
             Self::VersionTaken { .. } => "RT-0423",
@@ -259,9 +263,10 @@ impl CommandError {
             Self::NoStateDirectory | Self::StateDirectory { .. } => {
                 "name a directory of your own with --state-dir or RATCHET_STATE_DIR".to_owned()
             }
-            Self::ArgumentValue { hint, .. } | Self::Call { hint, .. } | Self::NotApplicable { hint, .. } => {
-                hint.clone()
-            }
+            Self::ArgumentValue { hint, .. }
+            | Self::Call { hint, .. }
+            | Self::NotApplicable { hint, .. }
+            | Self::NoFiles { hint, .. } => hint.clone(),
             Self::Secrets(_) => "each line of the file that `RATCHET_SECRETS_FILE` names is NAME=value".to_owned(),
             Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
             Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),
@@ -323,6 +328,7 @@ impl CommandError {
             | Self::NotAnApprover { .. }
             | Self::NotAsking(_)
             | Self::NoLog { .. }
+            | Self::NoFiles { .. }
             | Self::Render { .. }
             | Self::Group(_)
             | Self::SecretVariable(_)

@@ -5,6 +5,7 @@ mod artifacts;
 mod cache;
 mod cancel;
 mod completions;
+mod diff;
 mod doctor;
 mod graph;
 mod history;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Status(status::StatusArguments),
     List(list::ListArguments),
     Logs(logs::LogsArguments),
+    Diff(diff::DiffArguments),
     History(history::HistoryArguments),
     Replay(replay::ReplayArguments),
     Why(why::WhyArguments),
@@ -80,6 +82,7 @@ impl Command {
             Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
+            Self::Diff(arguments) => wait_for(diff::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
             Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),
             Self::Why(arguments) => wait_for(why::run(arguments, common, console)),

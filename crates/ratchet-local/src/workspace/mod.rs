@@ -3,6 +3,7 @@
 mod application;
 mod captured;
 mod contents;
+mod difference;
 mod files;
 mod folder_digest;
 mod source;
@@ -19,10 +20,13 @@ use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
 use ratchet_workspace::{ContentDigest, Meeting};
 
-pub use ratchet_workspace::{Conflict, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree};
+pub use ratchet_workspace::{
+    Change, Conflict, Entry, Layer, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree,
+};
 
 pub use self::{
     application::{Application, application, recover},
+    difference::Difference,
     files::ConfinedFiles,
     views::Files,
 };

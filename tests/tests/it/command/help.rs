@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "run",
     "rerun",
     "resume",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 24] = [
     "status",
     "list",
     "logs",
+    "diff",
     "new",
     "history",
     "rm",

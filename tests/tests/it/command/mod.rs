@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod caching;
 mod conclusions;
+mod differences;
 mod disks;
 mod errors;
 mod events;
