@@ -63,7 +63,9 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
         }
         ExecutionStatus::Cancelled => vec![resume("goes on from the last finished step")],
         ExecutionStatus::Completed if matches!(outcome.application, Some(Application::NotApplied { .. })) => {
-            vec![(format!("rerun {id}"), "does it again, on the directory as it is now"), status]
+            let again = (format!("rerun {id}"), "does it again, on the directory as it is now");
+            let diff = (format!("diff {id}"), "what it changed");
+            vec![diff, (format!("apply {id}"), "applies it, once nothing stands in the way"), again, status]
         }
         ExecutionStatus::Completed => logs.into_iter().chain([status]).collect(),
     }

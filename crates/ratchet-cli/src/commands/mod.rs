@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod apply;
 mod approve;
 mod artifacts;
 mod cache;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Run(run::RunArguments),
     Rerun(rerun::RerunArguments),
     Resume(resume::ResumeArguments),
+    Apply(apply::ApplyArguments),
     Cancel(cancel::CancelArguments),
     Approve(approve::ApproveArguments),
     Reject(approve::RejectArguments),
@@ -71,6 +73,7 @@ impl Command {
             Self::Run(arguments) => drive(common, || run::run(arguments, common, console)),
             Self::Rerun(arguments) => drive(common, || rerun::run(arguments, common, console)),
             Self::Resume(arguments) => drive(common, || resume::run(arguments, common, console)),
+            Self::Apply(arguments) => drive(common, || apply::run(arguments, common, console)),
             Self::Cancel(arguments) => drive(common, || cancel::run(arguments, common, console)),
             Self::Approve(arguments) => drive(common, || approve::approve(arguments, common, console)),
             Self::Reject(arguments) => drive(common, || approve::reject(arguments, common, console)),

@@ -105,7 +105,8 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>) -> Result<G
         ExecutionStatus::Completed => match state.outcome(row, &state.workflow(row).await?).await?.application {
             None => Ok(Going::On),
             Some(Application::NotApplied { .. }) => {
-                Err(refused("its changes were not applied; `ratchet status` shows why".to_owned()))
+                let apply = format!("its changes were not applied: `ratchet apply {}` tries that again", row.id);
+                Err(refused(apply))
             }
             Some(_) => Err(refused(format!(
                 "`ratchet resume {0} --from STEP` runs a part of it again, `ratchet rerun {0}` all",

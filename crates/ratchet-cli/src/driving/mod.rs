@@ -122,6 +122,8 @@ pub(crate) enum Going {
     Answered { key: StepKey, answer: Answer },
     /// It is ended.
     ToItsEnd,
+    /// What it changed is applied to the directory, also where that was refused before.
+    IntoTheDirectory,
 }
 
 /// Puts this process under supervision, so that no process of a step outlives it. To be called before there is a thread.
@@ -199,6 +201,10 @@ pub(crate) async fn go_on(
         Going::Answered { key, answer } => {
             let actor = Actor::Person(answer.by.clone());
             desk.local.answer(&key, answer, actor).await?;
+        }
+        Going::IntoTheDirectory => {
+            desk.local.apply_again(&row.id).await?;
+            return desk.end(&row.id, false).await;
         }
         Going::ToItsEnd => {
             desk.local.cancel(&named.id, person(), "by a person").await?;

@@ -93,7 +93,7 @@ impl LocalEngine {
         }
         let row = self.row(id).await?;
         if row.status == ExecutionStatus::Completed {
-            self.apply(&row).await?;
+            self.apply(&row, false).await?;
         }
         Ok(row)
     }

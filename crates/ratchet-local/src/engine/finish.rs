@@ -20,12 +20,12 @@ use crate::{
 const PAGE: usize = 500;
 
 impl LocalEngine {
-    /// Applies what a completed run changed. Done already, it is only told.
-    pub(super) async fn apply(&self, row: &ExecutionRow) -> Result<Application, DriveError> {
+    /// Applies what a completed run changed. Done already, it is only told; what was refused is tried once more where it is asked for `again`.
+    pub(super) async fn apply(&self, row: &ExecutionRow, again: bool) -> Result<Application, DriveError> {
         if LocalPlace::of(row)?.in_place {
             return Ok(Application::Nothing);
         }
-        if let Some(done) = self.application(row)? {
+        if let Some(done) = self.application(row)?.filter(|done| !(again && done.is_refused())) {
             return Ok(done);
         }
         let (files, id, epoch) = (self.files.clone(), row.id.clone(), row.epoch);
@@ -35,7 +35,7 @@ impl LocalEngine {
         let changes = in_background(move || Changes::of(&files, &id, &left)).await?;
         let declared = if changes.has_exempt() { self.declared_files(row).await? } else { BTreeSet::new() };
         let (files, id) = (self.files.clone(), row.id.clone());
-        Ok(in_background(move || workspace::apply(&files, (&id, epoch), changes, declared)).await?)
+        Ok(in_background(move || workspace::apply(&files, (&id, epoch, again), changes, declared)).await?)
     }
 
     /// The files that steps of the run gave as outputs: they are applied though git ignores them.

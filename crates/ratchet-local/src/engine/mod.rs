@@ -232,6 +232,17 @@ impl LocalEngine {
         driven
     }
 
+    /// Applies the changes of a completed run, also where the directory kept them away before. Done already, it is only told.
+    pub async fn apply_again(&self, id: &ExecutionId) -> Result<Application, DriveError> {
+        self.hold(id).await?;
+        let applied = match self.row(id).await {
+            Ok(row) => self.apply(&row, true).await,
+            Err(error) => Err(error),
+        };
+        self.release(id);
+        applied
+    }
+
     /// What came of applying the changes of a completed run; `None` where it is not completed, or not tried yet.
     pub fn application(&self, row: &ExecutionRow) -> Result<Option<Application>, LocalError> {
         workspace::application(&self.state, &row.id, row.epoch)

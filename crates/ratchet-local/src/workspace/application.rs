@@ -37,6 +37,13 @@ pub enum Application {
     },
 }
 
+impl Application {
+    /// Whether the directory kept the changes away.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::NotApplied { .. })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Recorded {
     epoch: Epoch,
@@ -102,15 +109,15 @@ impl Changes {
     }
 }
 
-/// Applies what a run changed. `declared` are the file outputs of its steps.
+/// Applies what a run changed. `declared` are the file outputs of its steps. What was refused before is tried only where it is asked for `again`.
 pub(crate) fn apply(
     files: &Files,
-    (id, epoch): (&ExecutionId, Epoch),
+    (id, epoch, again): (&ExecutionId, Epoch, bool),
     changes: Changes,
     declared: BTreeSet<TreePath>,
 ) -> Result<Application, LocalError> {
     let state = files.state();
-    if let Some(done) = application(state, id, epoch)? {
+    if let Some(done) = application(state, id, epoch)?.filter(|done| !(again && done.is_refused())) {
         return Ok(done);
     }
     if let Some(finished) = recover(state, id)? {

@@ -95,7 +95,7 @@ impl Scene {
     fn apply(&self, epoch: u32, left: &Digest, declared: &[&str]) -> Result<Application, LocalError> {
         let declared = declared.iter().map(|path| TreePath::new(path).unwrap()).collect();
         let changes = Changes::of(&self.files, &self.id, left)?;
-        apply(&self.files, (&self.id, Epoch(epoch)), changes, declared)
+        apply(&self.files, (&self.id, Epoch(epoch), false), changes, declared)
     }
 
     /// The same files as those of a directory, and as those of a tree.

@@ -1,6 +1,6 @@
 //! What a run and its steps changed, and what becomes of changes that were not applied.
 
-use ratchet_tests::world::World;
+use ratchet_tests::{running::Gate, world::World};
 
 use super::{call, state};
 
@@ -97,4 +97,40 @@ fn files_that_are_not_kept_are_told() {
     world.write("place.yaml", "name: place\nversion: \"1\"\nsteps:\n  - { id: a, type: shell, command: echo > a }\n");
     world.ratchet(["run", "place.yaml", "--in-place"]).expect_code(0);
     insta::assert_snapshot!("diff_in_place", call(&world, &["diff", "last"]));
+}
+
+#[test]
+fn what_was_not_applied_is_applied_once_nothing_stands_in_the_way() {
+    let world = World::new();
+    world.write("a", "one\n");
+    world.write("b", "one\n");
+    let gate = Gate::new(&world, "gate");
+    let path = gate.path().display();
+    let command = format!("echo two > a; echo two > b; echo ready > {path}; cat {path}");
+    world.write(
+        "workflow.yaml",
+        &format!("name: both\nversion: \"1\"\nsteps:\n  - {{ id: s, type: shell, command: \"{command}\" }}\n"),
+    );
+    let run = world.start(["run", "workflow.yaml"]);
+    assert_eq!(gate.wait(), "ready\n");
+    world.write("a", "mine\n");
+    gate.open();
+    run.end().expect_code(5);
+    let both = || [world.read("a"), world.read("b")];
+    insta::assert_snapshot!("apply_refused", call(&world, &["apply", "last"]));
+    assert_eq!(both(), ["mine\n", "one\n"], "all or none");
+    insta::assert_snapshot!("apply_resume", call(&world, &["resume", "last"]));
+    world.write("a", "one\n");
+    let applied = state(&world, &["apply", "last", "--json", "--quiet"]);
+    assert_eq!(applied["application"]["outcome"], "applied", "{applied:#}");
+    assert_eq!(both(), ["two\n", "two\n"]);
+    world.write("a", "mine\n");
+    world.ratchet(["apply", "last"]).expect_code(0);
+    assert_eq!(both(), ["mine\n", "two\n"], "done already, it is not done again");
+}
+
+#[test]
+fn what_did_not_complete_is_not_applied() {
+    let world = world();
+    insta::assert_snapshot!("apply_failed", call(&world, &["apply", "last"]));
 }

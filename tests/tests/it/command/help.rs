@@ -3,10 +3,11 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "run",
     "rerun",
     "resume",
+    "apply",
     "cancel",
     "artifacts",
     "approve",
