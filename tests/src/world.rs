@@ -68,6 +68,11 @@ impl World {
         copy(folder, &self.work());
     }
 
+    /// Copies a folder's content into a folder of the working directory, but for what tools left there.
+    pub fn copy_to(&self, folder: &Path, name: &str) {
+        copy(folder, &self.work().join(name));
+    }
+
     /// Puts a folder of programs before those of the system.
     pub fn add_programs(&mut self, folder: PathBuf) {
         self.programs.push(folder);

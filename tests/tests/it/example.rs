@@ -67,6 +67,28 @@ fn once_the_target_is_met_it_fails_before_the_agent_is_asked() {
 }
 
 #[test]
+fn run_again_it_uses_what_it_did_and_stops_at_the_first_assertion_once_that_is_applied() {
+    let example = Example::new();
+    example.world.copy_to(&repository().join("workflows/increase-test-coverage/sample"), "elsewhere");
+    let (first, _) = example.run(&[]);
+    let (second, _) = example.run(&["--workspace", "elsewhere"]);
+    for step in ["baseline", "generate_tests"] {
+        assert_eq!((&first["steps"][step]["cached"], &second["steps"][step]["cached"]), (&json!(false), &json!(true)));
+    }
+    assert_eq!((&second["status"], &second["cost_usd"]), (&json!("completed"), &json!(0.0)));
+    assert_eq!(example.world.read(&format!("elsewhere/{TARGET}")), example.recorded_tests());
+    // A test of one's own, beside those of the first run.
+    let improved = format!("{}\n\ndef test_of_my_own():\n    assert True\n", example.recorded_tests());
+    for text in [example.recorded_tests(), improved] {
+        example.world.write(&format!("elsewhere/{TARGET}"), &text);
+        let (third, _) = example.run_to(&["--workspace", "elsewhere"], 1);
+        assert_eq!(third["steps"]["check_current_coverage"]["status"], "failed", "{third:#}");
+        assert_eq!((&third["steps"]["generate_tests"]["status"], &third["cost_usd"]), (&json!("blocked"), &json!(0.0)));
+        assert_eq!(example.world.read(&format!("elsewhere/{TARGET}")), text);
+    }
+}
+
+#[test]
 fn a_file_without_tests_is_explained() {
     let example = Example::new();
     let (state, said) = example.run_to(&["-i", "target_file=parcel/quote.py"], 1);

@@ -1,5 +1,6 @@
 //! Black-box tests and repository checks: one binary, so that they link once.
 
+mod again;
 mod command;
 mod crash;
 mod example;
