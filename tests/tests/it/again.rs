@@ -65,6 +65,42 @@ fn of_one_changed_line_only_what_depends_on_it_runs() {
     assert_eq!(cached(&copies.run_in("four", &[])), [false, false, false]);
 }
 
+/// What changes between one run and the next, always as a comment, so that the tests pass: mostly words and settings, now and then code, and nothing
+/// where a run is only repeated on another copy.
+const EDITS: [Option<&str>; 10] = [
+    None,
+    Some("README.md"),
+    Some(".gitignore"),
+    Some("parcel/weight.py"),
+    None,
+    Some("README.md"),
+    Some("README.md"),
+    None,
+    Some("parcel/quote.py"),
+    Some("README.md"),
+];
+
+#[test]
+fn over_twenty_runs_with_small_edits_most_steps_hit() {
+    let copies = Copies::new();
+    copies.copy("source");
+    let (mut hits, mut asked) = (0, 0);
+    for number in 0..20 {
+        if let Some(path) = EDITS[number % EDITS.len()] {
+            copies.append(&format!("source/{path}"), &format!("# edit {number}\n"));
+        }
+        let name = format!("copy-{number}");
+        copies.world.copy_to(&copies.world.work().join("source"), &name);
+        let run = copies.run_in(&name, &[]);
+        hits += cached(&run).iter().filter(|hit| **hit).count();
+        asked += usize::from(copies.asked(&run));
+    }
+    let settled = 20 * KEYED.len();
+    println!("{hits} of {settled} steps hit in 20 runs, and the agent was asked {asked} times");
+    assert!(hits * 10 > settled * 7, "{hits} of {settled}");
+    assert_eq!(asked, 3, "at first, and for each edit of its file");
+}
+
 /// Copies of the sample, in a world with one state directory.
 struct Copies {
     world: World,
