@@ -16,8 +16,9 @@ use crate::{
 /// Apply what a completed execution changed, where that was not possible before
 #[derive(Debug, Args)]
 #[command(after_help = "\
-All changes are applied or none. What you changed is never overwritten: while a path stands in the way it is named, and the exit code is 5. A path that is
-as it was when the execution began, or as the execution left it, is in nobody's way. What is applied already is only told.
+All changes are applied or none. What you changed is never overwritten: while a path stands in the
+way it is named, and the exit code is 5. A path that is as it was when the execution began, or as
+the execution left it, is in nobody's way. What is applied already is only told.
 
 Examples:
   ratchet diff last                    what it changed

@@ -28,8 +28,9 @@ use crate::{
 /// Show what a run changed, or one step of it
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Text is shown as a unified diff, everything else in a line. What a step changed is compared with the files that it found; what a failed one changed is shown
-too. What git ignores, what tools leave behind and git's own files are counted only, unless --all is given.
+Text is shown as a unified diff, everything else in a line. A step's files are compared with those
+that it found, also where it failed. What git ignores, what tools leave behind and git's own files
+are only counted, unless --all is given.
 
 Examples:
   ratchet diff last                       what the newest execution changed
