@@ -1,12 +1,20 @@
 //! Every kind of request as it goes out, without a network: what is asked of DynamoDB, and on which condition.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use aws_sdk_dynamodb::{
     Client, Config,
     config::{BehaviorVersion, Credentials, HttpClient, Region, retry::RetryConfig},
 };
-use aws_smithy_http_client::test_util::infallible_client_fn;
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
 use ratchet_core::{
     artifact::{ArtifactName, Which},
@@ -22,39 +30,65 @@ use serde_json::{Value, json};
 
 use crate::DynamoStateStore;
 
-/// A store whose requests are kept, and answered with nothing.
-fn recorded() -> (DynamoStateStore, Arc<Mutex<Vec<String>>>) {
-    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-    let kept = requests.clone();
-    let http = infallible_client_fn(move |request| {
-        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-        let body = request.body().bytes().unwrap_or_default();
-        let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
-        hide(&mut body);
-        body.sort_all_objects();
-        kept.lock().unwrap().push(format!("{} {body:#}", target.trim_start_matches("DynamoDB_20120810.")));
-        http::Response::builder().status(200).body("{}").unwrap()
-    });
-    (store(http), requests)
+/// A status code and a body, made from a request.
+type Answer = dyn Fn(&HttpRequest) -> (u16, String) + Send + Sync;
+
+/// What is asked of AWS, answered here.
+#[derive(Clone)]
+struct Answering(Arc<Answer>);
+
+impl fmt::Debug for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering")
+    }
 }
 
-fn store(http: impl HttpClient + 'static) -> DynamoStateStore {
+impl HttpConnector for Answering {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (status, body) = (self.0)(&request);
+        let response = http::Response::builder().status(status).body(SdkBody::from(body)).unwrap();
+        HttpConnectorFuture::ready(Ok(HttpResponse::try_from(response).unwrap()))
+    }
+}
+
+impl HttpClient for Answering {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn store(answer: impl Fn(&HttpRequest) -> (u16, String) + Send + Sync + 'static) -> DynamoStateStore {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::for_tests())
+        .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
         .retry_config(RetryConfig::disabled())
-        .http_client(http)
+        .http_client(Answering(Arc::new(answer)))
         .build();
     DynamoStateStore::new(Client::from_conf(config), "state")
 }
 
+fn body_of(request: &HttpRequest) -> Value {
+    serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default()
+}
+
+/// A store whose requests are kept, and answered with nothing.
+fn recorded() -> (DynamoStateStore, Arc<Mutex<Vec<String>>>) {
+    let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = requests.clone();
+    let store = store(move |request| {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let mut body = body_of(request);
+        hide(&mut body);
+        kept.lock().unwrap().push(format!("{} {body:#}", target.trim_start_matches("DynamoDB_20120810.")));
+        (200, "{}".to_owned())
+    });
+    (store, requests)
+}
+
 /// A store whose every request is answered with an error, which is made from the request.
 fn refusing(answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> DynamoStateStore {
-    store(infallible_client_fn(move |request| {
-        let body = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
-        http::Response::builder().status(400).body(answer(&body).to_string()).unwrap()
-    }))
+    store(move |request| (400, answer(&body_of(request)).to_string()))
 }
 
 /// Takes out what differs from call to call, and rows, whose form is not the request's.
