@@ -7,6 +7,7 @@ use ratchet_core::{
     history::{Actor, sha256_hex},
     ids::{Digest, ExecutionId},
     output::Output,
+    workflow::Workflow,
 };
 use ratchet_definition::compile::{SourceFile, compile};
 use ratchet_engine::{
@@ -50,6 +51,8 @@ pub(crate) struct Driver {
     engines: Vec<Arc<Engine>>,
     pub(crate) store: Arc<MemoryStateStore>,
     blobs: Arc<MemoryBlobStore>,
+    /// Whether an engine that begins reads every definition again, which takes most of the time.
+    reads_definitions: bool,
     pub(super) workspaces: Arc<MemoryWorkspaces>,
     step_cache: Arc<MemoryStepCache>,
     pub(crate) models: Vec<Model>,
@@ -94,6 +97,14 @@ pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Repo
 /// Whether the workflows of a seed have groups of steps: those of three in five.
 fn has_groups(seed: u64) -> bool {
     seed % 5 >= 2
+}
+
+/// Has an engine know a workflow, and those that its steps run.
+fn know(engine: &Engine, digest: &Digest, workflow: &Arc<Workflow>) {
+    engine.keep_workflow(digest.clone(), workflow.clone());
+    for sub in workflow.steps.iter().filter_map(|step| step.action.sub_workflow()) {
+        know(engine, &sub.definition.digest, &sub.workflow);
+    }
 }
 
 impl Driver {
@@ -165,6 +176,7 @@ impl Driver {
             blobs,
             workspaces,
             step_cache: Arc::default(),
+            reads_definitions: mix(seed).is_multiple_of(8),
             models,
             requests,
             script,
@@ -191,7 +203,7 @@ impl Driver {
     /// An engine as a process that begins has it.
     fn engine(&self, process: usize) -> Arc<Engine> {
         let world = || self.world.clone();
-        Arc::new(Engine::new(Ports {
+        let engine = Engine::new(Ports {
             store: Arc::new(SimulatedStore { world: world(), inner: self.store.clone(), mutation: self.mutation }),
             blobs: Arc::new(SimulatedBlobs { world: world(), inner: self.blobs.clone() }),
             bus: Arc::new(SimulatedBus(world())),
@@ -212,7 +224,16 @@ impl Driver {
                 mutation: self.mutation,
             }),
             observer: Arc::new(Silent),
-        }))
+        });
+        if !self.reads_definitions {
+            for known in lock(&self.world).laws.runs.values() {
+                let request = self.requests.iter().find(|request| request.definition.name == known.workflow.name);
+                if let Some(request) = request {
+                    know(&engine, &request.definition.digest, &known.workflow);
+                }
+            }
+        }
+        Arc::new(engine)
     }
 
     fn run(&mut self) {
