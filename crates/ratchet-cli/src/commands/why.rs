@@ -43,7 +43,7 @@ Examples:
 pub(crate) struct WhyArguments {
     /// The execution
     execution: String,
-    /// The step, or STEP[N] for a child of a `foreach`
+    /// The step, or `STEP[N]` for a child of a `foreach`
     step: String,
     /// Print JSON
     #[arg(long)]

@@ -290,6 +290,14 @@ impl<'tree> Lowering<'_, 'tree> {
         };
         let artifact = fields::boolean(node, "artifact")
             .unwrap_or_else(|| node.get("type").and_then(Node::text) == Some("artifact"));
+        if let (Some(asked), OutputSource::From { value_type, .. }) = (node.entry("artifact"), &source)
+            && artifact
+            && !matches!(value_type, ValueType::File | ValueType::Artifact)
+        {
+            let message = "only a file is kept as an artifact, and this output is a value";
+            let help = "write `path` and the file in place of `from` and `type`, or remove `artifact`".to_owned();
+            self.report().error("RT-0021", asked.key.span.clone(), message, help);
+        }
         Some(StepOutput { name, source, description: fields::text(node, "description"), artifact })
     }
 }

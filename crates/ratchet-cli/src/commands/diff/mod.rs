@@ -39,7 +39,7 @@ Examples:
 pub(crate) struct DiffArguments {
     /// The execution
     execution: String,
-    /// The step; STEP[N] for a child of a `foreach`, STEP.INNER for a step of the execution that a step is
+    /// The step; `STEP[N]` for a child of a `foreach`, `STEP.INNER` for a step of the execution that a step is
     step: Option<String>,
     /// Only count the lines that were added and removed
     #[arg(long)]
