@@ -114,6 +114,14 @@ pub(crate) async fn ask(engine: &Engine, run: &Run) -> Result<bool, EngineError>
         }
         break;
     }
+    let there = engine.ports.store.execution(id).await?;
+    if there.is_none_or(|now| now.epoch != run.row.epoch || now.status.is_ended()) {
+        // It ended, or began another epoch, before it asked: whoever ended it has taken it out already.
+        let (group, execution) = (turn.group.clone(), id.clone());
+        let row = write(engine, Write::LeaveGroup { group, execution, epoch: run.row.epoch }).await?;
+        tell_next(engine, &row).await?;
+        return Ok(true);
+    }
     let now = engine.ports.clock.now();
     set_next_wake(engine, id, Some(backoff(run.row.idle_wakes, now)), false, now).await?;
     Ok(false)

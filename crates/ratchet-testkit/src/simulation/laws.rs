@@ -278,13 +278,17 @@ impl Laws {
         if !matches!(old.state, StepState::Running { .. }) || !is_settled {
             return;
         }
-        let Some(nested) = self.runs.get(id).and_then(|known| known.row.as_ref()) else { return };
+        let Some(known) = self.runs.get(id) else { return };
+        let Some(nested) = &known.row else { return };
+        // It was made after whoever gave the step up had looked for it: it finds that nobody waits for it before it begins anything.
+        let never_began = new.status() == StepStatus::Cancelled && known.rows.is_empty();
         let is_ours = nested.parent.as_ref().is_some_and(|parent| parent.key == old.key);
         let newer = |row: &StepRow| row.execution.as_ref() == Some(id) && row.key.epoch > old.key.epoch;
         let goes_on = self.runs.get(&old.key.execution).is_some_and(|known| known.rows.values().any(newer));
         let (status, outputs) = (nested.status, nested.outputs.clone());
         let what = || format!("{} is {} while {id} is {status}", name(&new.key), new.status());
-        self.hold(status.is_ended() || !is_ours || goes_on, "a step settles after the run that it is", what);
+        let is_over = status.is_ended() || never_began;
+        self.hold(is_over || !is_ours || goes_on, "a step settles after the run that it is", what);
         if new.status() == StepStatus::Completed {
             let given = new.result.as_ref().map(|result| &result.outputs);
             let same = status == ExecutionStatus::Completed && given == Some(&outputs);
