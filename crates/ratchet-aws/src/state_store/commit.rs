@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use ratchet_core::{
     budget::BudgetRow,
     execution::ExecutionRow,
@@ -10,14 +10,14 @@ use ratchet_core::{
     join::{JoinKey, JoinRow, NeedOutcome},
     step::{AttemptRow, StepRow},
 };
-use ratchet_engine::ports::{Committed, Conflict, Current, Expectation, StoreError, Write, WriteOutcome};
+use ratchet_engine::ports::{Committed, Conflict, Current, StoreError, Write, WriteOutcome};
 
 use super::{
     DynamoStateStore,
     error::{Obstacle, obstacle, refused},
-    item::{self, Item, PK, RECORDS, REVISION, SK, WRITER, number, text},
+    item::{self, Item, PK, RECORDS, SK, number, text},
     key,
-    shared::{Changed, writer},
+    shared::Changed,
 };
 
 /// What came of one write: what it left, or the row that stood in its way.
@@ -41,12 +41,12 @@ impl DynamoStateStore {
     async fn apply(&self, write: Write) -> Result<Applied, StoreError> {
         match write {
             Write::Execution { row, expect } => {
-                let conflict = self.put(item::of_execution(&row)?, expect, "write an execution").await?;
+                let conflict = self.put_where(expect.into(), item::of_execution(&row)?, "write an execution").await?;
                 let current = |item: Item| Ok(Current::Execution(Box::new(item::row::<ExecutionRow>(&item)?)));
                 applied(conflict, current)
             }
             Write::Step { row, expect } => {
-                let conflict = self.put(item::of_step(&row)?, expect, "write a step").await?;
+                let conflict = self.put_where(expect.into(), item::of_step(&row)?, "write a step").await?;
                 applied(conflict, |item| Ok(Current::Step(Box::new(item::row::<StepRow>(&item)?))))
             }
             Write::Attempt(row) => self.keep_attempt(&row).await.map(|()| Ok(WriteOutcome::Written)),
@@ -95,32 +95,6 @@ impl DynamoStateStore {
             Write::ReadArtifact(read) => self.note_read(&read).await,
             Write::TagArtifact { artifact, tag, number } => self.tag(&artifact, &tag, number).await,
             Write::DropArtifact { artifact, number, uses } => self.drop_version(&artifact, number, uses).await,
-        }
-    }
-
-    /// Puts an item where its row is as expected. Otherwise: the item that is there instead.
-    async fn put(&self, mut item: Item, expect: Expectation, action: &str) -> Result<Option<Obstacle>, StoreError> {
-        let own = writer();
-        item.insert(WRITER.to_owned(), text(&own));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let request = match expect {
-            Expectation::Absent => {
-                request.condition_expression("attribute_not_exists(#k)").expression_attribute_names("#k", PK)
-            }
-            Expectation::Revision(revision) => request
-                .condition_expression("#r = :r")
-                .expression_attribute_names("#r", REVISION)
-                .expression_attribute_values(":r", number(revision)),
-        };
-        let put = request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld).send();
-        match put.await {
-            Ok(_) => Ok(None),
-            Err(error) => match obstacle(&error) {
-                // The answer to an earlier try of the same write was lost.
-                Some(Obstacle(Some(item))) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
-                Some(current) => Ok(Some(current)),
-                None => Err(refused(action, &error)),
-            },
         }
     }
 

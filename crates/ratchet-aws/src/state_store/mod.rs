@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod commit;
+mod conditional;
 mod error;
 mod item;
 mod key;

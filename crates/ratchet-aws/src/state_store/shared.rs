@@ -1,12 +1,12 @@
 //! Rows that many change: a budget's, a group's. Each is read and written back, and read again where somebody else was first.
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use ratchet_engine::ports::StoreError;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     DynamoStateStore,
-    error::{Obstacle, obstacle, refused},
+    conditional::There,
+    error::{Obstacle, refused},
     item::{self, PK, SK, WRITER, text},
     key::Key,
 };
@@ -51,7 +51,10 @@ impl DynamoStateStore {
                 Changed::Goes(result) => (None, result),
             };
             let lost = match next {
-                Some(row) => self.put_over(key.clone(), &row, seen, action).await?,
+                Some(row) => {
+                    let there = seen.map_or(There::Nothing, There::LeftBy);
+                    self.put_where(there, item::with_body(key.clone(), &row)?, action).await?
+                }
                 None => self.delete_over(key.clone(), seen, action).await?,
             };
             match lost {
@@ -60,37 +63,6 @@ impl DynamoStateStore {
             }
         }
         Err(StoreError::Unavailable(format!("too many change {} at once", key.partition)))
-    }
-
-    /// Puts a row over the one that a writer left. Where another was first: what is there instead.
-    async fn put_over(
-        &self,
-        key: Key,
-        row: &impl Serialize,
-        seen: Option<String>,
-        action: &str,
-    ) -> Result<Option<Obstacle>, StoreError> {
-        let own = writer();
-        let mut item = item::with_body(key, row)?;
-        item.insert(WRITER.to_owned(), text(&own));
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let request = match seen {
-            Some(seen) => request
-                .condition_expression("#w = :seen")
-                .expression_attribute_names("#w", WRITER)
-                .expression_attribute_values(":seen", text(seen)),
-            None => request.condition_expression("attribute_not_exists(#k)").expression_attribute_names("#k", PK),
-        };
-        let put = request.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld).send();
-        match put.await {
-            Ok(_) => Ok(None),
-            Err(error) => match obstacle(&error) {
-                // The answer to an earlier try of the same write was lost.
-                Some(Obstacle(Some(item))) if item::text_of(&item, WRITER) == Some(&own) => Ok(None),
-                Some(current) => Ok(Some(current)),
-                None => Err(refused(action, &error)),
-            },
-        }
     }
 
     /// Deletes the row that a writer left. Where another was first: what is there instead.
