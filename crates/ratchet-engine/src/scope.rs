@@ -1,6 +1,7 @@
 //! What the expressions of a step see.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -67,20 +68,37 @@ pub(crate) async fn views(
     overlay: &Overlay,
     steps: BTreeSet<StepId>,
 ) -> Result<BTreeMap<StepId, StepView>, EngineError> {
-    let ids: Vec<StepId> = steps.into_iter().collect();
     let mut views = BTreeMap::new();
-    if !ids.is_empty() {
-        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
-        for (id, stored) in ids.into_iter().zip(rows) {
-            let row = overlay.get(&StepPath::step(id.clone())).cloned().or(stored);
-            let view = match row {
-                Some(row) => view(engine, &row).await?,
-                None => pending(),
-            };
-            views.insert(id, view);
-        }
+    for (id, row) in newest(engine, run, overlay, steps).await? {
+        let view = match row {
+            Some(row) => view(engine, &row).await?,
+            None => pending(),
+        };
+        views.insert(id, view);
     }
     Ok(views)
+}
+
+/// The rows of steps that count, staged ones included. Those are at hand: only the others are read.
+pub(crate) async fn newest<'o>(
+    engine: &Engine,
+    run: &Run,
+    overlay: &'o Overlay,
+    steps: BTreeSet<StepId>,
+) -> Result<BTreeMap<StepId, Option<Cow<'o, StepRow>>>, EngineError> {
+    let mut rows = BTreeMap::new();
+    let mut unstaged = Vec::new();
+    for id in steps {
+        match overlay.get(&StepPath::step(id.clone())) {
+            Some(row) => drop(rows.insert(id, Some(Cow::Borrowed(row)))),
+            None => unstaged.push(id),
+        }
+    }
+    if !unstaged.is_empty() {
+        let stored = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &unstaged).await?;
+        rows.extend(unstaged.into_iter().zip(stored.into_iter().map(|row| row.map(Cow::Owned))));
+    }
+    Ok(rows)
 }
 
 /// What the expressions of a step's outputs see besides what its process gives: no more than they read, because it travels with the order.

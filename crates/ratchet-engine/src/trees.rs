@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ratchet_core::{
     graph::{Node, NodeIndex},
-    ids::{Digest, StepId, StepPath},
-    step::{FailureClass, StepFailure},
+    ids::{Digest, StepPath},
+    step::{FailureClass, StepFailure, StepRow},
 };
 
 use crate::{
     engine::{Engine, EngineError},
     ports::{Branch, WorkspaceError},
     run::Run,
-    scope::Overlay,
+    scope::{self, Overlay},
 };
 
 /// The code of steps that changed one path to different content.
@@ -41,14 +41,14 @@ pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &N
     let mut open: BTreeSet<NodeIndex> = node.needs.iter().copied().collect();
     let mut seen = open.clone();
     while !open.is_empty() {
-        let ids: Vec<StepId> = open.iter().map(|index| run.graph().node(*index).id.clone()).collect();
-        let rows = engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?;
-        for ((index, id), stored) in std::mem::take(&mut open).into_iter().zip(ids).zip(rows) {
-            let step = StepPath::step(id);
-            let row = overlay.get(&step).or(stored.as_ref());
-            match row.and_then(|row| row.tree()).cloned() {
-                Some(tree) => drop(branches.insert(index, Branch { step, tree })),
-                None => open.extend(run.graph().node(index).needs.iter().copied().filter(|need| seen.insert(*need))),
+        let steps = open.iter().map(|index| run.graph().node(*index).id.clone()).collect();
+        let rows = scope::newest(engine, run, overlay, steps).await?;
+        for index in std::mem::take(&mut open) {
+            let node = run.graph().node(index);
+            let row = rows.get(&node.id).and_then(Option::as_deref);
+            match row.and_then(StepRow::tree).cloned() {
+                Some(tree) => drop(branches.insert(index, Branch { step: StepPath::step(node.id.clone()), tree })),
+                None => open.extend(node.needs.iter().copied().filter(|need| seen.insert(*need))),
             }
         }
     }

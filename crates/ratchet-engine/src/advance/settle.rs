@@ -406,7 +406,14 @@ impl Advance<'_> {
 
     /// Why what the last steps left, or those of the work, could not be brought together.
     async fn conflict(&self, end: Option<StepRow>) -> Result<Option<StepFailure>, EngineError> {
-        let finally = self.row(&StepPath::step(StepId::new(StepId::FINALLY))).await?;
+        if self.run.row.tree.is_none() {
+            return Ok(None);
+        }
+        let finally = StepId::new(StepId::FINALLY);
+        let finally = match self.run.graph().node_of(&finally) {
+            Some(_) => self.row(&StepPath::step(finally)).await?,
+            None => None,
+        };
         let told = |row: StepRow| row.result.and_then(|result| result.warning);
         let message = finally.and_then(told).or_else(|| end.and_then(told));
         Ok(message.map(|message| StepFailure::new(FailureClass::Conflict, message).with_code(trees::CONFLICT)))
