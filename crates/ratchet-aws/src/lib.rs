@@ -8,6 +8,8 @@ mod state_store;
 pub use state_store::{DynamoStateStore, Table};
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod contracts;
 #[cfg(test)]
 mod emulator;

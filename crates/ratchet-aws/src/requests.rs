@@ -1,20 +1,9 @@
 //! Every kind of request as it goes out, without a network: what is asked of DynamoDB, and on which condition.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use aws_sdk_dynamodb::{
-    Client, Config,
-    config::{BehaviorVersion, Credentials, HttpClient, Region, retry::RetryConfig},
-};
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
-    orchestrator::{HttpRequest, HttpResponse},
-    runtime_components::RuntimeComponents,
-};
-use aws_smithy_types::body::SdkBody;
+use aws_sdk_dynamodb::Client;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use jiff::Timestamp;
 use ratchet_core::{
     artifact::{ArtifactName, Which},
@@ -28,44 +17,10 @@ use ratchet_engine::ports::{ArtifactStore, Current, ExecutionFilter, Expectation
 use ratchet_testkit::builders::{artifact, execution_row, step_row};
 use serde_json::{Value, json};
 
-use crate::DynamoStateStore;
-
-/// A status code and a body, made from a request.
-type Answer = dyn Fn(&HttpRequest) -> (u16, String) + Send + Sync;
-
-/// What is asked of AWS, answered here.
-#[derive(Clone)]
-struct Answering(Arc<Answer>);
-
-impl fmt::Debug for Answering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answering")
-    }
-}
-
-impl HttpConnector for Answering {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (status, body) = (self.0)(&request);
-        let response = http::Response::builder().status(status).body(SdkBody::from(body)).unwrap();
-        HttpConnectorFuture::ready(Ok(HttpResponse::try_from(response).unwrap()))
-    }
-}
-
-impl HttpClient for Answering {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
+use crate::{DynamoStateStore, answers::config};
 
 fn store(answer: impl Fn(&HttpRequest) -> (u16, String) + Send + Sync + 'static) -> DynamoStateStore {
-    let config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("test", "test", None, None, "tests"))
-        .retry_config(RetryConfig::disabled())
-        .http_client(Answering(Arc::new(answer)))
-        .build();
-    DynamoStateStore::new(Client::from_conf(config), "state")
+    DynamoStateStore::new(Client::new(&config(answer)), "state")
 }
 
 fn body_of(request: &HttpRequest) -> Value {
