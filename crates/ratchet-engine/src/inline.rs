@@ -35,89 +35,47 @@ const BAD_TEMPLATE: &str = "RT-0194";
 /// More mistakes of a template file than this are not told at once.
 const MISTAKES_TOLD: usize = 5;
 
-/// Does what the step says.
-pub(crate) async fn perform(
-    engine: &Engine,
-    run: &Run,
-    step: &Step,
-    evaluator: &Evaluator,
-    scope: &Scope,
-    overlay: &Overlay,
-    (files, base): (&Arc<dyn FileAccess>, Option<&Digest>),
-) -> Result<Outcome, EngineError> {
-    let outcome = match &step.action {
-        Action::Assert(assert) => check(assert, evaluator),
-        Action::Template(text) => {
-            let page = Page { step, scope, overlay, evaluator, files, base };
-            page.fill_in(engine, run, text).await?
+/// A step that the engine does itself, with what it sees.
+pub(crate) struct Inline<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) scope: &'a Scope,
+    pub(crate) overlay: &'a Overlay,
+    pub(crate) evaluator: &'a Evaluator,
+    /// What its expressions read.
+    pub(crate) files: &'a Arc<dyn FileAccess>,
+    /// The tree that these files are; `None` where the run works in the directory itself.
+    pub(crate) base: Option<&'a Digest>,
+}
+
+impl Inline<'_> {
+    /// Does what the step says.
+    pub(crate) async fn perform(&self, engine: &Engine, run: &Run) -> Result<Outcome, EngineError> {
+        let outcome = match &self.step.action {
+            Action::Assert(assert) => check(assert, self.evaluator),
+            Action::Template(text) => self.fill_in(engine, run, text).await?,
+            Action::Shell(_)
+            | Action::ClaudeCode(_)
+            | Action::Exec(_)
+            | Action::Webhook(_)
+            | Action::Wait(_)
+            | Action::Approval(_)
+            | Action::Workflow(_) => {
+                unreachable!("these need a task, or a time: their handler says so")
+            }
+        };
+        let Outcome::Succeeded(mut result) = outcome else { return Ok(outcome) };
+        let written = match &result.tree {
+            Some(tree) => engine.ports.workspaces.files(&run.row, Some(tree)).await?,
+            None => self.files.clone(),
+        };
+        match declared(engine, run, self.step, self.scope, &written, &result.outputs).await? {
+            Ok(outputs) => result.outputs.extend(outputs),
+            Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
         }
-        Action::Shell(_)
-        | Action::ClaudeCode(_)
-        | Action::Exec(_)
-        | Action::Webhook(_)
-        | Action::Wait(_)
-        | Action::Approval(_)
-        | Action::Workflow(_) => {
-            unreachable!("these need a task, or a time: their handler says so")
-        }
-    };
-    let Outcome::Succeeded(mut result) = outcome else { return Ok(outcome) };
-    let written = match &result.tree {
-        Some(tree) => engine.ports.workspaces.files(&run.row, Some(tree)).await?,
-        None => files.clone(),
-    };
-    match declared(engine, run, step, scope, &written, &result.outputs).await? {
-        Ok(outputs) => result.outputs.extend(outputs),
-        Err(failure) => return Ok(Outcome::Failed { failure, usage: Usage::default() }),
+        result.outputs = store_large(engine.ports.blobs.as_ref(), result.outputs).await?;
+        Ok(Outcome::Succeeded(result))
     }
-    result.outputs = store_large(engine.ports.blobs.as_ref(), result.outputs).await?;
-    Ok(Outcome::Succeeded(result))
-}
 
-fn check(assert: &Assert, evaluator: &Evaluator) -> Outcome {
-    let mut false_ones = Vec::new();
-    for condition in &assert.conditions {
-        match evaluator.condition(&condition.expression) {
-            Ok(judgement) if judgement.holds => {}
-            Ok(judgement) => false_ones.push((condition, judgement.read)),
-            Err(error) => return failed(&error),
-        }
-    }
-    let Some((first, _)) = false_ones.first() else { return Outcome::Succeeded(StepResult::default()) };
-    let message = match message(evaluator, first, assert) {
-        Ok(message) => message,
-        Err(error) => return failed(&error),
-    };
-    let detail: Vec<String> = false_ones
-        .iter()
-        .map(|(condition, read)| {
-            let values: Vec<String> = read.iter().map(|(name, value)| format!("  {name} = {value}")).collect();
-            format!("false: {}\n{}", condition.expression.source.trim(), values.join("\n"))
-        })
-        .collect();
-    let failure =
-        StepFailure::new(FailureClass::Assertion, message).with_code(ASSERTION_FAILED).with_detail(detail.join("\n"));
-    Outcome::Failed { failure, usage: Usage::default() }
-}
-
-fn message(evaluator: &Evaluator, condition: &Condition, assert: &Assert) -> Result<String, EvaluationError> {
-    match condition.message.as_ref().or(assert.message.as_ref()) {
-        Some(message) => evaluator.text(message),
-        None => Ok(format!("the condition is false: {}", condition.expression.source.trim())),
-    }
-}
-
-/// A step that fills in a text, with what it sees.
-struct Page<'a> {
-    step: &'a Step,
-    scope: &'a Scope,
-    overlay: &'a Overlay,
-    evaluator: &'a Evaluator,
-    files: &'a Arc<dyn FileAccess>,
-    base: Option<&'a Digest>,
-}
-
-impl Page<'_> {
     async fn fill_in(&self, engine: &Engine, run: &Run, text: &TextTemplate) -> Result<Outcome, EngineError> {
         let path = match text.output.as_ref().map(|path| self.evaluator.text(path)).transpose() {
             Ok(path) => path,
@@ -194,6 +152,39 @@ impl Page<'_> {
         let missing = reads.into_iter().filter(|id| !scope.steps.contains_key(id)).collect();
         scope.steps.extend(scope::views(engine, run, self.overlay, missing).await?);
         Ok(Evaluator::new(scope, self.files.clone()).text(&template).map_err(|error| failure_of(&error)))
+    }
+}
+
+fn check(assert: &Assert, evaluator: &Evaluator) -> Outcome {
+    let mut false_ones = Vec::new();
+    for condition in &assert.conditions {
+        match evaluator.condition(&condition.expression) {
+            Ok(judgement) if judgement.holds => {}
+            Ok(judgement) => false_ones.push((condition, judgement.read)),
+            Err(error) => return failed(&error),
+        }
+    }
+    let Some((first, _)) = false_ones.first() else { return Outcome::Succeeded(StepResult::default()) };
+    let message = match message(evaluator, first, assert) {
+        Ok(message) => message,
+        Err(error) => return failed(&error),
+    };
+    let detail: Vec<String> = false_ones
+        .iter()
+        .map(|(condition, read)| {
+            let values: Vec<String> = read.iter().map(|(name, value)| format!("  {name} = {value}")).collect();
+            format!("false: {}\n{}", condition.expression.source.trim(), values.join("\n"))
+        })
+        .collect();
+    let failure =
+        StepFailure::new(FailureClass::Assertion, message).with_code(ASSERTION_FAILED).with_detail(detail.join("\n"));
+    Outcome::Failed { failure, usage: Usage::default() }
+}
+
+fn message(evaluator: &Evaluator, condition: &Condition, assert: &Assert) -> Result<String, EvaluationError> {
+    match condition.message.as_ref().or(assert.message.as_ref()) {
+        Some(message) => evaluator.text(message),
+        None => Ok(format!("the condition is false: {}", condition.expression.source.trim())),
     }
 }
 

@@ -24,7 +24,8 @@ use serde_json::Value;
 use crate::{
     artifacts,
     engine::{Engine, EngineError},
-    inline, items,
+    inline::Inline,
+    items,
     masks::Masks,
     nested,
     order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
@@ -168,10 +169,11 @@ impl Evaluating<'_> {
                     Ok(inputs) => Ok(Prepared::Run(Box::new(PreparedRun { inputs, taken_over: old }))),
                     Err(error) => Ok(ready.settle(failed(&error))),
                 },
-                _ => Ok(ready.settle(
-                    inline::perform(engine, run, step, &evaluator, scope, overlay, (files, ready.base.tree.as_ref()))
-                        .await?,
-                )),
+                _ => {
+                    let base = ready.base.tree.as_ref();
+                    let inline = Inline { step, scope, overlay, evaluator: &evaluator, files, base };
+                    Ok(ready.settle(inline.perform(engine, run).await?))
+                }
             },
         }
     }

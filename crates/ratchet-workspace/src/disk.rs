@@ -23,7 +23,7 @@ pub fn remove_tree(root: &Path) -> io::Result<()> {
 }
 
 /// Writes a file whole or not at all, also across a power loss.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -34,7 +34,7 @@ pub use self::{
     },
     contents::Contents,
     digest::ContentDigest,
-    disk::remove_tree,
+    disk::{remove_tree, write_whole},
     error::WorkspaceError,
     kept::{Keeper, Kept},
     layer::{Change, Layer, Mark, Mismatch},

@@ -5,16 +5,13 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 use ratchet_core::ids::{Digest, Epoch, ExecutionId};
 use ratchet_workspace::{
     Applied, Conflict, ContentDigest, GitChange, Layer, Mark, Marks, MovedRef, TreePath, WorkspaceError,
-    apply as apply_layer, recover as recover_layer,
+    apply as apply_layer, recover as recover_layer, write_whole,
 };
 use serde::{Deserialize, Serialize};
 
 use super::contents::WithSource;
 use super::views::{Files, RunFiles, tree_digest};
-use crate::{
-    directory::{StateDirectory, write_whole},
-    error::LocalError,
-};
+use crate::{directory::StateDirectory, error::LocalError};
 
 /// What came of applying the changes of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

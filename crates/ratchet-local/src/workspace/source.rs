@@ -9,12 +9,12 @@ use std::{
 };
 
 use ratchet_core::{history::sha256_hex, ids::ExecutionId};
-use ratchet_workspace::{ContentDigest, Keeper, Kept, STAGE_PREFIX, Strategy, TreePath, Trees};
+use ratchet_workspace::{ContentDigest, Keeper, Kept, STAGE_PREFIX, Strategy, TreePath, Trees, write_whole};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    directory::{self, StateDirectory, write_whole},
+    directory::{self, StateDirectory},
     error::LocalError,
     place::LocalPlace,
 };
