@@ -22,6 +22,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use crate::directory::StateDirectory;
+
 /// Bytes that are read at a time: no content is held in memory for being kept.
 const CHUNK: usize = 128 * 1024;
 
@@ -44,6 +46,8 @@ const SMALL: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct LocalBlobStore {
     root: PathBuf,
+    /// Another store, of which is read what this one does not have.
+    below: Option<PathBuf>,
     /// The digests that this process has put: their folders are on the disk.
     placed: Arc<Mutex<HashSet<String>>>,
 }
@@ -51,19 +55,31 @@ pub struct LocalBlobStore {
 impl LocalBlobStore {
     /// The store in this folder, which is made when something is put.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), placed: Arc::default() }
+        Self { root: root.into(), below: None, placed: Arc::default() }
+    }
+
+    /// The store of a state directory.
+    pub fn of(state: &StateDirectory) -> Self {
+        Self { below: state.blobs_below().map(Path::to_owned), ..Self::new(state.blobs()) }
     }
 
     /// The file of a digest, whether it is there or not; `None` for text that is no digest.
     fn path(&self, digest: &Digest) -> Option<PathBuf> {
         let text = digest.as_str();
         let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_digest.then(|| self.root.join("sha256").join(&text[..2]).join(&text[2..]))
+        is_digest.then(|| below(&self.root, text))
+    }
+
+    /// The file of a digest in the store below this one, where it is there and only there.
+    fn path_below(&self, own: &Path, digest: &Digest) -> Option<PathBuf> {
+        let store = self.below.as_ref().filter(|_| !own.exists())?;
+        Some(below(store, digest.as_str())).filter(|path| path.exists())
     }
 
     /// Opens the content of a digest.
     fn open_file(&self, digest: &Digest) -> Result<File, BlobError> {
         let path = self.path(digest).ok_or_else(|| BlobError::NotFound(digest.clone()))?;
+        let path = self.path_below(&path, digest).unwrap_or(path);
         File::open(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => BlobError::NotFound(digest.clone()),
             _ => refused("read", &path)(source),
@@ -240,7 +256,7 @@ impl BlobStore for LocalBlobStore {
 
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         let Some(path) = self.path(digest) else { return Ok(false) };
-        path.try_exists().map_err(refused("read", &path))
+        Ok(path.try_exists().map_err(refused("read", &path))? || self.path_below(&path, digest).is_some())
     }
 }
 
@@ -278,13 +294,21 @@ impl Contents for LocalBlobStore {
 
     fn has(&self, digest: ContentDigest) -> bool {
         let Some(path) = self.path(&digest.to_core()) else { return false };
-        self.lock(FlockOperation::LockShared)
-            .is_ok_and(|_lock| File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok())
+        // What is below stays as it is.
+        self.path_below(&path, &digest.to_core()).is_some()
+            || self
+                .lock(FlockOperation::LockShared)
+                .is_ok_and(|_lock| File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok())
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<ContentDigest> {
         content_digest(&self.put_bytes(bytes).map_err(into_io)?.digest)
     }
+}
+
+/// The file of a digest in a store.
+fn below(root: &Path, digest: &str) -> PathBuf {
+    root.join("sha256").join(&digest[..2]).join(&digest[2..])
 }
 
 fn content_digest(digest: &Digest) -> io::Result<ContentDigest> {

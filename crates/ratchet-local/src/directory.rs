@@ -34,19 +34,27 @@ use crate::error::LocalError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDirectory {
     root: PathBuf,
+    /// The blobs of another one, which are read where it has none itself.
+    blobs_below: Option<PathBuf>,
 }
 
 impl StateDirectory {
     /// The state directory at an absolute path. Nothing is touched.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), blobs_below: None }
+    }
+
+    /// This one, over another: contents that are not in it are read there, and nothing is written there.
+    #[must_use]
+    pub(crate) fn over(self, other: &Self) -> Self {
+        Self { blobs_below: Some(other.blobs()), ..self }
     }
 
     /// The state directory at a path, made where it is not there, for its owner alone.
     pub fn open(root: &Path) -> Result<Self, LocalError> {
         let refused = |source| LocalError::state_directory(root, "be created", source);
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(refused)?;
-        let directory = Self { root: root.canonicalize().map_err(refused)? };
+        let directory = Self::new(root.canonicalize().map_err(refused)?);
         create(&directory.executions()).map_err(refused)?;
         Ok(directory)
     }
@@ -75,7 +83,14 @@ impl StateDirectory {
     pub fn blob(&self, digest: &Digest) -> PathBuf {
         let text = digest.as_str();
         let (head, tail) = text.split_at_checked(2).unwrap_or((text, ""));
-        self.blobs().join("sha256").join(head).join(tail)
+        let own = self.blobs().join("sha256").join(head).join(tail);
+        let below = self.blobs_below.as_ref().filter(|_| !own.exists());
+        below.map(|below| below.join("sha256").join(head).join(tail)).unwrap_or(own)
+    }
+
+    /// Where contents lie that are not in it, where there is such a place.
+    pub(crate) fn blobs_below(&self) -> Option<&Path> {
+        self.blobs_below.as_deref()
     }
 
     /// The folder of the read-only copy of a captured file.

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod place;
 pub mod processes;
 pub mod published;
+pub mod rehearsal;
 mod scratch;
 pub mod secrets;
 pub mod state_store;

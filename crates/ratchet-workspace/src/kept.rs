@@ -27,7 +27,7 @@ use crate::{
     lower::{self, Holes},
     manifest::{Entry, Manifest},
     path::TreePath,
-    scan::{Item, Skip, in_parallel_each, list, look_up},
+    scan::{Item, Skip, in_parallel_each, list, look_up, read_files, read_one},
     stamp::StatCache,
 };
 
@@ -94,6 +94,39 @@ impl Keeper {
         }
     }
 
+    /// The directory as it is now. Nothing of it is copied, and nothing is noted: what was kept before saves reading what has not changed since. What a repository has
+    /// elsewhere is put together in a folder where nothing is.
+    pub fn look(&self, source: &Path, skip: Skip<'_>, folder: &Path) -> Result<Kept, WorkspaceError> {
+        let failed = |error| WorkspaceError::writing(folder, error);
+        make(folder).map_err(failed)?;
+        let (_, known) = self.load();
+        let Sources { mut found, elsewhere } = Sources::list(source, skip, &folder.join("git"))?;
+        look_up(&mut found, &known);
+        let is_elsewhere = |path: &TreePath| elsewhere.contains_key(path);
+        let (mut here, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(path, _)| !is_elsewhere(path));
+        read_files(source, &mut here)?;
+        let (copier, tree) = (Copier::default(), folder.join("tree"));
+        for (path, item) in &mut rest {
+            let from = &elsewhere[&*path];
+            // Objects are found by their names, and nobody asks what is in them.
+            if path.as_bytes().starts_with(b".git/objects/") || !matches!(item, Item::File { .. }) {
+                *item = read_one(from)?;
+                continue;
+            }
+            let to = tree.join(path.as_path());
+            make(to.parent().unwrap_or(&tree)).map_err(failed)?;
+            *item = match copier.copy(from, &to)? {
+                Some(Copied { mode, stamp, digest }) => Item::File { mode, stamp, digest: Some(digest) },
+                None => Item::Other,
+            };
+        }
+        here.append(&mut rest);
+        let entries = here.into_iter().filter_map(|(path, item)| Some((path, entry(item)?)));
+        let manifest: Manifest = entries.collect();
+        let digest = manifest.digest();
+        Ok(Kept { manifest, digest, trees: vec![tree, source.to_owned()], files_copied: 0 })
+    }
+
     fn keep_locked(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
         let begun = SystemTime::now();
         // What is known is read while the directory is looked at.
@@ -126,18 +159,12 @@ impl Keeper {
         let mut cache = Vec::with_capacity(found.len());
         let mut entries = Vec::with_capacity(found.len());
         for (path, item) in found {
-            let entry = match item {
-                Item::Folder { mode } => Entry::Folder { mode },
-                Item::Link(target) => Entry::Link { target },
-                Item::File { mode, stamp, digest: Some(digest) } => {
-                    if !stamp.is_doubtful_at(begun) {
-                        cache.push((path.clone(), stamp, digest));
-                    }
-                    Entry::File { mode, size: stamp.size, digest }
-                }
-                Item::File { digest: None, .. } | Item::Whiteout | Item::Other => continue,
-            };
-            entries.push((path, entry));
+            if let Item::File { stamp, digest: Some(digest), .. } = &item
+                && !stamp.is_doubtful_at(begun)
+            {
+                cache.push((path.clone(), *stamp, *digest));
+            }
+            entries.extend(entry(item).map(|entry| (path, entry)));
         }
         let (manifest, cache): (Manifest, _) = (entries.into_iter().collect(), StatCache::new(cache));
         let digest = manifest.digest();
@@ -393,6 +420,16 @@ fn copy_unknown(
         };
     }
     Ok(staged)
+}
+
+/// What lies at a path, as a manifest says it.
+fn entry(item: Item) -> Option<Entry> {
+    match item {
+        Item::Folder { mode } => Some(Entry::Folder { mode }),
+        Item::Link(target) => Some(Entry::Link { target }),
+        Item::File { mode, stamp, digest: Some(digest) } => Some(Entry::File { mode, size: stamp.size, digest }),
+        Item::File { digest: None, .. } | Item::Whiteout | Item::Other => None,
+    }
 }
 
 fn make(folder: &Path) -> io::Result<()> {

@@ -13,6 +13,7 @@ mod history;
 mod list;
 mod logs;
 mod new;
+mod plan;
 mod prune;
 mod publish;
 mod render;
@@ -39,6 +40,7 @@ use crate::{
 pub(crate) enum Command {
     New(new::NewArguments),
     Run(run::RunArguments),
+    Plan(plan::PlanArguments),
     Rerun(rerun::RerunArguments),
     Resume(resume::ResumeArguments),
     Apply(apply::ApplyArguments),
@@ -71,6 +73,7 @@ impl Command {
         match self {
             Self::New(arguments) => new::run(arguments, console),
             Self::Run(arguments) => drive(common, || run::run(arguments, common, console)),
+            Self::Plan(arguments) => wait_for(plan::run(arguments, common, console)),
             Self::Rerun(arguments) => drive(common, || rerun::run(arguments, common, console)),
             Self::Resume(arguments) => drive(common, || resume::run(arguments, common, console)),
             Self::Apply(arguments) => drive(common, || apply::run(arguments, common, console)),

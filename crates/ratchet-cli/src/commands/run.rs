@@ -41,6 +41,18 @@ Examples:
   ratchet run workflow.yaml --until tests --json | jq .outputs
   ratchet run deploy@2.1                              what `ratchet publish` kept")]
 pub(crate) struct RunArguments {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Be the one run with this key: a second call with it gives the first run's result
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// What is to run, and how.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
     /// The file, a folder with a workflow.yaml in it, or NAME or NAME@VERSION of a published workflow
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -76,11 +88,6 @@ pub(crate) struct RunArguments {
     /// Start the run that this event would start: a JSON file
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     event: Option<PathBuf>,
-    /// Be the one run with this key: a second call with it gives the first run's result
-    #[arg(long, value_name = "KEY")]
-    idempotency_key: Option<String>,
-    #[command(flatten)]
-    shown: Shown,
 }
 
 pub(super) async fn run(
@@ -88,47 +95,60 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let definition = definition::load(&arguments.file, common, console)?;
-    let workflow = &definition.workflow;
-    let (trigger, mapped) = match &arguments.event {
-        Some(path) => {
-            let Started { trigger, inputs } = event(workflow, path)?;
-            (trigger, inputs)
-        }
-        None => (json!({ "type": "manual" }), std::collections::BTreeMap::new()),
-    };
-    let inputs = arguments.inputs.resolve(workflow, mapped)?;
-    let environment = arguments.inputs.environment()?;
-    let options = RunOptions {
-        selection: selection(arguments, workflow)?,
-        max_parallel: arguments.max_parallel.unwrap_or_else(driving::cores),
-        cache: match (arguments.no_cache, arguments.refresh) {
-            (true, _) => CacheMode::Off,
-            (false, true) => CacheMode::Refresh,
-            (false, false) => CacheMode::Use,
-        },
-        agent: None,
-        place: place(arguments, &definition)?,
-    };
-    let execution = match &arguments.idempotency_key {
-        Some(key) => execution_name::of_key(&workflow.name, key),
-        None => driving::fresh_name(),
-    };
-    let missing = missing_files(workflow, &inputs, &arguments.workspace);
-    for note in notes(&definition, arguments.in_place, &environment).into_iter().chain(missing) {
-        console.say(&format!("{}: {note}", console.err.bold("note")));
-    }
-    let start = Start {
-        execution,
-        definition: reference(&definition),
-        workflow: Arc::new(definition.workflow),
-        text: definition.text,
-        inputs,
-        environment,
-        trigger,
-        options,
-    };
+    let key = arguments.idempotency_key.as_deref();
+    let start = arguments.wanted.start(key, common, console)?;
     driving::start(common, start, arguments.shown, console).await
+}
+
+impl Wanted {
+    /// The execution that is asked for. What a person should know before it is said.
+    pub(super) fn start(
+        &self,
+        key: Option<&str>,
+        common: &CommonArguments,
+        console: Console,
+    ) -> Result<Start, CommandError> {
+        let definition = definition::load(&self.file, common, console)?;
+        let workflow = &definition.workflow;
+        let (trigger, mapped) = match &self.event {
+            Some(path) => {
+                let Started { trigger, inputs } = event(workflow, path)?;
+                (trigger, inputs)
+            }
+            None => (json!({ "type": "manual" }), std::collections::BTreeMap::new()),
+        };
+        let inputs = self.inputs.resolve(workflow, mapped)?;
+        let environment = self.inputs.environment()?;
+        let options = RunOptions {
+            selection: selection(self, workflow)?,
+            max_parallel: self.max_parallel.unwrap_or_else(driving::cores),
+            cache: match (self.no_cache, self.refresh) {
+                (true, _) => CacheMode::Off,
+                (false, true) => CacheMode::Refresh,
+                (false, false) => CacheMode::Use,
+            },
+            agent: None,
+            place: place(self, &definition)?,
+        };
+        let execution = match key {
+            Some(key) => execution_name::of_key(&workflow.name, key),
+            None => driving::fresh_name(),
+        };
+        let missing = missing_files(workflow, &inputs, &self.workspace);
+        for note in notes(&definition, self.in_place, &environment).into_iter().chain(missing) {
+            console.say(&format!("{}: {note}", console.err.bold("note")));
+        }
+        Ok(Start {
+            execution,
+            definition: reference(&definition),
+            workflow: Arc::new(definition.workflow),
+            text: definition.text,
+            inputs,
+            environment,
+            trigger,
+            options,
+        })
+    }
 }
 
 /// What the event in a file starts.
@@ -157,7 +177,7 @@ fn reference(definition: &Definition) -> DefinitionRef {
     }
 }
 
-fn selection(arguments: &RunArguments, workflow: &Workflow) -> Result<Selection, CommandError> {
+fn selection(arguments: &Wanted, workflow: &Workflow) -> Result<Selection, CommandError> {
     let known = |name: &String| definition::step(workflow, name).map(|step| step.id.clone());
     Ok(match (&arguments.until, &arguments.only) {
         (Some(step), _) => Selection::Until(known(step)?),
@@ -167,7 +187,7 @@ fn selection(arguments: &RunArguments, workflow: &Workflow) -> Result<Selection,
 }
 
 /// What the local engine and the agent need to find the run's files again, also after a restart.
-fn place(arguments: &RunArguments, definition: &Definition) -> Result<Value, CommandError> {
+fn place(arguments: &Wanted, definition: &Definition) -> Result<Value, CommandError> {
     let record = arguments.record.as_deref().map(std::path::absolute).transpose();
     Ok(json!({
         "workspace": driving::absolute(&arguments.workspace)?,

@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use clap::Args;
 use ratchet_core::{
@@ -10,7 +10,7 @@ use ratchet_core::{
     workflow::{Step, Workflow},
 };
 use ratchet_engine::{
-    ports::{BlobError, StateStore, StepCache, UseFilter, Used},
+    ports::{BlobError, BlobStore, StateStore, StepCache, UseFilter, Used},
     step_cache::KeyParts,
 };
 use ratchet_local::{place::LocalPlace, state_store::LocalStepCache};
@@ -98,11 +98,27 @@ struct Why {
 }
 
 /// The last run of the same step that had a key.
-struct Before {
-    step: StepKey,
+pub(super) struct Before {
+    pub(super) step: StepKey,
     key: Digest,
     /// The parts that differ; `None` where those of one of the two are not kept any more.
-    changed: Option<Vec<String>>,
+    pub(super) changed: Option<Vec<String>>,
+}
+
+impl Before {
+    /// Compares the key of a step with that of the run before it. `row` is the step's.
+    pub(super) async fn find(
+        (step_cache, blobs): (&dyn StepCache, &dyn BlobStore),
+        run: &ExecutionRow,
+        path: &StepPath,
+        row: Option<&StepRow>,
+        key: &Digest,
+    ) -> Result<Option<Self>, CommandError> {
+        let Some(used) = last_use(step_cache, run, path, row).await? else { return Ok(None) };
+        let (old, new) = (parts(blobs, &used.name.key).await?, parts(blobs, key).await?);
+        let changed = old.zip(new).map(|(old, new)| new.differences(&old));
+        Ok(Some(Self { step: used.step, key: used.name.key, changed }))
+    }
 }
 
 impl Why {
@@ -118,14 +134,8 @@ impl Why {
             let no_key = Some(no_key(run, step, row)?);
             return Ok(Self { status, cache: None, no_key, before: None });
         };
-        let before = match last_use(state, run, path, row).await? {
-            None => None,
-            Some(used) => {
-                let (old, new) = (parts(state, &used.name.key).await?, parts(state, &cache.key).await?);
-                let changed = old.zip(new).map(|(old, new)| new.differences(&old));
-                Some(Before { step: used.step, key: used.name.key, changed })
-            }
-        };
+        let step_cache = LocalStepCache::new(state.store.clone(), cache_bytes_max()?);
+        let before = Before::find((&step_cache, &*state.blobs), run, path, row, &cache.key).await?;
         Ok(Self { status, cache: Some(cache.clone()), no_key: None, before })
     }
 
@@ -185,7 +195,8 @@ impl Why {
     }
 }
 
-fn no_key(run: &ExecutionRow, step: &Step, row: Option<&StepRow>) -> Result<&'static str, CommandError> {
+/// Why a step has no key.
+pub(super) fn no_key(run: &ExecutionRow, step: &Step, row: Option<&StepRow>) -> Result<&'static str, CommandError> {
     Ok(if !step.cache.enabled {
         "its results are not kept: `use_cache`, `cache_key` or `cache` ask for that"
     } else if LocalPlace::of(run)?.in_place {
@@ -229,25 +240,24 @@ fn found(found: &Found) -> String {
 
 /// How the same step was settled last, in another run before this one.
 async fn last_use(
-    state: &State,
+    step_cache: &dyn StepCache,
     run: &ExecutionRow,
     path: &StepPath,
     row: Option<&StepRow>,
 ) -> Result<Option<Used>, CommandError> {
-    let cache: Arc<dyn StepCache> = Arc::new(LocalStepCache::new(state.store.clone(), cache_bytes_max()?));
     let filter = UseFilter {
         workflow: Some(run.definition.name.clone()),
         step: Some(StepId::new(path.step.as_str())),
         before: row.map(|row| row.started_at),
         ..UseFilter::default()
     };
-    let uses = cache.uses(&filter, USES_SEEN).await?;
+    let uses = step_cache.uses(&filter, USES_SEEN).await?;
     Ok(uses.into_iter().find(|used| used.step.execution != run.id && used.step.path == *path))
 }
 
 /// What a key was made of, where that is still kept.
-async fn parts(state: &State, key: &Digest) -> Result<Option<KeyParts>, CommandError> {
-    match state.blobs.get(key).await {
+async fn parts(blobs: &dyn BlobStore, key: &Digest) -> Result<Option<KeyParts>, CommandError> {
+    match blobs.get(key).await {
         Ok(form) => Ok(KeyParts::read(&form)),
         Err(BlobError::NotFound(_) | BlobError::Damaged(_)) => Ok(None),
         Err(error) => Err(error.into()),

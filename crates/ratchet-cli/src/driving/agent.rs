@@ -51,6 +51,13 @@ impl AgentChoice {
     }
 }
 
+/// Which agent the options of a run name, as the keys of results name it. Nothing is recorded.
+pub(crate) fn identity(place: &Value) -> Result<String, CommandError> {
+    let mut place = place.clone();
+    place["record"] = Value::Null;
+    Ok(of_place(&place)?.identity())
+}
+
 /// The agent that a run's options name.
 pub(super) fn of_place(place: &Value) -> Result<Arc<dyn Agent>, CommandError> {
     let agent: Arc<dyn Agent> = match place["agent"].as_str().and_then(|text| text.strip_prefix("recorded:")) {

@@ -15,6 +15,7 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use ratchet_core::{
+    cached::CacheMode,
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
     history::Actor,
     ids::{ExecutionId, StepKey},
@@ -37,6 +38,7 @@ use ratchet_local::{
     engine::{CACHE_BYTES_MAX, DriveError, LocalConfig, LocalEngine},
     error::LocalError,
     lock::EngineLock,
+    rehearsal::Rehearsal,
     secrets::LocalSecrets,
     supervise,
     workspace::{Application, ConfinedFiles},
@@ -45,7 +47,7 @@ use ratchet_runner::{AllowedHosts, Runner, Web};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-pub(crate) use self::agent::AgentChoice;
+pub(crate) use self::agent::{AgentChoice, identity as agent_identity};
 use self::{interrupts::Interrupts, told::Told};
 use crate::{
     arguments::CommonArguments,
@@ -172,6 +174,31 @@ pub(crate) async fn start(
         }
     }
     desk.drive(&id, interrupts).await
+}
+
+/// Plays an execution up to the steps that would start processes. Nothing of it stays.
+pub(crate) async fn rehearse(state: Option<&State>, start: &Start) -> Result<Rehearsal, CommandError> {
+    let in_place = start.options.place["in_place"] == Value::Bool(true);
+    let request = StartRequest {
+        execution: start.execution.clone(),
+        definition: start.definition.clone(),
+        source: start.text.clone(),
+        inputs: start.inputs.clone(),
+        environment: start.environment.clone(),
+        trigger: start.trigger.clone(),
+        options: RunOptions {
+            agent: Some(agent_identity(&start.options.place)?),
+            // What works in the directory itself keeps no results; here it works beside it, so that nothing is changed.
+            cache: if in_place { CacheMode::Off } else { start.options.cache },
+            ..start.options.clone()
+        },
+        actor: person(),
+        trace: new_trace(entropy(), None),
+        parent: None,
+        tree: None,
+    };
+    let state = state.map(|state| (&state.directory, Arc::clone(&state.store)));
+    Ok(Rehearsal::of(state, request, &start.workflow).await?)
 }
 
 /// Goes on with an execution and drives it to its end.

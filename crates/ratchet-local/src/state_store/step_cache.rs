@@ -33,6 +33,11 @@ impl LocalStepCache {
         Self { store, bytes_max }
     }
 
+    /// The entry of a name at a time. One that is of no use stays where it is.
+    pub(crate) fn peek(&self, name: &EntryName, now: Timestamp) -> Result<Looked, CacheError> {
+        self.read("be read", |connection| Ok(look(connection, name, now)?))
+    }
+
     /// Changes the file in one transaction.
     async fn write<T: Send + 'static>(
         &self,

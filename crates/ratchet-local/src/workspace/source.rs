@@ -65,6 +65,23 @@ impl Source {
         Ok(source)
     }
 
+    /// Looks at the directory as it is now. It is not kept apart: who reads it later may find it changed.
+    pub(crate) fn look(
+        state: &StateDirectory,
+        trees: &Trees,
+        place: &LocalPlace,
+        folder: &Path,
+    ) -> Result<Self, LocalError> {
+        let directory = usable(place)?;
+        let known = [Strategy::Overlay, Strategy::Copy].map(|strategy| keeper(state, &directory, strategy));
+        let [(told, told_at), (untold, _)] = known;
+        let keeper = if told_at.exists() { told } else { untold };
+        let own = own_files(state, &directory);
+        let kept = keeper.look(&directory, &|path| own.contains(path), folder)?;
+        let tree = trees.begin(&kept.manifest)?;
+        Ok(Self { directory, strategy: Strategy::Copy, trees: kept.trees, tree, boot: boot() })
+    }
+
     /// What was taken for a run; `None` where nothing was. What a power loss may have caught half written is refused.
     pub(crate) fn load(state: &StateDirectory, id: &ExecutionId) -> Result<Option<Self>, LocalError> {
         let path = state.source(id);

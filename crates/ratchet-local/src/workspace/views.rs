@@ -120,6 +120,20 @@ impl Files {
         Ok(Some(tree))
     }
 
+    /// Looks at the directory of a run that never begins, and gives it as a tree: its content stays where it is. `state` is the state directory that runs use.
+    pub(crate) fn begin_looking(
+        &self,
+        id: &ExecutionId,
+        place: &LocalPlace,
+        state: Option<&StateDirectory>,
+    ) -> Result<Digest, LocalError> {
+        let folder = self.inner.state.root().join("looked");
+        let source = Source::look(state.unwrap_or(&self.inner.state), &self.inner.trees, place, &folder)?;
+        let tree = source.tree.to_core();
+        self.keep(id, source)?;
+        Ok(tree)
+    }
+
     fn keep(&self, id: &ExecutionId, source: Source) -> Result<Arc<RunFiles>, LocalError> {
         let run = Arc::new(RunFiles::new(&self.inner.state, &self.inner.trees, id, source)?);
         self.runs().insert(id.root(), run.clone());

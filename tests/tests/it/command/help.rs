@@ -3,8 +3,9 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "run",
+    "plan",
     "rerun",
     "resume",
     "apply",

@@ -16,6 +16,7 @@ mod language;
 mod limits;
 mod logs;
 mod nested;
+mod plan;
 mod runs;
 mod secrets;
 mod sensitive;
