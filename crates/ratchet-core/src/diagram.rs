@@ -252,6 +252,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         inputs: Outputs::new(),
         environment: BTreeMap::new(),
         trigger: Value::Null,
+        stored_trigger: None,
         options: RunOptions::default(),
         trace: TraceParent(String::new()),
         created_at: Timestamp::UNIX_EPOCH,

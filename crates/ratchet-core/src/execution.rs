@@ -13,7 +13,7 @@ use crate::{
     group::Turn,
     history::{Chain, Record, sha256_hex},
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey},
-    output::Outputs,
+    output::{BlobRef, Outputs},
     reconcile::backoff,
     status::ExecutionStatus,
     step::StepFailure,
@@ -142,8 +142,11 @@ pub struct ExecutionRow {
     pub inputs: Outputs,
     /// Variables that the caller passed.
     pub environment: BTreeMap<String, String>,
-    /// The event that started it.
+    /// The event that started it; null where it lies elsewhere.
     pub trigger: Value,
+    /// Where it lies, where it is large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_trigger: Option<BlobRef>,
     /// What the caller chose.
     pub options: RunOptions,
     /// The trace that all of the run's spans belong to.

@@ -22,7 +22,7 @@ use ratchet_definition::{
 use crate::{
     engine::{Engine, EngineError},
     run::Run,
-    values::load_large,
+    values::{load_large, load_trigger},
 };
 
 /// Rows that were staged and are not in the store yet, by path.
@@ -52,7 +52,7 @@ pub(crate) async fn build(
             version: run.workflow.version.clone(),
             started_at: run.row.created_at,
         },
-        trigger: run.row.trigger.clone(),
+        trigger: load_trigger(blobs, &run.row).await?,
         needs,
         outputs: None,
         locals: BTreeMap::new(),

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use ratchet_core::output::{Output, Outputs};
+use ratchet_core::{
+    execution::ExecutionRow,
+    output::{BlobRef, Output, Outputs},
+};
+use serde_json::Value;
 
 use crate::{
     engine::EngineError,
@@ -33,6 +37,26 @@ pub async fn store_large(blobs: &dyn BlobStore, outputs: Outputs) -> Result<Outp
         stored.insert(name, output);
     }
     Ok(stored)
+}
+
+/// Moves a large value out: it is null then, and lies in a blob.
+pub(crate) async fn store_large_value(
+    blobs: &dyn BlobStore,
+    value: Value,
+) -> Result<(Value, Option<BlobRef>), BlobError> {
+    // Plain data always has a JSON form.
+    let text = serde_json::to_vec(&value).unwrap_or_default();
+    if text.len() <= INLINE_BYTES_MAX {
+        return Ok((value, None));
+    }
+    Ok((Value::Null, Some(blobs.put(&text).await?)))
+}
+
+/// The event that started a run, wherever it lies.
+pub async fn load_trigger(blobs: &dyn BlobStore, row: &ExecutionRow) -> Result<Value, EngineError> {
+    let Some(stored) = &row.stored_trigger else { return Ok(row.trigger.clone()) };
+    let bytes = blobs.get(&stored.digest).await?;
+    serde_json::from_slice(&bytes).map_err(|_| EngineError::Blob(BlobError::Damaged(stored.digest.clone())))
 }
 
 /// Of outputs of these sizes the positions of those that stay in their row: the smallest.

@@ -85,6 +85,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         inputs: BTreeMap::new(),
         environment: BTreeMap::new(),
         trigger: Value::Null,
+        stored_trigger: None,
         options: RunOptions { max_parallel: 4, ..RunOptions::default() },
         trace: trace(),
         created_at: time(0),

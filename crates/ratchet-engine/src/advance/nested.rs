@@ -21,6 +21,7 @@ use crate::{
     prepare::{Prepared, Ready, prepare},
     run::Run,
     trees::Base,
+    values::load_trigger,
 };
 
 /// The code of a run whose concurrency group cannot be told.
@@ -167,13 +168,14 @@ impl Advance<'_> {
         }
         self.engine.keep_workflow(sub.definition.digest.clone(), sub.workflow.clone());
         let row = &self.run.row;
+        let trigger = load_trigger(self.engine.ports.blobs.as_ref(), row).await?;
         let request = StartRequest {
             execution,
             definition: sub.definition.clone(),
             source: sub.text.to_string(),
             inputs,
             environment: row.environment.clone(),
-            trigger: row.trigger.clone(),
+            trigger,
             options: RunOptions { selection: Selection::All, ..row.options.clone() },
             actor: Actor::Engine,
             trace: row.trace.of_attempt(&key, attempt),

@@ -15,7 +15,7 @@ use crate::{
     ports::{Current, Envelope, Event, Expectation, Write},
     run::Run,
     turns,
-    values::store_large,
+    values::{store_large, store_large_value},
 };
 
 /// Starts a run. The same identifier again is the same run, whoever asks and however often.
@@ -54,6 +54,7 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
     let mut inputs = inputs;
     // In a box: few runs are given any, and every start would have the room for it.
     Box::pin(artifacts::read_inputs(engine, &execution, &workflow, &mut inputs)).await?;
+    let (trigger, stored_trigger) = store_large_value(engine.ports.blobs.as_ref(), trigger).await?;
     let now = engine.ports.clock.now();
     let after = |span: SignedDuration| now.checked_add(span).unwrap_or(Timestamp::MAX);
     let row = ExecutionRow {
@@ -71,6 +72,7 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         inputs: store_large(engine.ports.blobs.as_ref(), inputs).await?,
         environment,
         trigger,
+        stored_trigger,
         options,
         trace: trace.clone(),
         created_at: now,

@@ -146,6 +146,7 @@ fn execution() -> ExecutionRow {
         inputs: Outputs::from([("key".to_owned(), Output::Json(json!("hunter2")))]),
         environment: BTreeMap::new(),
         trigger: Value::Null,
+        stored_trigger: None,
         options: RunOptions::default(),
         trace: TraceParent("00-0-0-01".to_owned()),
         created_at: at(0),
