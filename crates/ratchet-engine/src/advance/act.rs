@@ -40,6 +40,7 @@ impl Advance<'_> {
         // The claim is committed: strong reads of the execution, and of a child's fan-out, say whether it still counts.
         let mut fresh: Option<ExecutionRow> = None;
         let mut open: HashMap<StepId, bool> = HashMap::new();
+        let mut published = Vec::new();
         for act in acts {
             match act {
                 Act::Launch(slot, order) => {
@@ -84,10 +85,13 @@ impl Advance<'_> {
                     Box::pin(step_cache::judge(self.engine, &self.run, &assertion, holds)).await;
                 }
                 Act::Conclude => Box::pin(self.conclude()).await?,
-                Act::Publish(envelope) => self.engine.ports.bus.publish(*envelope).await?,
+                Act::Publish(envelope) => published.push(*envelope),
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
                 Act::ExecutionChanged(row, record) => self.engine.ports.observer.execution_changed(&row, &record),
             }
+        }
+        if !published.is_empty() {
+            self.engine.ports.bus.publish_all(published).await?;
         }
         Ok(())
     }

@@ -19,6 +19,14 @@ pub trait EventBus: Send + Sync {
     /// Delivers an event soon.
     async fn publish(&self, envelope: Envelope) -> Result<(), BusError>;
 
+    /// Delivers several events soon, in any order. An error says that some may not have gone out.
+    async fn publish_all(&self, envelopes: Vec<Envelope>) -> Result<(), BusError> {
+        for envelope in envelopes {
+            self.publish(envelope).await?;
+        }
+        Ok(())
+    }
+
     /// Delivers an event at a time. Only an accelerator: the execution's `wake_at` finds the same.
     async fn publish_at(&self, envelope: Envelope, at: Timestamp) -> Result<(), BusError>;
 }

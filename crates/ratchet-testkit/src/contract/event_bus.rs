@@ -56,9 +56,11 @@ async fn every_event_comes_as_it_was_published(consumer: impl Consumer) {
         Event::WakeUpDue,
     ];
     let envelopes = events.map(|event| envelope(BUS_EXECUTION, event));
-    for envelope in &envelopes {
+    let (alone, together) = envelopes.split_at(3);
+    for envelope in alone {
         consumer.bus().publish(envelope.clone()).await.expect("the bus is there");
     }
+    consumer.bus().publish_all(together.to_vec()).await.expect("the bus is there");
     let mut missing: Vec<&Envelope> = envelopes.iter().collect();
     while !missing.is_empty() {
         let came = next(&consumer).await;
