@@ -5,11 +5,21 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use ratchet_engine::ports::StateStore;
-use ratchet_testkit::contract;
+use aws_sdk_eventbridge::types::Target;
+use aws_sdk_sqs::types::Message;
+use jiff::Timestamp;
+use ratchet_engine::ports::{BlobStore, Clock, Envelope, EventBus, StateStore};
+use ratchet_testkit::{contract, memory::MemoryBlobStore};
+use serde_json::Value;
+use tokio::sync::Mutex;
 
-use crate::{DynamoStateStore, Table, emulator::Emulator};
+use crate::{
+    DynamoStateStore, SystemClock, Table,
+    emulator::Emulator,
+    event_bus::{BusPlace, EventBridgeBus, Timed, open},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn state_in_dynamodb_keeps_the_contract() {
@@ -22,4 +32,94 @@ async fn state_in_dynamodb_keeps_the_contract() {
         Arc::new(DynamoStateStore::new(client.clone(), name)) as Arc<dyn StateStore>
     })
     .await;
+}
+
+#[test]
+fn the_clock_keeps_the_contract() {
+    contract::clock(|| SystemClock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_keep_the_contract() {
+    let Some(emulator) = Emulator::start().await else { return };
+    let config = emulator.config().await;
+    let buses = AtomicU32::new(0);
+    contract::event_bus(async || Listener::new(&config, buses.fetch_add(1, Ordering::Relaxed)).await).await;
+}
+
+/// A bus, and queues of what comes over it.
+struct Listener {
+    bus: EventBridgeBus,
+    blobs: Arc<dyn BlobStore>,
+    queues: aws_sdk_sqs::Client,
+    /// The URLs of the queue of events and of that of those for later.
+    urls: [String; 2],
+    received: Mutex<Vec<Envelope>>,
+}
+
+impl Listener {
+    async fn new(config: &aws_config::SdkConfig, number: u32) -> Self {
+        let events = aws_sdk_eventbridge::Client::new(config);
+        let queues = aws_sdk_sqs::Client::new(config);
+        let (bus, rule) = (format!("bus-{number}"), format!("rule-{number}"));
+        events.create_event_bus().name(&bus).send().await.unwrap();
+        let mut urls = Vec::new();
+        for name in [format!("events-{number}"), format!("timers-{number}")] {
+            let made = queues.create_queue().queue_name(name).send().await.unwrap();
+            urls.push(made.queue_url().unwrap().to_owned());
+        }
+        let urls: [String; 2] = urls.try_into().unwrap();
+        let pattern = r#"{"source": ["ratchet"]}"#;
+        events.put_rule().name(&rule).event_bus_name(&bus).event_pattern(pattern).send().await.unwrap();
+        let arn = format!("arn:aws:sqs:us-east-1:000000000000:events-{number}");
+        let target = Target::builder().id("queue").arn(arn).build().unwrap();
+        events.put_targets().rule(&rule).event_bus_name(&bus).targets(target).send().await.unwrap();
+        let blobs: Arc<dyn BlobStore> = Arc::new(MemoryBlobStore::default());
+        let place = BusPlace { bus, timers: urls[1].clone() };
+        let bus = EventBridgeBus::new(events, queues.clone(), place, blobs.clone(), Arc::new(SystemClock));
+        Self { bus, blobs, queues, urls, received: Mutex::default() }
+    }
+
+    async fn receive(&self, url: &str) -> Vec<Message> {
+        let received = self.queues.receive_message().queue_url(url).max_number_of_messages(10).send().await.unwrap();
+        let messages = received.messages.unwrap_or_default();
+        for message in &messages {
+            self.queues
+                .delete_message()
+                .queue_url(url)
+                .receipt_handle(message.receipt_handle().unwrap())
+                .send()
+                .await
+                .unwrap();
+        }
+        messages
+    }
+}
+
+#[async_trait]
+impl contract::Consumer for Listener {
+    fn bus(&self) -> Arc<dyn EventBus> {
+        Arc::new(self.bus.clone())
+    }
+
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    async fn next(&self) -> Envelope {
+        let mut received = self.received.lock().await;
+        while received.is_empty() {
+            for message in self.receive(&self.urls[0]).await {
+                let event: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+                let envelope = open(event["detail"].clone(), &*self.blobs).await.unwrap();
+                assert_eq!(event["detail-type"], envelope.event.name());
+                received.push(envelope);
+            }
+            for message in self.receive(&self.urls[1]).await {
+                let timed: Timed = serde_json::from_str(message.body().unwrap()).unwrap();
+                received.push(open(timed.detail, &*self.blobs).await.unwrap());
+            }
+        }
+        received.pop().unwrap()
+    }
 }
