@@ -102,6 +102,12 @@ pub(crate) enum CommandError {
     /// An artifact cannot be read.
     #[error("{message}")]
     Artifact { code: &'static str, message: String, hint: Option<String> },
+    /// Files of tests have mistakes, which were shown already.
+    #[error("the tests have {count}")]
+    WrongTests { count: String },
+    /// There is no test.
+    #[error("there are no tests{}", filter.as_ref().map(|filter| format!(" whose name has '{filter}' in it")).unwrap_or_default())]
+    NoTests { filter: Option<String> },
     /// No such definition was published.
     #[error("{name} was not published{}", if versions.is_empty() { String::new() } else { format!(": its versions are {}", versions.join(", ")) })]
     NotPublished { name: String, versions: Vec<String> },
@@ -229,6 +235,8 @@ impl CommandError {
             Self::SecretVariable(_) => "RT-0426",
             Self::NoFiles { .. } => "RT-0427",
             Self::Artifact { code, .. } => code,
+            Self::WrongTests { .. } => "RT-0440",
+            Self::NoTests { .. } => "RT-0441",
             Self::NotPublished { .. } => "RT-0422",
             Self::VersionTaken { .. } => "RT-0423",
             Self::NotPublishable { .. } => "RT-0424",
@@ -291,6 +299,8 @@ impl CommandError {
                     .to_owned()
             }
             Self::Artifact { hint, .. } => return hint.clone(),
+            Self::WrongTests { .. } => "mend them: docs/testing.md says what may stand in such a file".to_owned(),
+            Self::NoTests { .. } => "they stand in files whose names end in .test.yaml".to_owned(),
             Self::NotPublished { .. } => "`ratchet publish FILE` publishes a workflow".to_owned(),
             Self::VersionTaken { .. } => "give the file another `version`, and publish that".to_owned(),
             Self::NotPublishable { .. } => "name the program by its name alone, or by its absolute path".to_owned(),
@@ -333,6 +343,8 @@ impl CommandError {
             | Self::Group(_)
             | Self::SecretVariable(_)
             | Self::Artifact { .. }
+            | Self::WrongTests { .. }
+            | Self::NoTests { .. }
             | Self::NotPublished { .. }
             | Self::VersionTaken { .. }
             | Self::NotPublishable { .. }

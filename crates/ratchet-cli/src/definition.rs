@@ -3,10 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ratchet_core::{
-    execution::ExecutionRow,
+    execution::{DefinitionRef, ExecutionRow},
+    history::sha256_hex,
+    ids::Digest,
     workflow::{Step, Workflow},
 };
 use ratchet_definition::{
@@ -26,7 +29,7 @@ const FILE_NAME: &str = "workflow.yaml";
 /// A file that compiled.
 pub(crate) struct Definition {
     /// What it says.
-    pub(crate) workflow: Workflow,
+    pub(crate) workflow: Arc<Workflow>,
     /// Its text, with all that it refers to.
     pub(crate) text: String,
     /// Where it lies, or what it was published as.
@@ -35,6 +38,22 @@ pub(crate) struct Definition {
     pub(crate) folder: Option<PathBuf>,
     /// What its author should look at.
     pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Definition {
+    /// Which definition it is: its text says it all.
+    pub(crate) fn reference(&self) -> DefinitionRef {
+        let origin = match self.folder {
+            Some(_) => std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone()),
+            None => self.path.clone(),
+        };
+        DefinitionRef {
+            name: self.workflow.name.clone(),
+            version: self.workflow.version.clone(),
+            digest: Digest::new(sha256_hex(self.text.as_bytes())),
+            origin: origin.display().to_string(),
+        }
+    }
 }
 
 /// Reads a file, or the `workflow.yaml` of a folder.
@@ -119,7 +138,7 @@ pub(crate) fn load(path: &Path, common: &CommonArguments, console: Console) -> R
     let (path, folder, sources) = sources(path, common)?;
     match compile_all(&sources) {
         Ok(Compiled { workflow, warnings }) => {
-            Ok(Definition { workflow, text: sources.text(), path, folder, warnings })
+            Ok(Definition { workflow: Arc::new(workflow), text: sources.text(), path, folder, warnings })
         }
         Err(findings) => {
             show(findings.all(), console);

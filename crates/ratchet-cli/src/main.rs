@@ -20,10 +20,12 @@ mod paint;
 mod progress;
 mod replay;
 mod report;
+mod seen;
 mod state;
 mod state_directory;
 mod summary;
 mod telemetry;
+mod testing;
 mod words;
 
 use std::process::ExitCode;

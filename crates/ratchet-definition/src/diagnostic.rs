@@ -179,6 +179,12 @@ impl Diagnostics {
         Self { findings }
     }
 
+    /// What was found in a text that is no workflow, such as a file of tests.
+    pub fn of_text(name: &str, text: &str, mistakes: Vec<Mistake>) -> Self {
+        let source = Arc::new(Source::new(name.to_owned(), text, &[]));
+        Self::new(mistakes.into_iter().map(|mistake| Diagnostic::new(mistake, Arc::clone(&source))).collect())
+    }
+
     /// Every finding.
     pub fn all(&self) -> &[Diagnostic] {
         &self.findings

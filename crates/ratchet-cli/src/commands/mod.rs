@@ -24,6 +24,7 @@ mod rm;
 mod run;
 mod schema;
 mod status;
+mod test;
 mod validate;
 mod why;
 
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Approve(approve::ApproveArguments),
     Reject(approve::RejectArguments),
     Validate(validate::ValidateArguments),
+    Test(test::TestArguments),
     Graph(graph::GraphArguments),
     Render(render::RenderArguments),
     Publish(publish::PublishArguments),
@@ -81,6 +83,7 @@ impl Command {
             Self::Approve(arguments) => drive(common, || approve::approve(arguments, common, console)),
             Self::Reject(arguments) => drive(common, || approve::reject(arguments, common, console)),
             Self::Validate(arguments) => validate::run(arguments, common, console),
+            Self::Test(arguments) => drive(common, || test::run(arguments, common, console)),
             Self::Graph(arguments) => graph::run(arguments, common, console),
             Self::Render(arguments) => wait_for(render::run(arguments, common, console)),
             Self::Publish(arguments) => publish::run(arguments, common, console),

@@ -29,7 +29,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, definition, execution_name,
-    exit_code::ExitCode, inputs::InputArguments, state::State, state_directory,
+    exit_code::ExitCode, inputs::InputArguments, seen, state::State, state_directory,
 };
 
 /// Show a step with its values filled in; nothing runs
@@ -176,7 +176,7 @@ async fn scope(
         }
         for step in &workflow.steps {
             if let Some(rows) = rows.as_ref().and_then(|rows| rows.step(&step.id)) {
-                scope.steps.insert(step.id.clone(), known(rows));
+                scope.steps.insert(step.id.clone(), seen::step(rows));
             }
         }
     }
@@ -223,19 +223,6 @@ fn unknown(step: &Step) -> StepView {
         exit_code: Some(0),
         duration_ms: Some(0),
         attempts: 1,
-        cached: false,
-    }
-}
-
-fn known(rows: &ratchet_engine::view::StepRows) -> StepView {
-    let row = &rows.row;
-    let result = row.result.as_ref();
-    StepView {
-        status: row.status(),
-        outputs: result.map(|result| result.outputs.clone()).unwrap_or_default(),
-        exit_code: result.and_then(|result| result.exit_code),
-        duration_ms: Some(rows.spent().process_ms),
-        attempts: row.attempt,
         cached: false,
     }
 }

@@ -1,15 +1,10 @@
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
 use ratchet_core::{
     cached::CacheMode,
-    execution::{DefinitionRef, RunOptions, Selection},
-    history::sha256_hex,
-    ids::Digest,
+    execution::{RunOptions, Selection},
     output::{Output, Outputs},
     workflow::{InputDeclaration, ValueType, Workflow},
 };
@@ -140,8 +135,8 @@ impl Wanted {
         }
         Ok(Start {
             execution,
-            definition: reference(&definition),
-            workflow: Arc::new(definition.workflow),
+            definition: definition.reference(),
+            workflow: definition.workflow,
             text: definition.text,
             inputs,
             environment,
@@ -161,20 +156,6 @@ fn event(workflow: &Workflow, path: &Path) -> Result<Started, CommandError> {
     })?;
     trigger::start(workflow, &event, Timestamp::now())
         .map_err(|NotStarted { reason }| CommandError::NotStarted { path: path.to_owned(), reason })
-}
-
-/// Which definition it is: its text says it all.
-fn reference(definition: &Definition) -> DefinitionRef {
-    let origin = match definition.folder {
-        Some(_) => std::path::absolute(&definition.path).unwrap_or_else(|_| definition.path.clone()),
-        None => definition.path.clone(),
-    };
-    DefinitionRef {
-        name: definition.workflow.name.clone(),
-        version: definition.workflow.version.clone(),
-        digest: Digest::new(sha256_hex(definition.text.as_bytes())),
-        origin: origin.display().to_string(),
-    }
 }
 
 fn selection(arguments: &Wanted, workflow: &Workflow) -> Result<Selection, CommandError> {

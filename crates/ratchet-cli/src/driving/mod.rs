@@ -501,7 +501,7 @@ impl Others {
 }
 
 /// What requests may reach.
-fn web() -> Result<Web, CommandError> {
+pub(crate) fn web() -> Result<Web, CommandError> {
     let text = std::env::var_os(ALLOW_HOSTS).unwrap_or_default();
     let allowed = AllowedHosts::parse(&text.to_string_lossy()).map_err(|part| CommandError::Argument {
         argument: ALLOW_HOSTS,

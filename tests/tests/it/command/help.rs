@@ -14,6 +14,7 @@ const COMMANDS: [&str; 27] = [
     "approve",
     "reject",
     "validate",
+    "test",
     "graph",
     "render",
     "status",

@@ -22,6 +22,7 @@ mod secrets;
 mod sensitive;
 mod sharing;
 mod terminal;
+mod testing;
 mod traces;
 mod waiting;
 mod webhooks;
