@@ -1,14 +1,27 @@
-//! The ports on AWS: state in one DynamoDB table, events on an `EventBridge` bus.
+//! The ports on AWS: state in one DynamoDB table, content in S3, events on EventBridge.
 //!
 //! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
 //! contract as the one on a single machine.
 
+mod blob_store;
 mod clock;
 pub mod event_bus;
 mod state_store;
 
+pub use blob_store::S3BlobStore;
 pub use clock::SystemClock;
 pub use state_store::{DynamoStateStore, Table};
+
+/// An error with all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        told = format!("{told}: {error}");
+        source = error.source();
+    }
+    told
+}
 
 #[cfg(test)]
 mod answers;

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use ratchet_core::{history::hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put, Verified};
+use ratchet_engine::ports::{BlobClass, BlobError, BlobStore, BlobStream, Put, Verified};
 use ratchet_workspace::{ContentDigest, Contents};
 use rustix::fs::{FlockOperation, OFlags};
 use sha2::{Digest as _, Sha256};
@@ -169,6 +169,19 @@ impl LocalBlobStore {
         result
     }
 
+    /// Counts content as new, which keeps a sweep from it.
+    fn renew(&self, digest: &Digest) -> Result<(), BlobError> {
+        let path = self.path(digest).ok_or_else(|| BlobError::NotFound(digest.clone()))?;
+        // What is below stays as it is.
+        if self.path_below(&path, digest).is_some() {
+            return Ok(());
+        }
+        // Where nothing was put yet there is no place for a lock.
+        self.open_file(digest)?;
+        let _lock = self.lock(FlockOperation::LockShared)?;
+        self.open_file(digest)?.set_modified(SystemTime::now()).map_err(refused("write to", &self.root))
+    }
+
     /// Compares a content with its digest.
     pub(crate) fn verify(&self, digest: ContentDigest) -> Result<(), BlobError> {
         let (digest, file) = (digest.to_core(), self.open_file(&digest.to_core())?);
@@ -258,6 +271,12 @@ impl BlobStore for LocalBlobStore {
         let Some(path) = self.path(digest) else { return Ok(false) };
         Ok(path.try_exists().map_err(refused("read", &path))? || self.path_below(&path, digest).is_some())
     }
+
+    async fn retain(&self, digest: &Digest, _class: BlobClass) -> Result<(), BlobError> {
+        // What no row refers to is removed, whatever its class, but for what is new.
+        let (store, digest) = (self.clone(), digest.clone());
+        in_background(move || store.renew(&digest)).await
+    }
 }
 
 /// Writes what a stream gives to an empty file, and says what it was.
@@ -293,12 +312,7 @@ impl Contents for LocalBlobStore {
     }
 
     fn has(&self, digest: ContentDigest) -> bool {
-        let Some(path) = self.path(&digest.to_core()) else { return false };
-        // What is below stays as it is.
-        self.path_below(&path, &digest.to_core()).is_some()
-            || self
-                .lock(FlockOperation::LockShared)
-                .is_ok_and(|_lock| File::open(&path).and_then(|there| there.set_modified(SystemTime::now())).is_ok())
+        self.renew(&digest.to_core()).is_ok()
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<ContentDigest> {

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::{
 use ratchet_engine::ports::StoreError;
 
 use super::item::Item;
+use crate::chain;
 
 /// Codes after which the same call may succeed: the table is busy, or the service is not well.
 const FOR_NOW: [&str; 8] = [
@@ -36,17 +37,6 @@ where
         }
         None => StoreError::Unavailable(chain(error)),
     }
-}
-
-/// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut told = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        told = format!("{told}: {error}");
-        source = error.source();
-    }
-    told
 }
 
 /// What a write found in place of what it expected: an item, or none.

@@ -17,6 +17,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Contract: a blob is whole or absent, never half there, also after a crash in the middle of a put. A put of content that is there already
 /// changes nothing and succeeds. A get gives exactly the bytes of the digest, or an error: content that no longer has its digest is
 /// [`BlobError::Damaged`]. Nothing is ever overwritten, but for damaged content by a put of what it should be.
+///
+/// Contract of the time that content is kept: a put counts it as new, of the class [`BlobClass::Run`], also where it was there. A store may remove content that has been neither
+/// put nor retained for as long as its class says; one whose owner removes what no row refers to looks at no class. Content never falls to a shorter class.
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Keeps some bytes.
@@ -42,11 +45,33 @@ pub trait BlobStore: Send + Sync {
     /// The bytes of a digest as a stream, which ends in an error where they are not those of the digest: [`BlobError::of_stream`] says which.
     async fn open(&self, digest: &Digest) -> Result<BlobStream, BlobError>;
 
-    /// A link by which whoever has it reads the content, until it expires. [`BlobError::NoLinks`] where content is only reached by those who may reach the store.
+    /// A link by which whoever has it reads the content, until it expires: after seven days at most, and sooner where what signed it is no longer valid. [`BlobError::NoLinks`] where content is only reached by those who may reach the store.
     async fn link(&self, digest: &Digest, expires_in: Duration) -> Result<String, BlobError>;
 
     /// Whether the content is there. It is not read.
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError>;
+
+    /// Counts content that is there as new, and keeps it as long as this class says, or its own where that is longer. It is not read.
+    async fn retain(&self, digest: &Digest, class: BlobClass) -> Result<(), BlobError>;
+}
+
+/// How long content is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlobClass {
+    /// As long as runs are kept that made it or used it.
+    Run,
+    /// Until somebody removes it.
+    Lasting,
+}
+
+impl BlobClass {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Lasting => "lasting",
+        }
+    }
 }
 
 /// The bytes of some content, as they come.
@@ -114,7 +139,23 @@ pub enum BlobError {
     /// The store gives no links.
     #[error("there are no links to the content of this state directory: it is reached by those who may read its files")]
     NoLinks,
-    /// The place where blobs live refused.
+    /// The place where blobs live has too much to do, or does not answer. The same call may succeed later.
+    #[error("the blob store cannot {action} for now: {reason}")]
+    Unavailable {
+        /// What was tried: a fragment that reads after "cannot".
+        action: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The place where blobs live does not let this be done. The same call will not succeed either.
+    #[error("the blob store refuses to {action}: {reason}")]
+    Denied {
+        /// What was tried: a fragment that reads after "to".
+        action: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The system refused.
     #[error("the blob store cannot {action}: {source}")]
     Io {
         /// What was tried: a fragment that reads after "cannot".
@@ -141,6 +182,8 @@ impl BlobError {
             Self::Io { .. } => "RT-0212",
             Self::Unexpected { .. } => "RT-0213",
             Self::NoLinks => "RT-0214",
+            Self::Unavailable { .. } => "RT-0215",
+            Self::Denied { .. } => "RT-0216",
         }
     }
 
@@ -153,6 +196,8 @@ impl BlobError {
             }
             Self::Unexpected { .. } => "check where it comes from, and give it again",
             Self::NoLinks => "write the content to a file with `ratchet artifacts get`, and pass that on",
+            Self::Unavailable { .. } => "wait and try again; runs try again by themselves",
+            Self::Denied { .. } => "give whoever asked the rights that the message names, then resume the run",
             Self::Io { .. } => "make room or make the place writable, then resume the run",
         }
     }

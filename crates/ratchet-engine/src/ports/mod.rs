@@ -17,7 +17,7 @@ mod workspace;
 pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, Progress};
 pub use artifact_store::{ArtifactFilter, ArtifactStore};
 pub use attempt_files::{AttemptFiles, FileView};
-pub use blob_store::{BlobError, BlobStore, BlobStream, Put, Verified};
+pub use blob_store::{BlobClass, BlobError, BlobStore, BlobStream, Put, Verified};
 pub use clock::Clock;
 pub use event_bus::{BusError, Envelope, Event, EventBus};
 pub use observer::{Observer, Silent};

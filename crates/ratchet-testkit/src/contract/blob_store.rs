@@ -1,7 +1,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use ratchet_core::{history::sha256_hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore, Put};
+use ratchet_engine::ports::{BlobClass, BlobError, BlobStore, Put};
 use tokio::{io::AsyncReadExt as _, task::JoinSet};
 
 /// The contract of [`BlobStore`], but for what is damaged: how that comes about is the adapter's own test. `make` gives an empty store each time.
@@ -13,6 +13,7 @@ pub async fn blob_store(make: impl AsyncFn() -> Arc<dyn BlobStore>) {
     streams_are_kept_and_given(make().await).await;
     what_is_not_expected_is_not_kept(make().await).await;
     a_link_is_given_or_refused(make().await).await;
+    what_is_retained_stays_as_it_is(make().await).await;
     many_puts_of_the_same_at_once_agree(make().await).await;
 }
 
@@ -101,6 +102,22 @@ async fn a_link_is_given_or_refused(store: Arc<dyn BlobStore>) {
     assert!(matches!(&link, Err(BlobError::NotFound(digest)) if *digest == missing), "{link:?}");
 }
 
+async fn what_is_retained_stays_as_it_is(store: Arc<dyn BlobStore>) {
+    for content in contents() {
+        let digest = store.put(&content).await.expect("there is room").digest;
+        // Up, and down to where it does not fall; each of them twice.
+        for class in [BlobClass::Run, BlobClass::Lasting, BlobClass::Lasting, BlobClass::Run] {
+            store.retain(&digest, class).await.expect("it is there");
+        }
+        assert!(store.get(&digest).await.expect("it is there") == content, "exactly the bytes");
+        let put = store.put_stream(&mut &content[..], None).await.expect("there is room");
+        assert!(!put.is_new, "it is there, whatever its class");
+    }
+    let missing = reference(b"never put").digest;
+    let retained = store.retain(&missing, BlobClass::Lasting).await;
+    assert!(matches!(&retained, Err(BlobError::NotFound(digest)) if *digest == missing), "{retained:?}");
+}
+
 async fn a_kept_file_may_change(store: Arc<dyn BlobStore>) {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
@@ -120,7 +137,9 @@ async fn what_is_not_there_is_not_found(store: Arc<dyn BlobStore>) {
     let strange = ["", "ab", "../../state.db", &never_put.as_str().to_uppercase(), &"z".repeat(64), &"é".repeat(32)];
     for digest in strange.map(Digest::new).into_iter().chain([never_put]) {
         assert!(!store.contains(&digest).await.expect("answers"), "{digest:?}");
-        for result in [store.get(&digest).await.map(|_| ()), store.get_file(&digest, &to).await] {
+        let opened = store.open(&digest).await.map(|_| ());
+        let retained = store.retain(&digest, BlobClass::Run).await;
+        for result in [store.get(&digest).await.map(|_| ()), store.get_file(&digest, &to).await, opened, retained] {
             assert!(
                 matches!(&result, Err(BlobError::NotFound(missing)) if *missing == digest),
                 "{digest:?}: {result:?}"

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, fs, io, path::Path, sync::Mutex, time::Duration
 
 use async_trait::async_trait;
 use ratchet_core::{history::sha256_hex, ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put, Verified};
+use ratchet_engine::ports::{BlobClass, BlobError, BlobStore, BlobStream, Put, Verified};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::lock;
@@ -83,6 +83,10 @@ impl BlobStore for MemoryBlobStore {
 
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         Ok(lock(&self.0).contains_key(digest))
+    }
+
+    async fn retain(&self, digest: &Digest, _class: BlobClass) -> Result<(), BlobError> {
+        if self.contains(digest).await? { Ok(()) } else { Err(BlobError::NotFound(digest.clone())) }
     }
 }
 

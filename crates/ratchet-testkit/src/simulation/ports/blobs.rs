@@ -2,7 +2,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ratchet_core::{ids::Digest, output::BlobRef};
-use ratchet_engine::ports::{BlobError, BlobStore, BlobStream, Put};
+use ratchet_engine::ports::{BlobClass, BlobError, BlobStore, BlobStream, Put};
 use tokio::io::AsyncRead;
 
 use crate::{
@@ -74,5 +74,10 @@ impl BlobStore for SimulatedBlobs {
     async fn contains(&self, digest: &Digest) -> Result<bool, BlobError> {
         self.available("look for a blob").await?;
         self.inner.contains(digest).await
+    }
+
+    async fn retain(&self, digest: &Digest, class: BlobClass) -> Result<(), BlobError> {
+        self.available("keep a blob longer").await?;
+        self.inner.retain(digest, class).await
     }
 }
