@@ -1,4 +1,4 @@
-//! The ports on AWS: state in one DynamoDB table, content in S3, secrets in Secrets Manager or Parameter Store, events on EventBridge.
+//! The ports on AWS: state in one DynamoDB table, events on an `EventBridge` bus.
 //!
 //! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
 //! contract as the one on a single machine.
@@ -12,7 +12,7 @@ mod state_store;
 pub use blob_store::S3BlobStore;
 pub use clock::SystemClock;
 pub use secrets::{ManagedSecrets, ParameterSecrets};
-pub use state_store::{DynamoStateStore, Table};
+pub use state_store::{DynamoStateStore, DynamoStepCache, Table};
 
 /// An error with all that caused it.
 fn chain(error: &dyn std::error::Error) -> String {

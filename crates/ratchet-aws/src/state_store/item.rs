@@ -36,6 +36,8 @@ pub(super) const WORKFLOW: &str = "workflow";
 pub(super) const STATUS: &str = "run_status";
 /// Of a run: whether a step of another one started it.
 pub(super) const NESTED: &str = "nested";
+/// Of a use of a kept result: all that it says, as JSON.
+pub(super) const USED: &str = "used";
 /// Of an earlier attempt: how many records it has.
 pub(super) const RECORDS: &str = "records";
 

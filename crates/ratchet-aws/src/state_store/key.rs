@@ -103,8 +103,13 @@ pub(super) fn artifact(name: &ArtifactName) -> String {
 
 /// The partition of an index that a run's entry lies in.
 pub(super) fn shard(id: &ExecutionId) -> u32 {
+    shard_of(id.as_str())
+}
+
+/// The partition of an index that what is named so lies in.
+pub(super) fn shard_of(name: &str) -> u32 {
     // FNV-1a: the same on every machine and in every version.
-    id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) % SHARDS
+    name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) % SHARDS
 }
 
 #[cfg(test)]

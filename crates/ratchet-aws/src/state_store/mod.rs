@@ -8,11 +8,12 @@ mod item;
 mod key;
 mod reads;
 mod shared;
+mod step_cache;
 mod table;
 
 use aws_sdk_dynamodb::Client;
 
-pub use self::table::Table;
+pub use self::{step_cache::DynamoStepCache, table::Table};
 
 /// The state store on DynamoDB.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use ratchet_engine::ports::StoreError;
 
 use super::{
     error::refused,
-    item::{LIST_SHARD, LISTED, NESTED, PK, SK, STATUS, WAKE_AT, WAKE_SHARD, WORKFLOW},
+    item::{LIST_SHARD, LISTED, NESTED, PK, SK, STATUS, USED, WAKE_AT, WAKE_SHARD, WORKFLOW},
 };
 
 /// The table of a deployment. Deployments make it from `template.yaml`; tests make the same one here.
@@ -19,9 +19,9 @@ use super::{
 pub struct Table;
 
 impl Table {
-    /// The index of runs that are to be looked at again, by time.
+    /// The index of runs that are to be looked at again, by time, and of kept results, by their last use.
     pub const WAKE: &'static str = "wake";
-    /// The index of all runs and artifacts.
+    /// The index of all runs, artifacts, kept results and their uses.
     pub const LIST: &'static str = "list";
 
     /// Makes the table.
@@ -45,7 +45,7 @@ impl Table {
                 .map_err(wrong)
         };
         let keys_only = Projection::builder().projection_type(ProjectionType::KeysOnly).build();
-        let listed = [WORKFLOW, STATUS, NESTED].map(str::to_owned).to_vec();
+        let listed = [WORKFLOW, STATUS, NESTED, USED].map(str::to_owned).to_vec();
         let listed =
             Projection::builder().projection_type(ProjectionType::Include).set_non_key_attributes(Some(listed)).build();
         let texts = [PK, SK, WAKE_SHARD, LIST_SHARD, LISTED].map(|name| attribute(name, ScalarAttributeType::S));
