@@ -62,6 +62,10 @@ pub(super) async fn the_newest_row_of_a_step_counts(store: Store) {
         assert_eq!(found, expected, "{asked:?} up to epoch {epoch}");
     }
 
+    let steps = ["a", "b"].map(StepId::new);
+    let found = answer(store.newest_steps(&ExecutionId::new("run3"), Epoch(1), &steps).await);
+    assert_eq!(found, [None, None], "a run without rows");
+
     let many: Vec<StepRow> = (0..1500).map(|n| step_row(step_key("wide", 1, &format!("s{n}")))).collect();
     commit(&store, many.iter().map(put_step).collect()).await;
     let steps: Vec<StepId> = many.iter().rev().map(|row| row.key.path.step.clone()).collect();
