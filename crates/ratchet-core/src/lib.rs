@@ -16,6 +16,7 @@ pub mod event;
 mod event_pattern;
 pub mod execution;
 pub mod fan_out;
+pub mod few;
 pub mod graph;
 pub mod group;
 pub mod history;

@@ -1,20 +1,20 @@
 //! What expressions read, known before they are evaluated.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::fmt;
 
-use crate::ids::StepId;
+use crate::{
+    few::{FewMap, FewSet},
+    ids::StepId,
+};
 
 /// What a template or expression reads, found when the file was checked.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may hold together")]
 pub struct Uses {
     /// Steps whose outputs or state it reads.
-    pub steps: BTreeSet<StepId>,
+    pub steps: FewSet<StepId>,
     /// Which of their outputs.
-    pub outputs: BTreeMap<StepId, Names>,
+    pub outputs: FewMap<StepId, Names>,
     /// Which inputs it reads.
     pub inputs: Names,
     /// Which variables it reads.
@@ -55,8 +55,8 @@ impl Uses {
     /// And what another one uses.
     pub fn extend(&mut self, other: &Self) {
         self.steps.extend(other.steps.iter().cloned());
-        for (step, names) in &other.outputs {
-            self.outputs.entry(step.clone()).or_default().extend(names);
+        for (step, names) in other.outputs.iter() {
+            self.outputs.or_default(step.clone()).extend(names);
         }
         self.inputs.extend(&other.inputs);
         self.env.extend(&other.env);
@@ -72,14 +72,14 @@ impl Uses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
     /// These alone.
-    These(BTreeSet<String>),
+    These(FewSet<String>),
     /// Any of them: the name is not known before.
     All,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self::These(BTreeSet::new())
+        Self::These(FewSet::default())
     }
 }
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    artifact::ArtifactPolicy, budget::Budget, cached::CacheScope, graph::Graph, ids::StepId, retry::RetryPolicy,
+    artifact::ArtifactPolicy, budget::Budget, cached::CacheScope, few::FewMap, graph::Graph, ids::StepId,
+    retry::RetryPolicy,
 };
 pub use crate::{
     nested::{Exec, SubWorkflow},
@@ -34,7 +35,7 @@ pub struct Workflow {
     /// The outputs in the order of the file.
     pub outputs: Vec<OutputDeclaration>,
     /// Variables of every step's process.
-    pub environment: BTreeMap<String, Template>,
+    pub environment: FewMap<String, Template>,
     /// Which more of them hold secrets: what they are is filled in where a process starts, and no caller sets them.
     pub secret_environment: BTreeSet<String>,
     /// What starts it by itself, where anything does.
@@ -223,7 +224,7 @@ pub struct Step {
     /// One child for each value of a list.
     pub foreach: Option<ForEach>,
     /// Variables of its process.
-    pub environment: BTreeMap<String, Template>,
+    pub environment: FewMap<String, Template>,
     /// Variables of its process that hold secrets. Their values never come to the engine: who runs the process puts them in.
     pub secrets: BTreeMap<String, Vec<SecretPart>>,
     /// Secrets that its process gets as files: the secret, whose variable names the path, and the file's name.

@@ -158,8 +158,11 @@ pub(crate) async fn outputs(
     if declared.is_empty() {
         return Ok(Ok(Outputs::new()));
     }
-    let steps =
-        declared.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.uses.steps.clone()).collect();
+    let steps = declared
+        .iter()
+        .filter_map(|output| output.from.as_ref())
+        .flat_map(|from| from.uses.steps.iter().cloned())
+        .collect();
     let scope = scope::build(engine, run, overlay, steps, NeedOutcome::FINE, None).await?;
     let files = engine.ports.workspaces.files(&run.row, tree).await?;
     let asked = scope.artifacts.clone();

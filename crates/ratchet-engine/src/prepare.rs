@@ -366,7 +366,7 @@ fn order(
 ) -> Result<Order, EvaluationError> {
     let mut environment: BTreeMap<String, String> =
         run.workflow.environment.keys().filter_map(|name| Some((name.clone(), scope.env.get(name)?.clone()))).collect();
-    for (name, template) in &step.environment {
+    for (name, template) in step.environment.iter() {
         environment.insert(name.clone(), evaluator.text(template)?);
     }
     if let Some((name, _)) = environment.iter().find(|(_, value)| value.contains('\0')) {

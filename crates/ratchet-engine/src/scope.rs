@@ -145,7 +145,7 @@ pub(crate) fn add_environment(
     }
     let evaluator = Evaluator::new(scope.clone(), files.clone());
     let mut values = BTreeMap::new();
-    for (name, template) in &run.workflow.environment {
+    for (name, template) in run.workflow.environment.iter() {
         values.insert(name.clone(), evaluator.text(template)?);
     }
     values.append(&mut scope.env);

@@ -254,7 +254,7 @@ impl Page {
         if let Some(directory) = &step.working_directory {
             self.text("working_directory", directory);
         }
-        for (name, template) in workflow.environment.iter().chain(&step.environment) {
+        for (name, template) in workflow.environment.iter().chain(step.environment.iter()) {
             self.text(&format!("environment.{name}"), template);
         }
         for name in step.secrets.keys() {

@@ -43,7 +43,7 @@ fn parse_code(text: &str, code: &Code) -> Result<Parsed<Expression>, Vec<Mistake
         let span = error.range().unwrap_or(0..code.text.len());
         vec![syntax_mistake(text, &error, code.origin(span))]
     })?;
-    let mut findings = readings::of_expression(&code.text, &tree);
+    let mut findings = readings::references_of_expression(&code.text, &tree);
     for mistake in &mut findings.mistakes {
         mistake.span = code.origin(mistake.span.clone());
     }

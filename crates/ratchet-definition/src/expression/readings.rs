@@ -68,32 +68,39 @@ impl Findings {
     /// What the text uses, as far as the text alone tells.
     pub(crate) fn uses(&self) -> Uses {
         let mut uses = Uses { files: self.files, handles_failure: self.handles_failure, ..Uses::default() };
-        for path in self.references.iter().map(Reference::path) {
-            match path[..] {
-                ["inputs", ref rest @ ..] => uses.inputs.extend(&first(rest)),
-                ["env", ref rest @ ..] => uses.env.extend(&first(rest)),
-                ["trigger", ref rest @ ..] => uses.trigger.extend(&first(rest)),
-                ["item" | "index", ..] => uses.item = true,
-                [root, ..] if SCOPE_NAMES.contains(&root) => {}
-                [root, ref rest @ ..] => {
-                    let step = StepId::new(root);
-                    uses.steps.insert(step.clone());
-                    match rest {
-                        ["outputs", rest @ ..] => uses.outputs.entry(step).or_default().extend(&first(rest)),
-                        [] => uses.outputs.entry(step).or_default().extend(&Names::All),
-                        _ => {}
-                    }
-                }
-                [] => {}
+        let (mut inputs, mut env, mut trigger) = (Vec::new(), Vec::new(), Vec::new());
+        // With each step the name that follows `outputs`, where the text goes on so.
+        let mut steps: Vec<(&str, Option<Option<&str>>)> = Vec::new();
+        for reference in &self.references {
+            let mut names = reference.names.iter().map(|name| name.text.as_str());
+            match names.next() {
+                Some("inputs") => inputs.push(names.next()),
+                Some("env") => env.push(names.next()),
+                Some("trigger") => trigger.push(names.next()),
+                Some("item" | "index") => uses.item = true,
+                Some(root) if !SCOPE_NAMES.contains(&root) => steps.push(match names.next() {
+                    Some("outputs") => (root, Some(names.next())),
+                    Some(_) => (root, None),
+                    None => (root, Some(None)),
+                }),
+                Some(_) | None => {}
             }
         }
+        (uses.inputs, uses.env, uses.trigger) = (these(inputs), these(env), these(trigger));
+        steps.sort_unstable();
+        uses.steps = steps.iter().map(|(step, _)| StepId::new(*step)).collect();
+        let outputs = |of: &[(&str, Option<Option<&str>>)]| {
+            let read: Vec<Option<&str>> = of.iter().filter_map(|(_, output)| *output).collect();
+            (!read.is_empty()).then(|| (StepId::new(of[0].0), these(read)))
+        };
+        uses.outputs = steps.chunk_by(|(one, _), (other, _)| one == other).filter_map(outputs).collect();
         uses
     }
 }
 
-/// The name that a path goes on with; any, where the text does not say it.
-fn first(rest: &[&str]) -> Names {
-    rest.first().map_or(Names::All, |name| Names::These(BTreeSet::from([(*name).to_owned()])))
+/// The names that paths go on with; any, where a text does not say it.
+fn these(names: Vec<Option<&str>>) -> Names {
+    names.into_iter().map(|name| name.map(str::to_owned)).collect::<Option<_>>().map_or(Names::All, Names::These)
 }
 
 /// What an expression reads.
@@ -110,11 +117,26 @@ pub(crate) fn of_template(source: &str, template: &Stmt<'_>) -> Findings {
     walk.finish()
 }
 
+/// The same as [`of_expression`] without the readings, which only whoever evaluates needs.
+pub(crate) fn references_of_expression(source: &str, expression: &Expr<'_>) -> Findings {
+    let mut walk = Walk { wants_readings: false, ..Walk::new(source) };
+    walk.expression(expression);
+    walk.finish()
+}
+
+/// The same as [`of_template`] without the readings.
+pub(crate) fn references_of_template(source: &str, template: &Stmt<'_>) -> Findings {
+    let mut walk = Walk { wants_readings: false, ..Walk::new(source) };
+    walk.statement(template);
+    walk.finish()
+}
+
 struct Walk<'text> {
     source: &'text str,
     locals: Vec<BTreeSet<String>>,
     found: Findings,
     nearest: Nearest,
+    wants_readings: bool,
 }
 
 fn range(span: Span) -> Range<usize> {
@@ -123,7 +145,13 @@ fn range(span: Span) -> Range<usize> {
 
 impl<'text> Walk<'text> {
     fn new(source: &'text str) -> Self {
-        Self { source, locals: vec![BTreeSet::new()], found: Findings::default(), nearest: Nearest::default() }
+        Self {
+            source,
+            locals: vec![BTreeSet::new()],
+            found: Findings::default(),
+            nearest: Nearest::default(),
+            wants_readings: true,
+        }
     }
 
     fn finish(mut self) -> Findings {
@@ -322,21 +350,23 @@ impl<'text> Walk<'text> {
             }
         };
         let local = self.is_local(&root) || (called && function(&root).is_none());
-        let span = start..whole.span().end_offset as usize;
-        let label = match label_from {
-            Some((end, arguments)) => {
-                let mark = if arguments { "(…)" } else { "()" };
-                format!("{root}{mark}{}", &self.source[end.min(span.end)..span.end])
-            }
-            None => self.source[span.clone()].to_owned(),
-        };
-        self.found.readings.push(Reading {
-            span,
-            label,
-            may_be_undefined: stance == Stance::Tolerant,
-            as_text: stance == Stance::Concatenated,
-            local,
-        });
+        if self.wants_readings {
+            let span = start..whole.span().end_offset as usize;
+            let label = match label_from {
+                Some((end, arguments)) => {
+                    let mark = if arguments { "(…)" } else { "()" };
+                    format!("{root}{mark}{}", &self.source[end.min(span.end)..span.end])
+                }
+                None => self.source[span.clone()].to_owned(),
+            };
+            self.found.readings.push(Reading {
+                span,
+                label,
+                may_be_undefined: stance == Stance::Tolerant,
+                as_text: stance == Stance::Concatenated,
+                local,
+            });
+        }
         if !constant || local {
             return;
         }

@@ -121,7 +121,7 @@ impl<'a> Tainted<'a> {
 
     /// Whether a text of a step reads what an agent wrote.
     fn is_read(&self, step: &StepId, uses: &Uses) -> bool {
-        !uses.steps.is_disjoint(&self.steps)
+        uses.steps.iter().any(|step| self.steps.contains(step))
             || reads(&uses.inputs, self.inputs)
             || (uses.item && self.of_items.contains(step))
     }

@@ -1,6 +1,6 @@
 //! Templates, expressions and commands: parsed, their names looked up, their mistakes put in their places.
 
-use std::{cell::OnceCell, collections::BTreeSet, ops::Range};
+use std::{cell::OnceCell, ops::Range};
 
 use ratchet_core::{
     ids::StepId,
@@ -158,19 +158,20 @@ impl<'tree> Lowering<'_, 'tree> {
         let positions: OnceCell<Positions> = OnceCell::new();
         let file = self.file;
         let at = |span: &Range<usize>| positions.get_or_init(|| Positions::of(node, file)).locate(span);
-        let mut steps = BTreeSet::new();
+        let mut steps = Vec::with_capacity(references.len());
         for reference in references {
             match self.resolver.resolve(reference, context, &at) {
                 Meaning::Step { id, file } => {
-                    steps.insert(StepId::new(id));
+                    steps.push(StepId::new(id));
                     uses.files |= file;
                 }
                 Meaning::Value { file } => uses.files |= file,
                 Meaning::Unknown => {}
             }
         }
-        uses.outputs.retain(|step, _| steps.contains(step));
-        uses.steps = steps;
+        uses.steps = steps.into_iter().collect();
+        let Uses { steps, outputs, .. } = uses;
+        outputs.retain(|step| steps.contains(step));
         self.place(node, warnings);
     }
 }
@@ -188,6 +189,6 @@ fn variants(parts: &[ScriptPart]) -> usize {
 /// A part of a command reads no more than what all of it reads.
 fn restrict(part: &mut Uses, whole: &Uses) {
     part.steps.retain(|step| whole.steps.contains(step));
-    part.outputs.retain(|step, _| whole.steps.contains(step));
+    part.outputs.retain(|step| whole.steps.contains(step));
     part.files |= whole.files;
 }

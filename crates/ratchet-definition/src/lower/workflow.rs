@@ -1,8 +1,9 @@
 //! The workflow itself: its inputs, its outputs and its variables.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{ops::Range, time::Duration};
 
 use ratchet_core::{
+    few::FewMap,
     graph::Graph,
     workflow::{Expression, InputDeclaration, InputValidation, OutputDeclaration, Step, Template, ValueType, Workflow},
 };
@@ -70,7 +71,7 @@ impl<'tree> Lowering<'_, 'tree> {
     }
 
     /// Variables of processes.
-    pub(super) fn environment(&mut self, of: &'tree Node, context: Context<'tree>) -> BTreeMap<String, Template> {
+    pub(super) fn environment(&mut self, of: &'tree Node, context: Context<'tree>) -> FewMap<String, Template> {
         let entries = of.get("environment").map(Node::entries).unwrap_or_default();
         for entry in entries.iter().filter(|entry| variables::is_code(&entry.key.text)) {
             if entry.value.text().is_some_and(|text| text.contains("{{") || text.contains("{%")) {

@@ -64,7 +64,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed<Template>, Vec<Mistake>> {
         let span = error.range().unwrap_or(0..text.len());
         vec![syntax_mistake(text, &error, span)]
     })?;
-    finish(readings::of_template(text, &tree), |uses| Template { source: text.to_owned(), uses })
+    finish(readings::references_of_template(text, &tree), |uses| Template { source: text.to_owned(), uses })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::{
 
 use ratchet_core::{
     execution::{DefinitionRef, ExecutionRow, RunOptions, TraceParent},
+    few::FewMap,
     graph::{Graph, StepShape},
     history::{Actor, Chain},
     ids::{Epoch, StepKey, StepPath, TokenHash},
@@ -37,7 +38,7 @@ fn step(id: &str) -> Step {
         place: Place::Work,
         when: None,
         foreach: None,
-        environment: BTreeMap::new(),
+        environment: FewMap::default(),
         secrets: BTreeMap::new(),
         secret_files: BTreeMap::new(),
         resources: None,
@@ -97,7 +98,7 @@ fn workflow(lines: &[&str]) -> Workflow {
             description: None,
             from: None,
         }],
-        environment: BTreeMap::new(),
+        environment: FewMap::default(),
         secret_environment: BTreeSet::new(),
         triggers: None,
         timeout: None,
