@@ -55,7 +55,8 @@ docs: ## Writes the pages that are generated from the code
 .PHONY: build
 build: ## Builds the command for release
 	cargo build --release --locked --package ratchet-cli --features otlp
-	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
+	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6; \
+		if ($$5 > 25e6) { print "25 MB is the most: find what grew" > "/dev/stderr"; exit 1 } }'
 
 .PHONY: bench
 bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell loop and the physical limit
