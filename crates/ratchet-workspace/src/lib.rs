@@ -20,6 +20,7 @@ mod merge;
 mod path;
 mod resolve;
 mod scan;
+mod snapshot;
 mod stacks;
 mod stamp;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use self::{
     path::{LinkTarget, PATH_BYTES_MAX, PathError, TreePath},
     resolve::resolve,
     scan::{Exclude, Kind, Scan, Skip, paths, scan},
+    snapshot::{hydrate, upload},
     stacks::Stacks,
     stamp::{Stamp, StatCache},
     tree::{Laid, Meeting, Tree, Trees},

@@ -402,8 +402,15 @@ fn damaged(digest: ContentDigest, mismatch: &Mismatch) -> WorkspaceError {
     WorkspaceError::Damaged { what: format!("the tree {digest}"), reason: mismatch.to_string() }
 }
 
+/// What is not there, or not what it was, is damage. A place that does not answer is not.
 fn not_read(digest: ContentDigest, error: &io::Error) -> WorkspaceError {
-    WorkspaceError::Damaged { what: format!("the tree {digest}"), reason: error.to_string() }
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::PermissionDenied => {
+            let source = io::Error::new(error.kind(), error.to_string());
+            WorkspaceError::reading(std::path::Path::new(&format!("the tree {digest}")), source)
+        }
+        _ => WorkspaceError::Damaged { what: format!("the tree {digest}"), reason: error.to_string() },
+    }
 }
 
 fn not_written(error: io::Error) -> WorkspaceError {
