@@ -1,16 +1,18 @@
-//! The ports on AWS: state in one DynamoDB table, events on an `EventBridge` bus.
+//! The ports on AWS: state and kept results in one DynamoDB table, content in S3, secrets in Secrets Manager or Parameter Store, events on an `EventBridge` bus.
 //!
 //! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
 //! contract as the one on a single machine.
 
 mod blob_store;
 mod clock;
+mod contents;
 pub mod event_bus;
 mod secrets;
 mod state_store;
 
 pub use blob_store::S3BlobStore;
 pub use clock::SystemClock;
+pub use contents::BlobContents;
 pub use secrets::{ManagedSecrets, ParameterSecrets};
 pub use state_store::{DynamoStateStore, DynamoStepCache, Table};
 
