@@ -93,6 +93,9 @@ pub(crate) enum CommandError {
     /// The definition that an execution followed is not to be read any more.
     #[error("the definition of {execution} cannot be read: {reason}")]
     Definition { execution: ExecutionId, reason: String },
+    /// The execution cannot go on under the file.
+    #[error("{0}")]
+    Edit(String),
     /// The name of the concurrency group cannot be told.
     #[error("{0}")]
     Group(String),
@@ -175,6 +178,7 @@ impl From<EngineError> for CommandError {
                 Self::UnknownStep { workflow, step: step.to_string(), nearest: None }
             }
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
+            error @ EngineError::Edit { .. } => Self::Edit(error.to_string()),
             error @ EngineError::Group { .. } => Self::Group(error.to_string()),
             error @ EngineError::SecretVariable { .. } => Self::SecretVariable(error.to_string()),
             EngineError::Artifact { input, error } => Self::Artifact {
@@ -217,6 +221,7 @@ impl CommandError {
             Self::Inputs(_) => "RT-0401",
             Self::Argument { .. } | Self::ArgumentValue { .. } => "RT-0402",
             Self::Call { .. } => "RT-0421",
+            Self::Edit(_) => "RT-0431",
             Self::NotStarted { .. } => "RT-0430",
             Self::UnknownExecution { .. } | Self::NoExecutions => "RT-0403",
             Self::AmbiguousExecution { .. } => "RT-0404",
@@ -291,6 +296,7 @@ impl CommandError {
             Self::Definition { .. } | Self::Value { .. } => {
                 "the blob store is damaged: restore it from a copy".to_owned()
             }
+            Self::Edit(_) => "`ratchet run FILE` begins a new execution with the file".to_owned(),
             Self::Group(_) => {
                 "the `group` of `concurrency` reads inputs, variables and the trigger, and gives one line".to_owned()
             }
@@ -341,6 +347,7 @@ impl CommandError {
             | Self::NoFiles { .. }
             | Self::Render { .. }
             | Self::Group(_)
+            | Self::Edit(_)
             | Self::SecretVariable(_)
             | Self::Artifact { .. }
             | Self::WrongTests { .. }

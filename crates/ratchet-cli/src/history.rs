@@ -126,8 +126,11 @@ impl Reader<'_> {
             .map(|record| record.number);
         let name = row_name(row.key.epoch, &row.key.path);
         let mut after = vec![(EXECUTION.to_owned(), began(execution, row.key.epoch))];
+        // What is known of an edited definition says nothing of the epochs before.
+        let since = execution.definitions().last().map_or(Epoch::FIRST, |(epoch, _)| *epoch);
+        let followed = self.workflow.filter(|_| row.key.epoch >= since);
         let node =
-            self.workflow.and_then(|workflow| workflow.graph.node_of(&row.key.path.step).map(|node| (workflow, node)));
+            followed.and_then(|workflow| workflow.graph.node_of(&row.key.path.step).map(|node| (workflow, node)));
         for need in node.iter().flat_map(|(workflow, node)| node.needs.iter().map(|need| workflow.graph.node(*need))) {
             after.push((row_name(row.key.epoch, &StepPath::step(need.id.clone())), Edge::Last));
         }
@@ -325,7 +328,7 @@ mod tests {
         let execution = execution_row("run");
         let resumed = changed_execution(
             &execution,
-            ExecutionTransition::Resumed { reset_from: Vec::new(), deadline: None, parent: None },
+            ExecutionTransition::Resumed { reset_from: Vec::new(), deadline: None, parent: None, edit: None },
         );
         let first = step_row(step_key("run", 1, "build"));
         let done = step_with_result(&first, ratchet_core::step::StepResult::default());

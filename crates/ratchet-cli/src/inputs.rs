@@ -66,7 +66,7 @@ impl InputArguments {
 }
 
 /// A mistake as it is listed, with what to do about it.
-fn told(mistake: &InputMistake) -> String {
+pub(crate) fn told(mistake: &InputMistake) -> String {
     let help = mistake.help.as_ref().map(|help| format!("\n    {help}")).unwrap_or_default();
     format!("[{}] {}{help}", mistake.code, mistake.message)
 }

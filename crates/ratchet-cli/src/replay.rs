@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use ratchet_core::{
     decide::{ExecutionPolicy, StepPolicy},
-    execution::ExecutionRow,
+    execution::{DefinitionRef, ExecutionRow},
     history::Record,
-    ids::StepKey,
+    ids::{Digest, Epoch, StepKey},
     replay::{ReplayFinding, replay_execution, replay_step},
     step::{AttemptRow, StepRow},
     transition::StepTransition,
@@ -53,10 +53,21 @@ impl Replay {
         for entry in entries.iter().take(shown) {
             last.insert(&entry.row, entry.number);
         }
-        let mut replayer = Replayer { store, workflow, execution, last, findings: breaks };
+        let mut before = Vec::new();
+        for (epoch, definition) in execution.definitions() {
+            if definition != execution.definition {
+                let row = ExecutionRow { definition, ..execution.clone() };
+                before.push((epoch, row.definition.digest.clone(), state.workflow(&row).await?));
+            } else {
+                before.push((epoch, definition.digest, workflow.clone()));
+            }
+        }
+        let mut replayer = Replayer { store, workflow, definitions: &before, execution, last, findings: breaks };
         let rows = replayer.steps().await?;
         let made = replayer.execution();
         let findings = replayer.findings;
+        let then = before.iter().find(|(_, digest, _)| *digest == made.definition.digest);
+        let workflow = then.map_or(workflow, |(_, _, workflow)| workflow);
         let rows = ExecutionRows::assemble(blobs, workflow, made, rows).await?;
         Ok(Self { findings, view: ExecutionView::new(workflow, &rows), entries })
     }
@@ -65,6 +76,8 @@ impl Replay {
 struct Replayer<'a> {
     store: &'a dyn StateStore,
     workflow: &'a Workflow,
+    /// Each definition that the execution followed, from which epoch on, and what it says.
+    definitions: &'a [(Epoch, Digest, Workflow)],
     execution: &'a ExecutionRow,
     /// Of each row that is shown, its last record that is.
     last: HashMap<&'a str, u64>,
@@ -73,8 +86,12 @@ struct Replayer<'a> {
 
 impl Replayer<'_> {
     fn execution(&mut self) -> ExecutionRow {
-        let policy = ExecutionPolicy { timeout: self.workflow.timeout, finally_timeout: self.workflow.finally_timeout };
-        let row = self.execution;
+        let (row, definitions, workflow) = (self.execution, self.definitions, self.workflow);
+        let policy = |of: &DefinitionRef| {
+            let followed = definitions.iter().find(|(_, digest, _)| *digest == of.digest);
+            let workflow = followed.map_or(workflow, |(_, _, workflow)| workflow);
+            ExecutionPolicy { timeout: workflow.timeout, finally_timeout: workflow.finally_timeout }
+        };
         match replay_execution(row, &policy, u64::MAX) {
             // When to look at the run next is no part of its history.
             Ok(made) if (ExecutionRow { wake_at: row.wake_at, ..made.clone() }) != *row => {
@@ -123,7 +140,9 @@ impl Replayer<'_> {
 
     /// Decides the records of a row again, and gives the row as it was, where it was there then.
     async fn row(&mut self, row: &StepRow) -> Result<Option<(StepRow, Vec<AttemptRow>)>, StoreError> {
-        let policy = self.workflow.step(&row.key.path.step).map_or(StepPolicy::INTERNAL, StepPolicy::of);
+        let followed = self.definitions.iter().rev().find(|(epoch, ..)| *epoch <= row.key.epoch);
+        let workflow = followed.map_or(self.workflow, |(_, _, workflow)| workflow);
+        let policy = workflow.step(&row.key.path.step).map_or(StepPolicy::INTERNAL, StepPolicy::of);
         let policy = if row.key.path.child.is_some() { policy.for_child() } else { policy };
         let mut attempts = Vec::new();
         if row.chain.length > row.records.len() as u64 {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cached::CacheUse,
-    execution::Parent,
+    execution::{Edit, Parent},
     ids::{Digest, Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
     step::{Answer, Question, StepFailure, StepResult, Usage},
@@ -202,6 +202,8 @@ pub enum ExecutionEvent {
     ResumeRequested {
         /// Steps that run again, with all that depend on them.
         reset_from: Vec<StepId>,
+        /// The definition that it follows from now on, where that is another one. What no longer holds under it is among the steps that run again.
+        edit: Option<Box<Edit>>,
     },
     /// Every step is settled.
     AllSettled {

@@ -74,6 +74,18 @@ pub struct DefinitionRef {
     pub origin: String,
 }
 
+/// A run goes on under another definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    /// What it followed.
+    pub from: DefinitionRef,
+    /// What it follows from now on.
+    pub to: DefinitionRef,
+    /// The values of its inputs before and from now on, where they are not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<(Outputs, Outputs)>,
+}
+
 /// Which steps of the file a run is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -241,6 +253,27 @@ impl ExecutionRow {
         resumes
     }
 
+    /// Each definition that the run followed, with the epoch from which on it did, oldest first.
+    pub fn definitions(&self) -> Vec<(Epoch, DefinitionRef)> {
+        let mut epoch = Epoch::FIRST;
+        let mut definitions: Vec<(Epoch, DefinitionRef)> = Vec::new();
+        for record in &self.records {
+            if let ExecutionTransition::EndingBegan { .. } | ExecutionTransition::Resumed { .. } = record.transition {
+                epoch = epoch.next();
+            }
+            if let ExecutionTransition::Resumed { edit: Some(edit), .. } = &record.transition {
+                if definitions.is_empty() {
+                    definitions.push((Epoch::FIRST, edit.from.clone()));
+                }
+                definitions.push((epoch, edit.to.clone()));
+            }
+        }
+        if definitions.is_empty() {
+            definitions.push((Epoch::FIRST, self.definition.clone()));
+        }
+        definitions
+    }
+
     /// Changes the row as a record says.
     pub fn apply(&mut self, record: Record<ExecutionTransition>) {
         match &record.transition {
@@ -282,7 +315,13 @@ impl ExecutionRow {
                 self.wake_at = Some(backoff(0, record.at));
             }
             ExecutionTransition::Adopted { parent } => self.parent = Some(parent.clone()),
-            ExecutionTransition::Resumed { deadline, parent, .. } => {
+            ExecutionTransition::Resumed { deadline, parent, edit, .. } => {
+                if let Some(edit) = edit {
+                    self.definition.clone_from(&edit.to);
+                    if let Some((_, inputs)) = &edit.inputs {
+                        self.inputs.clone_from(inputs);
+                    }
+                }
                 // One that ended let others have theirs.
                 self.set_turn(!self.status.is_ended());
                 if let Some(parent) = parent {

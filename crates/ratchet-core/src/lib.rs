@@ -12,6 +12,7 @@ pub mod cached;
 pub mod command;
 pub mod decide;
 pub mod diagram;
+pub mod edit;
 pub mod event;
 mod event_pattern;
 pub mod execution;

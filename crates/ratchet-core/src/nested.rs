@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    edit::do_the_same,
     execution::DefinitionRef,
     workflow::{InputDeclaration, OutputDeclaration, Workflow},
 };
@@ -31,8 +32,16 @@ impl fmt::Debug for SubWorkflow {
     }
 }
 
+/// By what it does. The text of a group of steps holds the whole file that it stands in, where other steps may be otherwise.
+impl PartialEq for SubWorkflow {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same_text = self.definition.digest == other.definition.digest;
+        self.type_name == other.type_name && (is_same_text || do_the_same(&self.workflow, &other.workflow))
+    }
+}
+
 /// A step that runs a program of its author's. The program reads one JSON object, the step's named inputs, and writes one, the step's outputs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Exec {
     /// The name of the step type.
     pub type_name: String,

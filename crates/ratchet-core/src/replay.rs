@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     decide::{ExecutionPolicy, StepPolicy, decide_execution, decide_step},
     event::{ExecutionEvent, Outcome, StepEvent, Verdict},
-    execution::ExecutionRow,
+    execution::{DefinitionRef, ExecutionRow},
     history::{Chain, Record},
     ids::{Digest, Epoch, StepKey, TokenHash},
     join::NeedOutcome,
@@ -92,14 +92,23 @@ pub fn replay_step(
     Ok(row)
 }
 
-/// Replays the records of an execution up to a number over its row, and returns the row that they make.
+/// Replays the records of an execution up to a number over its row, and returns the row that they make. `policy` is that of each definition that it followed.
 pub fn replay_execution(
     row: &ExecutionRow,
-    policy: &ExecutionPolicy,
+    policy: &dyn Fn(&DefinitionRef) -> ExecutionPolicy,
     last: u64,
 ) -> Result<ExecutionRow, ReplayFinding> {
     let name = row.id.as_str();
+    let edits = row.records.iter().filter_map(|record| match &record.transition {
+        ExecutionTransition::Resumed { edit, .. } => edit.as_deref(),
+        _ => None,
+    });
+    let (definition, inputs) = edits.fold((None, None), |(definition, inputs), edit| {
+        (definition.or(Some(&edit.from)), inputs.or(edit.inputs.as_ref().map(|(before, _)| before)))
+    });
     let mut made = ExecutionRow {
+        definition: definition.unwrap_or(&row.definition).clone(),
+        inputs: inputs.unwrap_or(&row.inputs).clone(),
         parent: None,
         epoch: Epoch::FIRST,
         status: ExecutionStatus::Running,
@@ -127,7 +136,11 @@ pub fn replay_execution(
             return Err(ReplayFinding::BrokenChain { row, number });
         }
         if let Some(event) = execution_event(&made, record) {
-            let decided = decide_execution(&made, &event, policy, record.at);
+            let edited = match &event {
+                ExecutionEvent::ResumeRequested { edit: Some(edit), .. } => &edit.to,
+                _ => &made.definition,
+            };
+            let decided = decide_execution(&made, &event, &policy(edited), record.at);
             compare(&record.transition, [decided].into_iter(), finding, |_, _| false)?;
         }
         made.apply(record.clone());
@@ -249,8 +262,8 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Adopted { parent } | ExecutionTransition::Resumed { parent: Some(parent), .. } => {
             ExecutionEvent::Adopted { parent: parent.clone() }
         }
-        ExecutionTransition::Resumed { reset_from, .. } => {
-            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone() }
+        ExecutionTransition::Resumed { reset_from, edit, .. } => {
+            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone(), edit: edit.clone() }
         }
         ExecutionTransition::Ended { status: ExecutionStatus::Cancelled, .. } if before.waits_for_turn() => {
             ExecutionEvent::EndRequested { ending: Ending::Cancelled }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cached::CacheUse,
-    execution::Parent,
+    execution::{Edit, Parent},
     ids::{Digest, Epoch, ExecutionId, StepId, TokenHash},
     output::{BlobRef, Outputs},
     status::ExecutionStatus,
@@ -258,6 +258,9 @@ pub enum ExecutionTransition {
         /// The step that it goes on for, where one takes it over.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<Parent>,
+        /// The definition that it follows from now on, where a person edited it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edit: Option<Box<Edit>>,
     },
     /// It ended.
     Ended {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::workflow::{SecretPart, Template};
 
 /// A step that sends an HTTP request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Webhook {
     /// Where to.
     pub url: Url,
@@ -46,7 +46,7 @@ impl Webhook {
 }
 
 /// The address of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Url {
     /// One value is all of it.
     Whole(Template),
@@ -55,7 +55,7 @@ pub enum Url {
 }
 
 /// A part of an address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum UrlPart {
     /// As it stands.
     Literal(String),
@@ -64,7 +64,7 @@ pub enum UrlPart {
 }
 
 /// What a request sends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// Text. One `{{ … }}` that gives no text is sent as JSON.
     Text(Template),
@@ -73,7 +73,7 @@ pub enum Body {
 }
 
 /// Data with templates in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Data {
     /// As it stands.
     Constant(Value),

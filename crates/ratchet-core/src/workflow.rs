@@ -261,7 +261,7 @@ pub enum SecretPart {
 }
 
 /// One child for each value of a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ForEach {
     /// Gives the list.
     pub items: Expression,
@@ -289,7 +289,7 @@ pub struct CachePolicy {
 }
 
 /// What a step reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StepInputs {
     /// Files or globs.
     Files(Vec<Template>),
@@ -298,7 +298,7 @@ pub enum StepInputs {
 }
 
 /// One output of a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepOutput {
     /// Its name.
     pub name: String,
@@ -311,7 +311,7 @@ pub struct StepOutput {
 }
 
 /// Where an output of a step comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum OutputSource {
     /// A file of the workspace, by path.
     File(Template),
@@ -325,7 +325,7 @@ pub enum OutputSource {
 }
 
 /// What a step does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Runs a command.
     Shell(Shell),
@@ -457,7 +457,7 @@ impl Action {
 }
 
 /// A command.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shell {
     /// As the author wrote it.
     pub source: String,
@@ -468,7 +468,7 @@ pub struct Shell {
 }
 
 /// How a command is run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Program {
     /// Words that need no shell: a program and its arguments.
     Words(Vec<Template>),
@@ -522,7 +522,7 @@ pub enum Quoting {
 }
 
 /// A step that asks an agent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClaudeCode {
     /// What is asked.
     pub prompt: Template,
@@ -557,7 +557,7 @@ pub enum SecurityProfile {
 }
 
 /// A step that checks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Assert {
     /// All must be true.
     pub conditions: Vec<Condition>,
@@ -566,7 +566,7 @@ pub struct Assert {
 }
 
 /// One condition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
     /// True where all is well.
     pub expression: Expression,
@@ -575,7 +575,7 @@ pub struct Condition {
 }
 
 /// Where the text of a template step comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum TextSource {
     /// From the workflow.
     Inline(Template),
@@ -584,7 +584,7 @@ pub enum TextSource {
 }
 
 /// A step that fills in a text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TextTemplate {
     /// The text.
     pub text: TextSource,
@@ -593,7 +593,7 @@ pub struct TextTemplate {
 }
 
 /// A step that waits for a time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Wait {
     /// So long from when it is ready: a duration as authors write it, or seconds.
     For(Template),
@@ -602,7 +602,7 @@ pub enum Wait {
 }
 
 /// A step that waits for a person's word. Its step's `timeout` is how long.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Approval {
     /// What is asked.
     pub message: Template,

@@ -24,12 +24,14 @@ use tracing::Instrument as _;
 
 use crate::{
     claims::Claims,
+    edit::{self, Difference, EditRequest},
     handlers,
     items::ItemCache,
     ports::{
         BlobError, BlobStore, BusError, Clock, Envelope, Event, EventBus, LaunchError, Observer, StateStore, StepCache,
         StoreError, TaskLauncher, WorkspaceError, Workspaces,
     },
+    run::Run,
     turns,
     waits::Waits,
 };
@@ -105,6 +107,8 @@ pub struct Started {
 pub struct ResumeRequest {
     /// Steps that run again, with all that depend on them, though they were done.
     pub from: Vec<StepId>,
+    /// The definition that it follows from now on, where that is another one. What still holds under it is kept.
+    pub edit: Option<Box<EditRequest>>,
     /// Who asked for it.
     pub actor: Actor,
 }
@@ -132,6 +136,14 @@ pub enum EngineError {
         /// The run.
         execution: ExecutionId,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The run cannot go on under the edited definition.
+    #[error("{execution} cannot go on under the edited file: {reason}")]
+    Edit {
+        /// The run.
+        execution: ExecutionId,
+        /// Why not.
         reason: String,
     },
     /// The name of the run's concurrency group cannot be told.
@@ -192,6 +204,7 @@ impl EngineError {
             | Self::NoSuchStep { .. }
             | Self::Rejected(_)
             | Self::Definition { .. }
+            | Self::Edit { .. }
             | Self::Group { .. }
             | Self::SecretVariable { .. }
             | Self::Artifact { .. }
@@ -274,6 +287,18 @@ impl Engine {
     /// Lets a run go on in a new epoch.
     pub async fn resume(&self, id: &ExecutionId, request: ResumeRequest) -> Result<ExecutionRow, EngineError> {
         handlers::resume_execution::resume(self, id, request).await
+    }
+
+    /// What becomes of the steps of a run that goes on in a new epoch under an edited definition. Nothing is changed.
+    pub async fn difference(
+        &self,
+        id: &ExecutionId,
+        edit: &EditRequest,
+        from: &[StepId],
+    ) -> Result<Difference, EngineError> {
+        let run = Run::load(self, id).await?;
+        let workflow = edit::edited(&run, edit)?;
+        edit::difference(self, &run, &workflow, &edit.inputs, from).await
     }
 
     /// The workflow that a run follows.

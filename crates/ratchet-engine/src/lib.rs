@@ -7,6 +7,7 @@
 mod advance;
 pub mod artifacts;
 mod claims;
+mod edit;
 mod engine;
 mod execution_row;
 mod handlers;
@@ -27,4 +28,5 @@ pub mod view;
 mod waiting;
 mod waits;
 
+pub use edit::{Difference, EditRequest, Fate, Why};
 pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};

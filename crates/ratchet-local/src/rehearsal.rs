@@ -99,6 +99,22 @@ impl Rehearsal {
     }
 }
 
+/// An engine that drives nothing, over a state directory: it answers what is asked of it.
+pub fn looking(state: &StateDirectory, store: Arc<LocalStateStore>) -> Engine {
+    let blobs = LocalBlobStore::of(state);
+    let results = LocalStepCache::new(store.clone(), u64::MAX);
+    Engine::new(Ports {
+        store,
+        blobs: Arc::new(blobs.clone()),
+        bus: Arc::new(Waiting::default()),
+        launcher: Arc::new(Endless),
+        clock: Arc::new(SystemClock),
+        workspaces: Arc::new(LocalWorkspaces::new(Files::new(state.clone(), blobs))),
+        step_cache: Arc::new(KeptResults(Some(results))),
+        observer: Arc::new(Silent),
+    })
+}
+
 fn unusable(path: &Path, source: io::Error) -> LocalError {
     LocalError::state_directory(path, "hold what is tried", source)
 }

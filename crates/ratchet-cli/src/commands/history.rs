@@ -107,12 +107,21 @@ fn detail(change: &Value) -> String {
     if let Some(message) = change["failure"]["message"].as_str() {
         return format!(": {}", crate::words::one_line(message.lines().next().unwrap_or_default()));
     }
+    if let (Some(from), Some(to)) = (definition(&change["edit"]["from"]), definition(&change["edit"]["to"])) {
+        return format!(" (under {to}, before {from})");
+    }
     let words = ["status", "reason", "ending", "count"].iter().find_map(|name| match &change[*name] {
         Value::String(text) => Some(text.replace('_', " ")),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     });
     words.map(|words| format!(" ({words})")).unwrap_or_default()
+}
+
+/// A definition by its version and the beginning of its digest.
+fn definition(definition: &Value) -> Option<String> {
+    let digest = definition["digest"].as_str()?.get(..12)?;
+    Some(format!("version {} {digest}", definition["version"].as_str()?))
 }
 
 fn clock(at: Timestamp) -> String {

@@ -1,5 +1,9 @@
+mod edited;
+
+use std::path::PathBuf;
+
 use clap::Args;
-use ratchet_core::{execution::ExecutionRow, ids::StepId, status::ExecutionStatus};
+use ratchet_core::{execution::ExecutionRow, ids::StepId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::ResumeRequest;
 use ratchet_local::{clock::machine_started, workspace::Application};
 
@@ -20,9 +24,13 @@ use crate::{
 #[command(after_help = "\
 What ended well is kept; what failed, was cancelled or was lost runs again, with all that depends on it.
 
+With --edit the execution goes on under an edited file. A step's result is kept where the step says the same, needs the same steps, which are kept as well, and \
+would begin with the same files; what is otherwise runs again, with all that depends on it. That is shown before anything runs, and asked for on a terminal.
+
 Examples:
   ratchet resume                       the newest execution
-  ratchet resume k3f9 --from tests     also `tests` runs again, and what depends on it")]
+  ratchet resume k3f9 --from tests     also `tests` runs again, and what depends on it
+  ratchet resume --edit workflow.yaml  under the edited file")]
 pub(crate) struct ResumeArguments {
     /// The execution
     #[arg(default_value = "last")]
@@ -30,6 +38,12 @@ pub(crate) struct ResumeArguments {
     /// Run this step again too, with all that depends on it; may be repeated
     #[arg(long, value_name = "STEP")]
     from: Vec<String>,
+    /// Go on under this edited file, which follows the same workflow
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    edit: Option<PathBuf>,
+    /// Do not ask whether what an edit makes run again shall run
+    #[arg(short, long, requires = "edit")]
+    yes: bool,
     #[command(flatten)]
     shown: Shown,
 }
@@ -42,8 +56,24 @@ pub(super) async fn run(
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     nested::refuse(&row, "resumed by itself", "resume")?;
-    let from = steps(&state, &row, &arguments.from).await?;
-    let going = going(&state, &row, from).await?;
+    let edit = match &arguments.edit {
+        Some(path) => edited::read(&state, &row, path, common, console).await?,
+        None => None,
+    };
+    let followed = match &edit {
+        Some((_, workflow)) => workflow,
+        None => &state.workflow(&row).await?,
+    };
+    let from = steps(&row, followed, &arguments.from)?;
+    let edit = edit.map(|(edit, _)| Box::new(edit));
+    let mut going = going(&state, &row, from, edit.is_some()).await?;
+    if let (Going::Anew(request), Some(edit)) = (&mut going, edit) {
+        if !edited::is_wanted(&state, &row, &edit, &request.from, arguments.yes, console).await? {
+            console.say("nothing was changed");
+            return Ok(ExitCode::Completed);
+        }
+        request.edit = Some(edit);
+    }
     drop(state);
     if row.status == ExecutionStatus::Running && machine_started().is_some_and(|started| started > row.updated_at) {
         console.say(&format!(
@@ -55,14 +85,10 @@ pub(super) async fn run(
     driving::go_on(common, &row, going, arguments.shown, console).await
 }
 
-async fn steps(state: &State, row: &ExecutionRow, names: &[String]) -> Result<Vec<StepId>, CommandError> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let workflow = state.workflow(row).await?;
+fn steps(row: &ExecutionRow, workflow: &Workflow, names: &[String]) -> Result<Vec<StepId>, CommandError> {
     let step = |name: &String| {
         let (outer, inner) = part(name);
-        let step = definition::step(&workflow, outer)?;
+        let step = definition::step(workflow, outer)?;
         if inner.is_empty() {
             return Ok(step.id.clone());
         }
@@ -83,24 +109,23 @@ fn part(name: &str) -> (&str, &str) {
 }
 
 /// How an execution goes on, as it stands.
-async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>) -> Result<Going, CommandError> {
+async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>, edits: bool) -> Result<Going, CommandError> {
     let refused = |hint: String| CommandError::NotApplicable {
         execution: row.id.clone(),
         status: row.status.to_string(),
         action: "resumed",
         hint,
     };
-    let anew = |from| Ok(Going::Anew(ResumeRequest { from, actor: driving::person() }));
+    let anew = |from| Ok(Going::Anew(ResumeRequest { from, edit: None, actor: driving::person() }));
     match row.status {
-        ExecutionStatus::Running if from.is_empty() => Ok(Going::On),
-        ExecutionStatus::Running => Err(refused(format!(
-            "it goes on already; `ratchet cancel {}` ends it, then it can be resumed from a step",
-            row.id
-        ))),
+        ExecutionStatus::Running if from.is_empty() && !edits => Ok(Going::On),
+        ExecutionStatus::Running => {
+            Err(refused(format!("it goes on already; `ratchet cancel {}` ends it, then it can be resumed so", row.id)))
+        }
         // It waits for an answer, and asks for it again.
-        ExecutionStatus::Paused if row.is_watched() && from.is_empty() => Ok(Going::On),
+        ExecutionStatus::Paused if row.is_watched() && from.is_empty() && !edits => Ok(Going::On),
         ExecutionStatus::Paused | ExecutionStatus::Failed | ExecutionStatus::Cancelled => anew(from),
-        ExecutionStatus::Completed if !from.is_empty() => anew(from),
+        ExecutionStatus::Completed if !from.is_empty() || edits => anew(from),
         // Its process died between the end and the last file, or there was no room.
         ExecutionStatus::Completed => match state.outcome(row, &state.workflow(row).await?).await?.application {
             None => Ok(Going::On),

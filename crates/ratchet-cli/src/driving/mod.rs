@@ -54,7 +54,7 @@ use crate::{
     bytes,
     command_error::CommandError,
     console::Console,
-    execution_name,
+    definition, execution_name,
     exit_code::ExitCode,
     nested,
     progress::{Progress, Stream},
@@ -214,7 +214,13 @@ pub(crate) async fn go_on(
     let named = row;
     let root = if named.id.is_nested() { state.store.execution(&named.id.root()).await? } else { None };
     let row = root.as_ref().unwrap_or(named);
-    let workflow = Arc::new(state.workflow(row).await?);
+    let workflow = Arc::new(match &going {
+        Going::Anew(ResumeRequest { edit: Some(edit), .. }) => {
+            let edited = ExecutionRow { definition: edit.definition.clone(), ..row.clone() };
+            definition::stored(&edited, &edit.source)?
+        }
+        _ => state.workflow(row).await?,
+    });
     let masks = state.masks(row, Some(&workflow)).await?;
     drop(state);
     let place = state_directory::locate(common.state_dir.as_deref())?;

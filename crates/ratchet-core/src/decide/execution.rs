@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     event::ExecutionEvent,
-    execution::{ExecutionRow, Parent, Selection},
+    execution::{Edit, ExecutionRow, Parent, Selection},
     ids::Digest,
     output::Outputs,
     rejection::Rejection,
@@ -46,12 +46,12 @@ pub fn decide_execution(
         (S::Running, false, E::PauseRequested { reason, step, wake_at })
                                                              => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }),
         (S::Paused, _, E::PauseOver) if row.is_watched()     => Ok(ExecutionTransition::WentOn),
-        (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from })
-                                                             => Ok(resumed(row, reset_from, None, policy, now)),
-        (S::Completed, _, E::ResumeRequested { reset_from }) if !reset_from.is_empty() || has_more(row)
-                                                             => Ok(resumed(row, reset_from, None, policy, now)),
+        (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from, edit }) if is_of_its_definition(row, edit.as_deref())
+                                                             => Ok(resumed(row, reset_from, None, edit.clone(), policy, now)),
+        (S::Completed, _, E::ResumeRequested { reset_from, edit }) if is_of_its_definition(row, edit.as_deref()) && (!reset_from.is_empty() || edit.is_some() || has_more(row))
+                                                             => Ok(resumed(row, reset_from, None, edit.clone(), policy, now)),
         (S::Paused | S::Failed | S::Cancelled, _, E::Adopted { parent }) if is_taken_over(row, parent)
-                                                             => Ok(resumed(row, &[], Some(parent), policy, now)),
+                                                             => Ok(resumed(row, &[], Some(parent), None, policy, now)),
         (S::Running | S::Completed, _, E::Adopted { parent }) if is_taken_over(row, parent)
                                                              => Ok(ExecutionTransition::Adopted { parent: parent.clone() }),
         (S::Running, false, E::AllSettled { failed, continued, outputs, tree })
@@ -65,6 +65,11 @@ pub fn decide_execution(
 /// A run that completed has more to do where a step failed and was passed over, or where the call left steps out.
 fn has_more(row: &ExecutionRow) -> bool {
     row.continued || row.options.selection != Selection::All
+}
+
+/// What no longer holds under an edited definition was told of the one that the run followed then.
+fn is_of_its_definition(row: &ExecutionRow, edit: Option<&Edit>) -> bool {
+    edit.is_none_or(|edit| edit.from == row.definition)
 }
 
 /// A run ends early once; what then runs under `finally` may itself take too long.
@@ -85,6 +90,7 @@ fn resumed(
     row: &ExecutionRow,
     reset_from: &[crate::ids::StepId],
     parent: Option<&Parent>,
+    edit: Option<Box<Edit>>,
     policy: &ExecutionPolicy,
     now: Timestamp,
 ) -> ExecutionTransition {
@@ -94,6 +100,7 @@ fn resumed(
         reset_from: reset_from.to_vec(),
         parent: parent.cloned(),
         deadline: policy.timeout.filter(|_| !waits).map(|timeout| later(now, timeout)),
+        edit,
     }
 }
 

@@ -5,7 +5,7 @@ use ratchet_core::{
     event::ExecutionEvent,
     execution::ExecutionRow,
     history::Actor,
-    ids::{ExecutionId, StepId, StepKey},
+    ids::{Epoch, ExecutionId, StepId, StepKey},
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
     step::StepRow,
@@ -25,6 +25,9 @@ use crate::{
 
 /// Rows of older epochs are fenced before anything is derived from them: at most so many rounds.
 const ROUNDS_MAX: u32 = 20;
+
+/// Rows that are read at once.
+const PAGE: usize = 500;
 
 /// Derives what is left undone, and does it.
 pub(crate) async fn plan(engine: &Engine, id: &ExecutionId) -> Result<(), EngineError> {
@@ -62,6 +65,7 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
         let now = engine.ports.clock.now();
         let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();
         let mut plan = reconcile(run.graph(), &run.row, &rows, &resumes, now);
+        plan.fence.extend(gone(engine, &run).await?);
         // A run that a step is goes on under the step's next claim.
         plan.fence.retain(|key| !(plan.surviving.contains(key) && run.is_nested(&key.path.step)));
         if run.row.status == ExecutionStatus::Paused {
@@ -113,6 +117,24 @@ async fn is_left_alone(engine: &Engine, row: &ExecutionRow) -> Result<bool, Engi
     // Its run was resumed: unless the step has something else to do there, it is about to take this one over.
     let newer = store.step(&StepKey { epoch: above.epoch, ..parent.key.clone() }).await?;
     Ok(newer.is_some_and(|newer| !is_this(&newer)))
+}
+
+/// Rows that are not settled of steps that an edit of the definition took away.
+async fn gone(engine: &Engine, run: &Run) -> Result<Vec<StepKey>, EngineError> {
+    let mut found = Vec::new();
+    if run.row.definitions().last().is_none_or(|(epoch, _)| *epoch != run.row.epoch || *epoch == Epoch::FIRST) {
+        return Ok(found);
+    }
+    let mut after = None;
+    loop {
+        let page = engine.ports.store.steps(&run.row.id, after.as_ref(), PAGE).await?;
+        after = page.rows.last().map(|row| row.key.clone());
+        let is_gone = |row: &&StepRow| !row.status().is_settled() && run.graph().node_of(&row.key.path.step).is_none();
+        found.extend(page.rows.iter().filter(is_gone).map(|row| row.key.clone()));
+        if !page.more {
+            return Ok(found);
+        }
+    }
 }
 
 /// Settles rows of older epochs, so that what counts of them can be told once and for all. `false` where some are runs of their own that have not ended yet.

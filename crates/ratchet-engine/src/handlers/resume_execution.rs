@@ -1,12 +1,18 @@
 //! A person lets a run go on.
 
-use ratchet_core::{event::ExecutionEvent, execution::ExecutionRow, ids::ExecutionId};
+use ratchet_core::{
+    event::ExecutionEvent,
+    execution::{Edit, ExecutionRow},
+    ids::ExecutionId,
+};
 
 use crate::{
+    edit::{self, EditRequest},
     engine::{Engine, EngineError, ResumeRequest},
     execution_row,
     ports::{Envelope, Event},
     run::Run,
+    values::{load_large, store_large},
 };
 
 /// Begins a new epoch: what ended well and was not reset still counts, the rest runs.
@@ -15,13 +21,46 @@ pub(crate) async fn resume(
     id: &ExecutionId,
     request: ResumeRequest,
 ) -> Result<ExecutionRow, EngineError> {
+    let ResumeRequest { from, edit, actor } = request;
     let run = Run::load(engine, id).await?;
-    for step in &request.from {
-        run.node(step)?;
-    }
-    let event = ExecutionEvent::ResumeRequested { reset_from: request.from };
-    let row = execution_row::update(engine, &run, &event, request.actor, event.name().to_owned()).await?;
+    let (run, event) = if let Some(edit) = edit {
+        Box::pin(under(engine, run, *edit, from)).await?
+    } else {
+        for step in &from {
+            run.node(step)?;
+        }
+        (run, ExecutionEvent::ResumeRequested { reset_from: from, edit: None })
+    };
+    let row = execution_row::update(engine, &run, &event, actor, event.name().to_owned()).await?;
     let trace = row.trace.clone();
     engine.ports.bus.publish(Envelope { execution: id.clone(), trace, event: Event::ExecutionChanged }).await?;
     Ok(row)
+}
+
+/// The run under an edited definition, and the event that has it go on so. What no longer holds is reset: also where a handler that saw the definition before
+/// is about to record a result of it.
+async fn under(
+    engine: &Engine,
+    run: Run,
+    request: EditRequest,
+    from: Vec<ratchet_core::ids::StepId>,
+) -> Result<(Run, ExecutionEvent), EngineError> {
+    let workflow = edit::edited(&run, &request)?;
+    let edited = Run { workflow: workflow.clone(), ..run.clone() };
+    for step in &from {
+        edited.node(step)?;
+    }
+    let blobs = engine.ports.blobs.as_ref();
+    let blob = blobs.put(request.source.as_bytes()).await?;
+    let EditRequest { definition: to, inputs, .. } = request;
+    if blob.digest != to.digest {
+        let reason = format!("its text has the digest {}, not {}", blob.digest, to.digest);
+        return Err(EngineError::Edit { execution: run.row.id.clone(), reason });
+    }
+    let difference = edit::difference(engine, &run, &workflow, &inputs, &from).await?;
+    let changed = load_large(blobs, &run.row.inputs).await? != inputs;
+    let inputs = if changed { Some((run.row.inputs.clone(), store_large(blobs, inputs).await?)) } else { None };
+    engine.keep_workflow(blob.digest, workflow);
+    let edit = Edit { from: run.row.definition.clone(), to, inputs };
+    Ok((edited, ExecutionEvent::ResumeRequested { reset_from: difference.reset_from, edit: Some(Box::new(edit)) }))
 }

@@ -11,13 +11,14 @@ use ratchet_core::{
 };
 use ratchet_definition::compile::{SourceFile, compile};
 use ratchet_engine::{
-    Engine, Ports, StartRequest,
+    EditRequest, Engine, Ports, ResumeRequest, StartRequest,
     ports::{Event, Silent},
 };
 use serde_json::{Value, json};
 
 use super::{
     Breach, Mode, Mutation, Report, cached,
+    edits::{self, Editor},
     executor::{Delivery, Executor, Running},
     faults::Faults,
     generator,
@@ -57,6 +58,7 @@ pub(crate) struct Driver {
     step_cache: Arc<MemoryStepCache>,
     pub(crate) models: Vec<Model>,
     requests: Vec<StartRequest>,
+    editor: Editor,
     pub(crate) script: Script,
     mutation: Option<Mutation>,
     pub(crate) mode: Mode,
@@ -179,6 +181,7 @@ impl Driver {
             reads_definitions: mix(seed).is_multiple_of(8),
             models,
             requests,
+            editor: Editor::of(seed),
             script,
             mutation,
             mode,
@@ -228,8 +231,9 @@ impl Driver {
         if !self.reads_definitions {
             for known in lock(&self.world).laws.runs.values() {
                 let request = self.requests.iter().find(|request| request.definition.name == known.workflow.name);
-                if let Some(request) = request {
-                    know(&engine, &request.definition.digest, &known.workflow);
+                let followed = known.row.as_ref().map(|row| &row.definition.digest);
+                if let Some(digest) = followed.or(request.map(|request| &request.definition.digest)) {
+                    know(&engine, digest, &known.workflow);
                 }
             }
         }
@@ -366,10 +370,30 @@ impl Driver {
         {
             lock(&self.world).after(10 * MINUTE, Timer::Person(act));
         }
-        let label = format!("{act:?} from {from:?}");
+        let edit = match act {
+            Act::Resume { from_some: false, .. } => self.edit(run).map(Box::new),
+            _ => None,
+        };
+        let label = format!("{act:?} from {from:?}{}", if edit.is_some() { " edited" } else { "" });
+        let resume = ResumeRequest { from, edit, actor: Actor::Person("ada".to_owned()) };
         let future =
-            people::perform(engine, self.world.clone(), act, self.requests[run].clone(), from, self.script.clone());
+            people::perform(engine, self.world.clone(), act, self.requests[run].clone(), resume, self.script.clone());
         self.executor.spawn(label, process, None, future);
+    }
+
+    /// An edited definition for a run, where somebody edits it now.
+    fn edit(&mut self, run: usize) -> Option<EditRequest> {
+        let mut world = lock(&self.world);
+        let known = world.laws.runs.get(&self.requests[run].execution)?;
+        let row = known.row.as_ref()?;
+        let model = self.editor.edit(&known.model)?;
+        let (request, workflow) = edits::request(row, &model)?;
+        let digest = request.definition.digest.clone();
+        if !self.reads_definitions {
+            self.engines.iter().for_each(|engine| know(engine, &digest, &workflow));
+        }
+        world.laws.editions.insert(digest, (model, workflow));
+        Some(request)
     }
 
     /// Whether a person still means to take the run up again.

@@ -124,6 +124,7 @@ fn add_list(
             action: Action::Shell,
             asks_agent: false,
             cached: None,
+            edits: 0,
             reads: Vec::new(),
             retry: Retry { attempts: 1, delay: 1, backoff: "constant", jitter: false, on: Vec::new() },
             pauses_when_lost: false,

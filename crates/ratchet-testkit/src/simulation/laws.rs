@@ -1,17 +1,18 @@
 //! The laws: what must hold of every write as it is applied and of every task as it starts, whatever went wrong before.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ratchet_core::{
     execution::ExecutionRow,
     fan_out,
     history::{Actor, Record},
-    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::JoinKind,
     output::Output,
     status::{ExecutionStatus, StepStatus},
     step::{AttemptRow, StepRow, StepState, Waiting},
     transition::{ExecutionTransition, StepTransition},
+    workflow::Workflow,
 };
 use ratchet_engine::{
     order::{AttemptOutcome, Order},
@@ -21,7 +22,7 @@ use ratchet_engine::{
 use super::{
     cached::Computed,
     limits::Accounts,
-    model::{Action, List, artifact_variable, kept_content},
+    model::{Action, List, Model, artifact_variable, kept_content},
     standing::Known,
     tasks::{AttemptName, TaskStage, Tasks},
     trace::name,
@@ -68,6 +69,8 @@ enum Undecided {
 pub(crate) struct Laws {
     pub(crate) runs: BTreeMap<ExecutionId, Known>,
     pub(crate) breach: Option<Breach>,
+    /// What people made of the definitions of runs.
+    pub(super) editions: BTreeMap<Digest, (Model, Arc<Workflow>)>,
     /// Whether a claim could stand when it was written: the execution took claims of its epoch, and a child's fan-out was open.
     claims: BTreeMap<AttemptName, bool>,
     /// Of steps that wait for a person where an attempt of theirs was lost: those with an attempt that nobody has decided about.
@@ -171,6 +174,9 @@ impl Laws {
                 expected.idle_wakes = new.idle_wakes;
             }
             self.hold(&expected == new, "a row is what its records say", who);
+        }
+        if old.is_some_and(|old| old.definition != new.definition) {
+            self.edited(new);
         }
         if let Some(known) = self.runs.get_mut(&new.id) {
             known.row = Some(new.clone());
@@ -383,6 +389,7 @@ impl Laws {
         let epoch = new.key.epoch.0;
         let Some(step) = known.model.position(new.key.path.step.as_str()) else { return };
         let standings = known.standings(epoch);
+        let counts = standings[step].epoch.filter(|older| *older < epoch);
         let before = known.before(step);
         let list = known.model.steps[step].list;
         let missing: Vec<&str> = before
@@ -404,6 +411,9 @@ impl Laws {
         let blocks = matches!(new.status(), StepStatus::Blocked);
         let cancels = matches!(new.status(), StepStatus::Cancelled);
         let skips = matches!(new.status(), StepStatus::Skipped);
+        self.hold(counts.is_none(), "what still counts does not run again", || {
+            format!("{} has a result in epoch {counts:?}", name(&new.key))
+        });
         self.hold(!is_missing, "every need before its step", || what);
         self.hold(!starts_too_late, "nothing of the work starts once a run ends early", || name(&new.key));
         let told_right = new.needs.failed_above == failed_above && new.needs.continued_above == continued_above;

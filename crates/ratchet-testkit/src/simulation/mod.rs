@@ -6,6 +6,7 @@
 
 mod cached;
 mod driver;
+mod edits;
 mod executor;
 mod faults;
 mod files;

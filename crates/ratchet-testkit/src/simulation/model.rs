@@ -70,6 +70,8 @@ pub(crate) struct Step {
     pub(crate) on_failure: OnFailure,
     /// Of one that needs a process: how its result is kept, where it is.
     pub(crate) cached: Option<Cached>,
+    /// How often its author edited it: its process and its text see that.
+    pub(crate) edits: u32,
 }
 
 /// How a result is kept.
@@ -474,6 +476,7 @@ impl Model {
             let value = format!("{{{{ {}.outputs.v | json }}}}", read.id);
             values.push((format!("V_{}", read.id.to_uppercase()), value));
         }
+        values.extend((step.edits > 0).then(|| ("EDITS".to_owned(), step.edits.to_string())));
         values
     }
 }

@@ -205,6 +205,7 @@ impl Oracle<'_> {
             let name = format!("V_{}", self.model.steps[*read].id.to_uppercase());
             variables.push((name, self.steps[*read].v.text()));
         }
+        variables.extend((step.edits > 0).then(|| ("EDITS".to_owned(), step.edits.to_string())));
         variables
     }
 

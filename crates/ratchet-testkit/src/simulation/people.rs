@@ -53,7 +53,7 @@ pub(crate) async fn perform(
     world: Shared,
     act: Act,
     request: StartRequest,
-    from: Vec<StepId>,
+    resume: ResumeRequest,
     script: Script,
 ) {
     let id = request.execution.clone();
@@ -61,9 +61,7 @@ pub(crate) async fn perform(
     let done: Result<(), EngineError> = match act {
         Act::Start(_) => Box::pin(engine.start(request)).await.map(|_| ()),
         Act::Cancel(_) => engine.cancel(&id, Actor::Person("ada".to_owned()), "enough").await.map(|_| ()),
-        Act::Resume { .. } => {
-            engine.resume(&id, ResumeRequest { from, actor: Actor::Person("ada".to_owned()) }).await.map(|_| ())
-        }
+        Act::Resume { .. } => engine.resume(&id, resume).await.map(|_| ()),
         Act::Look(_) => return Box::pin(look(engine, world, act, request, script)).await,
     };
     let mut locked = lock(&world);

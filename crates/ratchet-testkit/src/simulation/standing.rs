@@ -21,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) row: Option<ExecutionRow>,
     /// Every step's and child's row.
     pub(crate) rows: BTreeMap<StepKey, StepRow>,
+    /// What was edited in the definition when an epoch began.
+    pub(super) edits: Vec<(u32, Vec<usize>)>,
     /// For each step of the model its rows' epochs.
     epochs: Vec<Vec<u32>>,
     ancestors: Vec<Vec<usize>>,
@@ -80,7 +82,7 @@ impl Known {
     pub(crate) fn new(model: Model, workflow: Arc<Workflow>) -> Self {
         let epochs = vec![Vec::new(); model.steps.len()];
         let ancestors = (0..model.steps.len()).map(|step| model.ancestors(step)).collect();
-        Self { model, workflow, row: None, rows: BTreeMap::new(), epochs, ancestors }
+        Self { model, workflow, row: None, rows: BTreeMap::new(), edits: Vec::new(), epochs, ancestors }
     }
 
     /// Keeps a step's row as it was written.
@@ -134,6 +136,8 @@ impl Known {
         for record in self.row.iter().flat_map(|row| &row.records) {
             match &record.transition {
                 ExecutionTransition::EndingBegan { .. } => at += 1,
+                // What no longer counts follows from what was edited, whatever the record says of it.
+                ExecutionTransition::Resumed { edit: Some(_), .. } => at += 1,
                 ExecutionTransition::Resumed { reset_from, .. } => {
                     at += 1;
                     resets.push((at, reset_from.iter().filter_map(|id| self.model.position(id.as_str())).collect()));
@@ -141,6 +145,7 @@ impl Known {
                 _ => {}
             }
         }
+        resets.extend(self.edits.iter().cloned());
         resets
     }
 

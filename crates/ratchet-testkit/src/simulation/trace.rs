@@ -138,6 +138,7 @@ fn execution_change(transition: &ExecutionTransition) -> &'static str {
         ExecutionTransition::Paused { .. } => "paused",
         ExecutionTransition::WentOn => "went on",
         ExecutionTransition::Adopted { .. } => "adopted",
+        ExecutionTransition::Resumed { edit: Some(_), .. } => "resumed under an edited file",
         ExecutionTransition::Resumed { .. } => "resumed",
         ExecutionTransition::Ended { .. } => "ended",
     }

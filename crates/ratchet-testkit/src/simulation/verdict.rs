@@ -189,7 +189,7 @@ fn replays(driver: &Driver, known: &Known, row: &ExecutionRow) -> Result<(), Bre
     let finding =
         |finding: ReplayFinding| Breach { law: "a record decided again is the same", what: finding.to_string() };
     let policy = row.policy(&known.workflow);
-    replay_execution(row, &policy, u64::MAX).map_err(finding)?;
+    replay_execution(row, &|_| policy, u64::MAX).map_err(finding)?;
     for row in known.rows.values() {
         let attempts = now(driver.store.attempts(&row.key)).unwrap_or_default();
         // A handler that lost the race for the next attempt may have kept the current one as an earlier one.

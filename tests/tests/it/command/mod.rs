@@ -6,6 +6,7 @@ mod caching;
 mod conclusions;
 mod differences;
 mod disks;
+mod edits;
 mod errors;
 mod events;
 mod files;
