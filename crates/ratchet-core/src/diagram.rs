@@ -230,7 +230,13 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
 }
 
 fn parent(epoch: u32) -> Parent {
-    Parent { key: StepKey { epoch: Epoch(epoch), ..key() }, attempt: 1, timeout_ms: None, budget: None }
+    Parent {
+        key: StepKey { epoch: Epoch(epoch), ..key() },
+        attempt: 1,
+        way: String::new(),
+        timeout_ms: None,
+        budget: None,
+    }
 }
 
 fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) -> ExecutionRow {

@@ -44,6 +44,9 @@ pub struct Parent {
     pub key: StepKey,
     /// Which attempt of it.
     pub attempt: u32,
+    /// The way to the step from the outermost run, as people name it: `release.build[2]`. Empty in rows of before there was one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub way: String,
     /// How long the attempt may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,

@@ -43,6 +43,8 @@ impl fmt::Debug for Token {
 pub struct Order {
     /// Which step.
     pub key: StepKey,
+    /// The way to the step from the outermost run, as people name it: what a recording finds an agent's session by.
+    pub way: String,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// Proves the attempt's report.

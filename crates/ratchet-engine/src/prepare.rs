@@ -412,6 +412,7 @@ fn order(
     Ok(Order {
         // The same over epochs too: a resumed step is the same effect on the outside world.
         idempotency_key: sha256_hex(format!("{}/{}", run.row.id, ready.path).as_bytes())[..32].to_owned(),
+        way: run.way(ready.path),
         key,
         attempt: 1,
         token: Token::new([0; 16]),

@@ -37,6 +37,14 @@ impl Run {
         StepKey { execution: self.row.id.clone(), epoch: self.row.epoch, path }
     }
 
+    /// The way to a step from the outermost run, as people name it: `release.build[2]`.
+    pub(crate) fn way(&self, path: &StepPath) -> String {
+        match self.row.parent.as_ref().filter(|parent| !parent.way.is_empty()) {
+            Some(parent) => format!("{}.{path}", parent.way),
+            None => path.to_string(),
+        }
+    }
+
     pub(crate) fn node(&self, id: &StepId) -> Result<&Node, EngineError> {
         self.graph()
             .node_of(id)

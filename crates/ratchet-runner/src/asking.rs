@@ -81,7 +81,7 @@ impl Runner {
             append_system_prompt,
         } = asked.clone();
         let request = AgentRequest {
-            step: order.key.path.to_string(),
+            step: order.way.clone(),
             attempt: order.attempt,
             prompt,
             profile,

@@ -57,6 +57,7 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
         idempotency_key: key.to_string(),
         masks: Masks::default(),
         place: Value::Null,
+        way: key.path.to_string(),
         key,
     }
 }

@@ -9,8 +9,8 @@ use ratchet_core::{
     output::{Output, Outputs},
     status::StepStatus,
     workflow::{
-        Action, Body, Expression, OutputSource, Resources, SecretPart, Shell, Step, StepInputs, Template, TextSource,
-        Wait, Webhook, Workflow,
+        AGENT_OUTPUTS, Action, Body, Expression, OutputSource, Resources, SecretPart, Shell, Step, StepInputs,
+        Template, TextSource, Wait, Webhook, Workflow,
     },
 };
 use ratchet_definition::{
@@ -195,11 +195,9 @@ async fn scope(
 
 /// A step that has not run: its outputs are known by name alone.
 fn unknown(step: &Step) -> StepView {
-    let agent =
-        ["response", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials", "json"];
     let shell = ["stdout", "stderr", "exit_code"];
     let more: &[&str] = match &step.action {
-        Action::ClaudeCode(_) => &agent,
+        Action::ClaudeCode(_) => AGENT_OUTPUTS,
         Action::Shell(_) => &shell,
         Action::Template(_) => &["text"],
         Action::Approval(_) => &["approved", "comment", "by"],

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use ratchet_core::workflow::Place;
+use ratchet_core::workflow::{AGENT_OUTPUTS, Place};
 
 use crate::{
     check::kinds::Kind,
@@ -96,10 +96,6 @@ pub(crate) struct StepSymbol<'tree> {
     /// What it refers to: a workflow, or a step type.
     pub(crate) interface: Option<&'tree Interface>,
 }
-
-/// What a step of type `claude_code` gives without declaring it.
-const AGENT_OUTPUTS: &[&str] =
-    &["response", "json", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials"];
 
 /// What a step of type `template` gives that writes a file.
 const TEMPLATE_OUTPUTS: &[&str] = &["text", "file"];

@@ -178,6 +178,8 @@ fn expressions_read_the_scope() {
         ("inputs.map.x.y", "1"),
         ("inputs.map['x']", r#"{"y":1}"#),
         ("inputs.list[0]", r#""a b""#),
+        ("inputs.list[:1] | length", "1"),
+        ("baseline.outputs.reports[1:inputs.map.x.y + 2] | last", r#""x""#),
         ("inputs.map.n", "null"),
         ("{{ env.CREATE_PR == 'true' }}", "true"),
         ("env.NOBODY_SET_THIS", r#""""#),

@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     pub(crate) may_be_undefined: bool,
     /// Whether it is put together with other text by `~`.
     pub(crate) as_text: bool,
+    /// Whether a slice is taken of it: `inputs.list[:2]`.
+    pub(crate) sliced: bool,
     /// Whether it begins with a name that the text itself sets.
     pub(crate) local: bool,
 }
@@ -41,6 +43,8 @@ enum Stance {
     Tolerant,
     /// It becomes a part of a text.
     Concatenated,
+    /// A part of it is taken.
+    Sliced,
 }
 
 impl Stance {
@@ -250,7 +254,7 @@ impl<'text> Walk<'text> {
             Expr::Const(_) => {}
             Expr::Var(_) | Expr::GetAttr(_) | Expr::GetItem(_) | Expr::Call(_) => self.path(expression, Stance::Plain),
             Expr::Slice(slice) => {
-                self.expression(&slice.expr);
+                self.operand(&slice.expr, Stance::Sliced);
                 self.expressions(slice.start.iter().chain(&slice.stop).chain(&slice.step));
             }
             Expr::UnaryOp(operation) => self.expression(&operation.expr),
@@ -364,6 +368,7 @@ impl<'text> Walk<'text> {
                 label,
                 may_be_undefined: stance == Stance::Tolerant,
                 as_text: stance == Stance::Concatenated,
+                sliced: stance == Stance::Sliced,
                 local,
             });
         }

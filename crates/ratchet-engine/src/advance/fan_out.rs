@@ -12,6 +12,7 @@ use ratchet_core::{
     output::{Output, Outputs},
     status::StepStatus,
     step::{StepFailure, StepResult, StepRow, StepState, Usage, Waiting},
+    workflow::Step,
 };
 
 use super::{Advance, Change, Dispatch, Subject, Task};
@@ -277,10 +278,11 @@ impl Advance<'_> {
     }
 
     async fn gather(&self, step: &StepId, count: u32) -> Result<Gathered, EngineError> {
-        let declared = self.run.workflow.step(step).map(|step| step.outputs.as_slice()).unwrap_or_default();
+        // Where all children failed, the lists are there too.
+        let declared = self.run.workflow.step(step).map(Step::output_names).unwrap_or_default();
         let mut gathered = Gathered::default();
         for output in declared {
-            gathered.outputs.insert(output.name.clone(), vec![None; count as usize]);
+            gathered.outputs.insert(output.to_owned(), vec![None; count as usize]);
         }
         // What was staged is not in the store yet, and stands over what is.
         let mut staged: BTreeMap<u32, &StepRow> = BTreeMap::new();

@@ -162,7 +162,7 @@ impl Advance<'_> {
         let Some(sub) = step.action.sub_workflow() else { return Ok(()) };
         let timeout_ms = step.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let budget = self.run.budget().map(|(owner, budget)| PaidFrom { owner, budget });
-        let parent = Parent { key: key.clone(), attempt, timeout_ms, budget };
+        let parent = Parent { key: key.clone(), attempt, way: self.run.way(&key.path), timeout_ms, budget };
         if let Some(row) = self.engine.ports.store.execution(&execution).await? {
             return self.take_over(row, parent).await;
         }

@@ -25,7 +25,7 @@ pub trait Agent: Send + Sync {
 /// What an agent is asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentRequest {
-    /// The step that asks: what a recording finds its session by.
+    /// The way to the step that asks, `fix[2].write` in a group: what a recording finds its session by.
     pub step: String,
     /// Which attempt of the step asks, from 1: a recording may hold a session for each.
     pub attempt: u32,

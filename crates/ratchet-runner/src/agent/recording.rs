@@ -31,7 +31,7 @@ pub struct Recording {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// The step, or one child of a step that fans out (`generate[3]`).
+    /// The step, one child of a step that fans out (`generate[3]`), or the way to a step of a group (`fix[2].write`).
     pub step: String,
     /// Which attempt of the step, from 1. A later attempt without a session of its own gets the last one before it.
     #[serde(default = "first")]

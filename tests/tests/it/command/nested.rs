@@ -111,6 +111,50 @@ fn a_run_of_runs_pauses_is_answered_fails_and_goes_on() {
     assert_eq!(world.ratchet(["logs", "last", "sub.one.made"]).expect_code(0).stdout.trim(), "made box");
 }
 
+/// A child of a fan-out that is a group keeps what it did only where the group's own check holds, and a recording tells their agents apart.
+#[test]
+fn of_groups_with_agents_only_those_that_hold_are_kept() {
+    let world = World::new();
+    let mending = "\
+name: mending
+version: \"1\"
+step_types:
+  mend:
+    inputs: {file: {type: string, required: true}}
+    outputs: {good: {type: boolean, from: check.outputs.good}}
+    steps:
+      - {id: write, type: claude_code, prompt: 'Mend {{ inputs.file }}.'}
+      - {id: check, type: shell, command: 'grep -q mended {{ inputs.file }}', outputs: {good: {type: boolean, from: exit_code == 0}}}
+outputs: {good: {type: array, from: mended.outputs.good}}
+steps:
+  - {id: mended, type: mend, foreach: [a.txt, b.txt], tolerated_failures: 2, inputs: {file: '{{ item }}'}}
+";
+    world.write("workflow.yaml", mending);
+    let played = |edits: [&str; 2], recording: &str| -> Value {
+        let session = |number: usize, file: &str| {
+            let edits = json!([{"action": "write", "path": file, "file": edits[number]}]);
+            json!({"step": format!("mended[{number}].write"), "reply": {"response": file}, "edits": edits})
+        };
+        for (name, text) in [("good", "mended\n"), ("bad", "broken\n")] {
+            world.write(&format!("{recording}/{name}"), text);
+        }
+        let sessions = [session(0, "a.txt"), session(1, "b.txt")];
+        let text = json!({"format": 1, "agent": "a test", "sessions": sessions}).to_string();
+        world.write(&format!("{recording}/recording.json"), &text);
+        let agent = format!("recorded:{recording}");
+        let run = world.ratchet(["run", "workflow.yaml", "--json", "--agent", &agent]).expect_code(0);
+        serde_json::from_str(&run.stdout).expect("JSON")
+    };
+    for name in ["a.txt", "b.txt"] {
+        world.write(name, "as it was\n");
+    }
+    assert_eq!(played(["good", "bad"], "one")["outputs"]["good"], json!([true, null]));
+    assert_eq!((world.read("a.txt").as_str(), world.read("b.txt").as_str()), ("mended\n", "as it was\n"));
+    // Where none holds, the list is there all the same.
+    assert_eq!(played(["bad", "bad"], "none")["outputs"]["good"], json!([null, null]));
+    assert_eq!(world.read("a.txt"), "mended\n");
+}
+
 /// What is below a run is listed on demand, belongs to it, and goes with it.
 #[test]
 fn what_is_below_a_run_belongs_to_it() {
