@@ -76,8 +76,8 @@ soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and 
 	cargo build --quiet --locked --package ratchet-cli
 	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_KILLS=$(KILLS) SHOW=1 tools/test.sh --package ratchet-tests crash
 
-# A Python of its own with pinned packages, so that a machine's own pytest has no say.
-$(VENV)/.installed: $(WORKFLOW)/sample/requirements.txt
+# One Python for the samples of all workflows, with pinned packages, so that a machine's own pytest has no say. What two of them need, they pin alike.
+$(VENV)/.installed: $(wildcard workflows/*/sample/requirements.txt)
 	python3 -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix --requirement ,$^)
 	touch $@

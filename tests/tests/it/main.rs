@@ -6,3 +6,4 @@ mod crash;
 mod example;
 mod reference;
 mod repository;
+mod workflows;

@@ -1,0 +1,100 @@
+//! Every reference workflow, on a fresh copy of its sample with its recorded agent, and once more on another copy: what was done once is not done again.
+
+use std::{collections::BTreeSet, fs};
+
+use ratchet_tests::{python_programs, repository, world::World};
+use serde_json::Value;
+
+/// How a reference workflow is run.
+struct Case {
+    /// Its folder below `workflows/`.
+    name: &'static str,
+    /// What is given to it.
+    arguments: &'static [&'static str],
+    /// What is done in the copy of the sample, which is a repository with one commit, before it runs.
+    prepare: &'static str,
+    /// How many sessions of an agent the first run takes, and the second one: an answer that a check refused is asked for again.
+    asked: [u64; 2],
+}
+
+const CASES: &[Case] = &[
+    Case { name: "fix-typing-errors", arguments: &["-i", "package=stock"], prepare: "", asked: [4, 1] },
+    Case {
+        name: "increase-test-coverage",
+        arguments: &["-i", "target_file=parcel/quote.py"],
+        prepare: "",
+        asked: [1, 0],
+    },
+];
+
+#[test]
+fn every_reference_workflow_runs_and_costs_nothing_the_second_time() {
+    let folders = fs::read_dir(repository().join("workflows")).expect("the reference workflows");
+    let folders: BTreeSet<String> =
+        folders.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let named: BTreeSet<String> = CASES.iter().map(|case| case.name.to_owned()).collect();
+    assert_eq!(folders, named, "each folder has a case");
+    let mut over_all = Steps::default();
+    for case in CASES {
+        let mut world = World::new();
+        world.add_programs(python_programs());
+        let first = case.run(&world, "one");
+        let second = case.run(&world, "two");
+        assert_eq!([first.asked, second.asked], case.asked, "{}: the agent's sessions", case.name);
+        assert_eq!(first.outputs, second.outputs, "{}", case.name);
+        let steps = second.steps;
+        #[expect(clippy::print_stdout, reason = "the rate is what the test is for")]
+        {
+            println!("{}: {} of {} steps with a process or an agent were kept", case.name, steps.kept, steps.all);
+        }
+        over_all.kept += steps.kept;
+        over_all.all += steps.all;
+    }
+    assert!(over_all.kept * 10 >= over_all.all * 7, "{over_all:?}");
+}
+
+/// What became of a run.
+struct Ran {
+    outputs: Value,
+    /// Sessions of agents that were not kept ones.
+    asked: u64,
+    steps: Steps,
+}
+
+/// Steps that take a process or an agent.
+#[derive(Debug, Default)]
+struct Steps {
+    all: usize,
+    kept: usize,
+}
+
+impl Case {
+    /// Runs the workflow on a fresh copy of its sample.
+    fn run(&self, world: &World, copy: &str) -> Ran {
+        let folder = repository().join("workflows").join(self.name);
+        world.copy_to(&folder.join("sample"), copy);
+        let commands = format!(
+            "cd {copy}; export GIT_AUTHOR_DATE=2026-01-01T00:00:00Z GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
+             git config --global user.name t; git config --global user.email t@localhost
+             git init --quiet --initial-branch=main; git add .; git commit --quiet --message before; {}",
+            self.prepare
+        );
+        world.must("bash", &["-euo", "pipefail", "-c", &commands]);
+        let file = folder.join("workflow.yaml").display().to_string();
+        let agent = format!("recorded:{}", folder.join("recording").display());
+        let mut words = vec!["run", &file, "--json", "--agent", &agent, "--workspace", copy];
+        words.extend(self.arguments);
+        let done = world.ratchet(words).expect_code(0);
+        let run: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", done.stdout));
+        let asked = run["budget"]["spent"]["agent_calls"].as_u64();
+        // Steps are told of by `started` where they took a process, and by `cached` where a kept result stood in for them.
+        let count = |what: &str| done.stderr.lines().filter(|line| line.contains(what)).count();
+        let kept = count("(cached");
+        let groups = count("started (");
+        Ran {
+            outputs: run["outputs"].clone(),
+            asked: asked.unwrap_or_else(|| u64::from(run["cost_usd"] != 0.0)),
+            steps: Steps { all: kept + count(" started") - groups, kept },
+        }
+    }
+}
