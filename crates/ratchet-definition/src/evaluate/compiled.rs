@@ -18,7 +18,7 @@ use minijinja::{
 
 use super::{engine, names::Names};
 use crate::{
-    expression::readings::{self, Findings},
+    expression::readings::{self, Findings, Stance},
     template,
 };
 
@@ -145,15 +145,20 @@ fn guarded(source: &str, findings: &Findings, start: usize, end: usize) -> Strin
     for reading in findings.readings.iter().filter(|reading| reading.span.start >= start && reading.span.end <= end) {
         opens.push(reading.span.start);
         // Of a filter's value no slice can be taken, unless it stands in parentheses.
-        let outer = if reading.sliced {
+        let outer = if reading.stance == Stance::Sliced {
             opens.push(reading.span.start);
             ")"
         } else {
             ""
         };
         let label = serde_json::Value::from(reading.label.as_str());
-        let text = if reading.as_text { "|string" } else { "" };
-        let mark = format!(")|{}({label},{},{}){text}{outer}", engine::READ, reading.may_be_undefined, reading.local);
+        let text = if reading.stance == Stance::Concatenated { "|string" } else { "" };
+        let mark = format!(
+            ")|{}({label},{},{}){text}{outer}",
+            engine::READ,
+            reading.stance == Stance::Tolerant,
+            reading.local
+        );
         closes.push((reading.span.end, reading.span.start, mark));
     }
     // Where several paths end at one place, the innermost, which begins last, is closed first.

@@ -25,25 +25,22 @@ pub(crate) struct Reading {
     pub(crate) span: Range<usize>,
     /// What it is called to people: the text, with the arguments of a call left out.
     pub(crate) label: String,
-    /// Whether it may be undefined: under `default` and `is defined`.
-    pub(crate) may_be_undefined: bool,
-    /// Whether it is put together with other text by `~`.
-    pub(crate) as_text: bool,
-    /// Whether a slice is taken of it: `inputs.list[:2]`.
-    pub(crate) sliced: bool,
+    /// How it is taken where it stands.
+    pub(crate) stance: Stance,
     /// Whether it begins with a name that the text itself sets.
     pub(crate) local: bool,
 }
 
 /// How the place where a path stands takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stance {
+pub(crate) enum Stance {
+    /// As it is.
     Plain,
-    /// It may be undefined.
+    /// It may be undefined: under `default` and `is defined`.
     Tolerant,
-    /// It becomes a part of a text.
+    /// It is put together with other text by `~`.
     Concatenated,
-    /// A part of it is taken.
+    /// A slice is taken of it: `inputs.list[:2]`.
     Sliced,
 }
 
@@ -363,14 +360,7 @@ impl<'text> Walk<'text> {
                 }
                 None => self.source[span.clone()].to_owned(),
             };
-            self.found.readings.push(Reading {
-                span,
-                label,
-                may_be_undefined: stance == Stance::Tolerant,
-                as_text: stance == Stance::Concatenated,
-                sliced: stance == Stance::Sliced,
-                local,
-            });
+            self.found.readings.push(Reading { span, label, stance, local });
         }
         if !constant || local {
             return;
