@@ -18,12 +18,24 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
+    Case {
+        name: "code-review",
+        arguments: &[],
+        prepare: "git switch --quiet --create feature; git apply change.patch; git commit --quiet --all --message change",
+        asked: [3, 0],
+    },
     Case { name: "fix-typing-errors", arguments: &["-i", "package=stock"], prepare: "", asked: [4, 1] },
     Case {
         name: "increase-test-coverage",
         arguments: &["-i", "target_file=parcel/quote.py"],
         prepare: "",
         asked: [1, 0],
+    },
+    Case {
+        name: "security-scan",
+        arguments: &["-i", "source=intake", "-i", "requirements=production.txt"],
+        prepare: "",
+        asked: [4, 0],
     },
 ];
 

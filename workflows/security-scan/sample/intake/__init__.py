@@ -1,0 +1,1 @@
+"""Takes in what suppliers send: archives, lists, settings."""
