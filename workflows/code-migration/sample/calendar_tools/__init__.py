@@ -1,0 +1,1 @@
+"""Working days, free slots, and how they are said."""

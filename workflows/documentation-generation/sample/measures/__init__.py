@@ -1,0 +1,1 @@
+"""Lengths, durations and amounts, as people write them."""
