@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     edit::do_the_same,
     execution::DefinitionRef,
-    workflow::{InputDeclaration, OutputDeclaration, Workflow},
+    workflow::{Action, InputDeclaration, OutputDeclaration, Step, Workflow},
 };
 
 /// A step that is a run of its own: another workflow, or a group of steps that its author named. What it is given are the step's named inputs, and the
@@ -51,4 +51,22 @@ pub struct Exec {
     pub inputs: Vec<InputDeclaration>,
     /// What it gives. Nothing is said of where from: each is the field of its name.
     pub outputs: Vec<OutputDeclaration>,
+}
+
+/// What a step that asks an agent gives without declaring it.
+pub const AGENT_OUTPUTS: &[&str] =
+    &["response", "json", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials"];
+
+impl Step {
+    /// The names of what it gives by declaration: its own, or those of the group, workflow or program that it runs.
+    pub fn output_names(&self) -> Vec<&str> {
+        let declared: &[OutputDeclaration] = match &self.action {
+            Action::Workflow(sub) => &sub.workflow.outputs,
+            Action::Exec(exec) => &exec.outputs,
+            _ => &[],
+        };
+        let always = if matches!(self.action, Action::ClaudeCode(_)) { AGENT_OUTPUTS } else { &[] };
+        let own = self.outputs.iter().map(|output| output.name.as_str());
+        own.chain(declared.iter().map(|output| output.name.as_str())).chain(always.iter().copied()).collect()
+    }
 }

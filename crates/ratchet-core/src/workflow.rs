@@ -14,7 +14,7 @@ use crate::{
     retry::RetryPolicy,
 };
 pub use crate::{
-    nested::{Exec, SubWorkflow},
+    nested::{AGENT_OUTPUTS, Exec, SubWorkflow},
     resources::Resources,
     trigger::Triggers,
     uses::{Names, Uses},
@@ -324,10 +324,6 @@ pub enum OutputSource {
     },
 }
 
-/// What a step that asks an agent gives without declaring it.
-pub const AGENT_OUTPUTS: &[&str] =
-    &["response", "json", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials"];
-
 /// What a step does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -357,18 +353,6 @@ impl Step {
         let mut steps = BTreeSet::new();
         self.for_each_uses(&mut |uses| steps.extend(uses.steps.iter().cloned()));
         steps
-    }
-
-    /// The names of what it gives by declaration: its own, or those of the group, workflow or program that it runs.
-    pub fn output_names(&self) -> Vec<&str> {
-        let declared: &[OutputDeclaration] = match &self.action {
-            Action::Workflow(sub) => &sub.workflow.outputs,
-            Action::Exec(exec) => &exec.outputs,
-            _ => &[],
-        };
-        let always = if matches!(self.action, Action::ClaudeCode(_)) { AGENT_OUTPUTS } else { &[] };
-        let own = self.outputs.iter().map(|output| output.name.as_str());
-        own.chain(declared.iter().map(|output| output.name.as_str())).chain(always.iter().copied()).collect()
     }
 
     /// The inputs of the workflow that it reads.

@@ -1,0 +1,1 @@
+"""Words of texts: which there are, how often, and which are like each other."""
