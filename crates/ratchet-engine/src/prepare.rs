@@ -348,7 +348,7 @@ async fn fan_out(
     };
     let count = engine.items.count(blobs, &items).await?;
     if count == 0 {
-        let outputs = step.outputs.iter().map(|output| (output.name.clone(), Output::Each(Vec::new()))).collect();
+        let outputs = step.output_names().into_iter().map(|name| (name.to_owned(), Output::Each(Vec::new()))).collect();
         return Ok(ready.settle(Outcome::Succeeded(StepResult { outputs, ..StepResult::default() })));
     }
     let wanted = step.foreach.as_ref().and_then(|foreach| foreach.max_parallel).map(std::num::NonZeroU32::get);

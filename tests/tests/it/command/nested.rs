@@ -153,6 +153,9 @@ steps:
     // Where none holds, the list is there all the same.
     assert_eq!(played(["bad", "bad"], "none")["outputs"]["good"], json!([null, null]));
     assert_eq!(world.read("a.txt"), "mended\n");
+    // As it is where there is nothing to do.
+    world.write("workflow.yaml", &mending.replace("[a.txt, b.txt]", "[]"));
+    assert_eq!(played(["good", "bad"], "idle")["outputs"]["good"], json!([]));
 }
 
 /// What is below a run is listed on demand, belongs to it, and goes with it.
