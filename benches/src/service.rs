@@ -17,6 +17,7 @@ use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
     engine::{CACHE_BYTES_MAX, LocalConfig, LocalEngine},
+    secrets::LocalSecrets,
     supervise,
     workspace::ConfinedFiles,
 };
@@ -65,6 +66,7 @@ fn open(state: &Path) -> Outcome<LocalEngine> {
     let max_parallel = usize::try_from(PARALLEL).ok().and_then(NonZeroUsize::new);
     Ok(LocalEngine::open(LocalConfig {
         cache_bytes_max: CACHE_BYTES_MAX,
+        secrets: Arc::new(LocalSecrets::default()),
         state_dir: state.to_owned(),
         runner,
         observer: Arc::new(Silent),

@@ -99,6 +99,9 @@ pub(crate) enum CommandError {
     /// The name of the concurrency group cannot be told.
     #[error("{0}")]
     Group(String),
+    /// Where the files come from cannot be told.
+    #[error("{0}")]
+    Source(String),
     /// A variable that the caller passes holds a secret in the workflow.
     #[error("{0}")]
     SecretVariable(String),
@@ -180,6 +183,7 @@ impl From<EngineError> for CommandError {
             EngineError::Definition { execution, reason } => Self::Definition { execution, reason },
             error @ EngineError::Edit { .. } => Self::Edit(error.to_string()),
             error @ EngineError::Group { .. } => Self::Group(error.to_string()),
+            error @ EngineError::Source { .. } => Self::Source(error.to_string()),
             error @ EngineError::SecretVariable { .. } => Self::SecretVariable(error.to_string()),
             EngineError::Artifact { input, error } => Self::Artifact {
                 code: error.code,
@@ -237,6 +241,7 @@ impl CommandError {
             Self::NotReplayed { .. } => "RT-0418",
             Self::Definition { .. } => "RT-0411",
             Self::Group(_) => "RT-0189",
+            Self::Source(_) => "RT-0196",
             Self::SecretVariable(_) => "RT-0426",
             Self::NoFiles { .. } => "RT-0427",
             Self::Artifact { code, .. } => code,
@@ -300,6 +305,9 @@ impl CommandError {
             Self::Group(_) => {
                 "the `group` of `concurrency` reads inputs, variables and the trigger, and gives one line".to_owned()
             }
+            Self::Source(_) => {
+                "`url` and `ref` of `workspace` read inputs, variables and the trigger, and give one line".to_owned()
+            }
             Self::SecretVariable(_) => {
                 "leave it out; another value for the secret stands in RATCHET_SECRET_<NAME>, or in RATCHET_SECRETS_FILE"
                     .to_owned()
@@ -348,6 +356,7 @@ impl CommandError {
             | Self::Render { .. }
             | Self::Group(_)
             | Self::Edit(_)
+            | Self::Source(_)
             | Self::SecretVariable(_)
             | Self::Artifact { .. }
             | Self::WrongTests { .. }

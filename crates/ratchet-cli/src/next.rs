@@ -58,7 +58,11 @@ fn suggestions(outcome: &Outcome) -> Vec<Suggestion> {
             } else {
                 "tries again what did not end well, on the run's own files"
             });
-            let again = (format!("rerun {id}"), "does all of it again, on the directory as it is now");
+            let anew = match &outcome.checkout {
+                Some(_) => "does all of it again, on a new checkout",
+                None => "does all of it again, on the directory as it is now",
+            };
+            let again = (format!("rerun {id}"), anew);
             logs.into_iter().chain([resume]).chain((!in_place).then_some(again)).collect()
         }
         ExecutionStatus::Cancelled => vec![resume("goes on from the last finished step")],

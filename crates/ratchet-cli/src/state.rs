@@ -18,7 +18,7 @@ use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
     lock::EngineLock,
-    place::LocalPlace,
+    place::{Checkout, LocalPlace},
     state_store::LocalStateStore,
     workspace::{Application, application},
 };
@@ -54,6 +54,9 @@ pub(crate) struct Outcome {
     pub(crate) workspace: PathBuf,
     /// Whether it works in the directory itself.
     pub(crate) in_place: bool,
+    /// The repository that it works on a checkout of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checkout: Option<Checkout>,
     /// Whether it is not done and no process drives it: its process died.
     pub(crate) left_behind: bool,
     /// Of those that it waits for: which no process drives.
@@ -142,6 +145,7 @@ impl State {
             application,
             workspace: place.workspace,
             in_place: place.in_place,
+            checkout: place.checkout,
             left_behind,
             abandoned,
             nested,
@@ -160,7 +164,7 @@ impl State {
 
     fn application(&self, execution: &ExecutionRow, place: &LocalPlace) -> Result<Option<Application>, CommandError> {
         Ok(match execution.status {
-            ExecutionStatus::Completed if place.in_place || execution.id.is_nested() => Some(Application::Nothing),
+            ExecutionStatus::Completed if !place.is_applied() || execution.id.is_nested() => Some(Application::Nothing),
             ExecutionStatus::Completed => application(&self.directory, &execution.id, execution.epoch)?,
             _ => None,
         })

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use ratchet_core::status::{ExecutionStatus, StepStatus};
 use ratchet_engine::view::ExecutionView;
-use ratchet_local::workspace::{Application, MovedRef};
+use ratchet_local::{
+    place::Checkout,
+    workspace::{Application, MovedRef},
+};
 
 use crate::{next::next, paint::Paint, report::Report, state::Outcome, words::counted};
 
@@ -59,6 +62,10 @@ fn moved(moved: &MovedRef) -> String {
 
 fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
     let title = paint.bold("Files");
+    if let Some(Checkout { url, commit }) = &outcome.checkout {
+        let at = commit.as_deref().map(|commit| format!(" at {}", commit.get(..12).unwrap_or(commit)));
+        return vec![format!("{title}  a checkout of {url}{}", at.unwrap_or_default())];
+    }
     let place = outcome.workspace.display();
     let listed = |all: Vec<String>| -> Vec<String> {
         let more = all.len().saturating_sub(FILES_MOST);

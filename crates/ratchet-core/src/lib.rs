@@ -38,3 +38,4 @@ pub mod trigger;
 mod uses;
 mod webhook;
 pub mod workflow;
+pub mod workspace;

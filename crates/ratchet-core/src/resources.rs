@@ -17,6 +17,13 @@ pub struct Resources {
     pub spot: Option<bool>,
 }
 
+impl Resources {
+    /// The bytes of disk.
+    pub fn disk_bytes(&self) -> Option<u64> {
+        self.disk_gib.map(|gib| u64::from(gib) << 30)
+    }
+}
+
 /// The sizes of a processor that a container can have.
 pub const CPU_UNITS: [u32; 7] = [256, 512, 1024, 2048, 4096, 8192, 16_384];
 

@@ -19,6 +19,7 @@ pub use crate::{
     trigger::Triggers,
     uses::{Names, Uses},
     webhook::{Body, Data, Url, UrlPart, Webhook},
+    workspace::Workspace,
 };
 
 /// A definition: what runs, in which order, with what.
@@ -50,6 +51,8 @@ pub struct Workflow {
     pub budget: Option<Budget>,
     /// What becomes of the artifacts that its runs make.
     pub artifacts: ArtifactPolicy,
+    /// The files that its runs begin with. Of a workflow that is a step of another one it does not count.
+    pub workspace: Workspace,
     /// Every step, in the order of the file: the work, then `on_failure`, then `finally`. A graph's node names its step by the position here.
     pub steps: Vec<Step>,
     /// Who needs whom.

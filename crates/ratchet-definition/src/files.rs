@@ -45,3 +45,29 @@ pub enum FileError {
     #[error("no files can be read here")]
     Unavailable,
 }
+
+/// No run is there yet, and no workspace.
+#[derive(Debug, Clone, Copy)]
+pub struct NoFiles;
+
+impl FileAccess for NoFiles {
+    fn read_captured(&self, _file: &FileValue) -> Result<Vec<u8>, FileError> {
+        Err(FileError::Unavailable)
+    }
+
+    fn path_of_captured(&self, _file: &FileValue) -> Result<String, FileError> {
+        Err(FileError::Unavailable)
+    }
+
+    fn read(&self, _path: &str) -> Result<Vec<u8>, FileError> {
+        Err(FileError::Unavailable)
+    }
+
+    fn digest(&self, _path: &str) -> Result<Option<Digest>, FileError> {
+        Err(FileError::Unavailable)
+    }
+
+    fn glob(&self, _pattern: &str) -> Result<Vec<String>, FileError> {
+        Err(FileError::Unavailable)
+    }
+}

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use globset::GlobBuilder;
 use jiff::Timestamp;
 use ratchet_core::{
-    ids::{Digest, ExecutionId},
-    output::{FileValue, Output},
+    ids::ExecutionId,
+    output::Output,
     trigger::{PushTrigger, Schedule, Triggers},
     workflow::Workflow,
 };
@@ -18,7 +18,7 @@ use thiserror::Error;
 use self::occasion::{Call, Occasion, Push, Tick};
 use crate::{
     evaluate::{Evaluator, ExecutionView, Scope},
-    files::{FileAccess, FileError},
+    files::NoFiles,
     inputs::GivenInput,
 };
 
@@ -190,31 +190,6 @@ fn inputs(
         }
     }
     Ok(inputs)
-}
-
-/// No run is there yet, and no workspace.
-struct NoFiles;
-
-impl FileAccess for NoFiles {
-    fn read_captured(&self, _file: &FileValue) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn path_of_captured(&self, _file: &FileValue) -> Result<String, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn read(&self, _path: &str) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn digest(&self, _path: &str) -> Result<Option<Digest>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn glob(&self, _pattern: &str) -> Result<Vec<String>, FileError> {
-        Err(FileError::Unavailable)
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use ratchet_core::{
     execution::{DefinitionRef, ExecutionRow, Parent, RunOptions, TraceParent},
-    history::Actor,
+    history::{Actor, sha256_hex},
     ids::{Digest, ExecutionId, StepId, StepKey},
     output::Outputs,
     rejection::Rejection,
@@ -32,6 +32,7 @@ use crate::{
         StoreError, TaskLauncher, WorkspaceError, Workspaces,
     },
     run::Run,
+    source::{self, RunSource},
     turns,
     waits::Waits,
 };
@@ -154,6 +155,14 @@ pub enum EngineError {
         /// Why not.
         reason: String,
     },
+    /// Where the run's files come from cannot be told.
+    #[error("where the files of {workflow} come from cannot be told: {reason}")]
+    Source {
+        /// The workflow.
+        workflow: String,
+        /// Why not.
+        reason: String,
+    },
     /// The caller passed a variable of the workflow that holds a secret.
     #[error("{name} holds a secret in {workflow}, and cannot be passed")]
     SecretVariable {
@@ -206,6 +215,7 @@ impl EngineError {
             | Self::Definition { .. }
             | Self::Edit { .. }
             | Self::Group { .. }
+            | Self::Source { .. }
             | Self::SecretVariable { .. }
             | Self::Artifact { .. }
             | Self::Blob(_)
@@ -234,6 +244,15 @@ impl Engine {
     /// Starts a run, or finds the one that was started under the same identifier.
     pub async fn start(&self, request: StartRequest) -> Result<Started, EngineError> {
         handlers::start_execution::start(self, request).await
+    }
+
+    /// Where the files of a run that is asked for come from: for whoever makes them ready before it starts.
+    pub fn source_of(&self, request: &StartRequest) -> Result<RunSource, EngineError> {
+        let workflow = handlers::start_execution::workflow_of(self, request)?;
+        if sha256_hex(request.source.as_bytes()) == request.definition.digest.as_str() {
+            self.keep_workflow(request.definition.digest.clone(), workflow.clone());
+        }
+        source::source_of(self, &workflow, request)
     }
 
     /// Handles an event. The same event again, late or out of order changes nothing.

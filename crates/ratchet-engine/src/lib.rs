@@ -20,6 +20,7 @@ pub mod ports;
 mod prepare;
 mod run;
 mod scope;
+mod source;
 pub mod step_cache;
 mod trees;
 mod turns;
@@ -30,3 +31,4 @@ mod waits;
 
 pub use edit::{Difference, EditRequest, Fate, Why};
 pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};
+pub use source::{RepositorySource, RunSource};

@@ -63,6 +63,8 @@ pub struct Order {
     pub secret_files: BTreeMap<String, String>,
     /// Where the process starts, relative to the workspace; empty for its root.
     pub working_directory: String,
+    /// How many bytes it may leave in its files; as many as there is room for where nothing is said.
+    pub disk_bytes_max: Option<u64>,
     /// How long the attempt may take.
     pub timeout: Option<Duration>,
     /// What is captured at its end, in order.

@@ -78,7 +78,7 @@ async fn the_workspaces_keep_their_contract() {
         let mut run = execution_row("run");
         run.options.place = json!({"workspace": workspace, "in_place": in_place});
         let files = files(&state);
-        run.tree = files.begin(&run.id, &LocalPlace::of(&run).unwrap()).unwrap();
+        run.tree = files.begin(&run.id, &LocalPlace::of(&run).unwrap(), &[]).unwrap();
         (Arc::new(LocalWorkspaces::new(files)) as Arc<dyn Workspaces>, run)
     };
     contract::directories(async || make(true)).await;

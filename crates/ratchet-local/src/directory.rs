@@ -22,6 +22,7 @@ use crate::error::LocalError;
 /// executions/<id>/engine.lock                  held by the process that drives the run
 /// executions/<id>/source.json                  the directory that the run began with, and where it is kept
 /// executions/<id>/synced                       whether that is on the disk
+/// executions/<id>/checkout/                    the repository that the run works on, where its workflow names one
 /// executions/<id>/views/                       what its steps see and change while it is driven
 /// executions/<id>/apply.json, applying.json    the changes on their way into the user's directory, and which these are
 /// executions/<id>/applied.json                 what came of that
@@ -116,6 +117,11 @@ impl StateDirectory {
     /// The file that the process which drives a run holds locked.
     pub fn lock(&self, id: &ExecutionId) -> PathBuf {
         self.root_of(id).join("engine.lock")
+    }
+
+    /// The checkout that a run works on.
+    pub fn checkout(&self, id: &ExecutionId) -> PathBuf {
+        self.root_of(id).join("checkout")
     }
 
     /// Which directory the files of a run come from, and where its content is kept.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ratchet_core::ids::ExecutionId;
+use ratchet_engine::ports::SecretError;
 use ratchet_workspace::WorkspaceError;
 use thiserror::Error;
 
@@ -46,6 +47,12 @@ pub enum LocalError {
         /// Why not.
         reason: String,
     },
+    /// A run is to work in the directory itself, and its workflow on a checkout.
+    #[error("the workflow {0} works on a checkout of its own, and not in a directory")]
+    NotInPlace(String),
+    /// The secret that a repository is asked for with is not to be had.
+    #[error("the repository cannot be asked for: {0}")]
+    Credentials(#[from] SecretError),
     /// The changes of a run could not be applied; the directory is as it was.
     #[error("the changes cannot be applied: {}: {source}", path.display())]
     Apply {
@@ -121,6 +128,8 @@ impl LocalError {
             Self::Full { .. } => "RT-0251",
             Self::Driven { .. } => "RT-0252",
             Self::NoWorkspace { .. } => "RT-0253",
+            Self::NotInPlace(_) => "RT-0254",
+            Self::Credentials(error) => error.code(),
             Self::Apply { .. } => "RT-0257",
             Self::Damaged { .. } | Self::Place { .. } => "RT-0258",
             Self::Leftovers { .. } => "RT-0259",
@@ -142,6 +151,10 @@ impl LocalError {
                 format!("wait for it, or end the run with `ratchet cancel {execution}`")
             }
             Self::NoWorkspace { .. } => "name a directory with --workspace".to_owned(),
+            Self::NotInPlace(_) => "run it without --in-place".to_owned(),
+            Self::Credentials(_) => {
+                "set RATCHET_SECRET_<name>, or name a file of secrets with RATCHET_SECRETS_FILE".to_owned()
+            }
             Self::Apply { .. } => "make the directory writable, then resume the run: it applies them".to_owned(),
             Self::Damaged { .. } | Self::Place { .. } => {
                 "the run cannot go on; start it again, and remove this one with `ratchet rm`".to_owned()

@@ -196,7 +196,9 @@ fn sweep_kept(state: &StateDirectory, now: SystemTime, swept: &mut Swept) -> Res
     for folder in entries(&state.kept()).map_err(|error| refused(&state.kept(), error))? {
         let before = size_of(&folder)?;
         if used.iter().any(|tree| tree.starts_with(&folder)) || !is_old(&folder.join("state"), now) {
-            workspace::keeper_in(&folder).remove_unused(&used)?;
+            let keeper = workspace::keeper_in(&folder);
+            keeper.fold()?;
+            keeper.remove_unused(&used)?;
         } else {
             remove_tree(&folder).map_err(|error| refused(&folder, error))?;
         }

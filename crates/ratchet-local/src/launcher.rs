@@ -248,13 +248,15 @@ impl Inner {
             directory: state.attempt(&key, attempt),
             scratch,
         };
-        let declared = declared_in(&order);
+        let (declared, bounds) = (declared_in(&order), bounds_of(&order));
         // Caught here and not by a task of its own, which another thread might have to be woken for.
         let run = AssertUnwindSafe(self.runner.run(order, place, stop)).catch_unwind();
         let Ok(ended) = run.await else { return report(broken()) };
         match view {
             None => ended,
-            Some(view) => AttemptReport { outcome: self.left(view, ended.outcome, declared, began).await, ..ended },
+            Some(view) => {
+                AttemptReport { outcome: self.left(view, ended.outcome, (declared, bounds), began).await, ..ended }
+            }
         }
     }
 
@@ -263,7 +265,7 @@ impl Inner {
         &self,
         view: AttemptView,
         outcome: AttemptOutcome,
-        mut declared: BTreeSet<TreePath>,
+        (mut declared, bounds): (BTreeSet<TreePath>, Bounds),
         began: Instant,
     ) -> AttemptOutcome {
         let files = self.files.clone();
@@ -285,7 +287,7 @@ impl Inner {
         }
         let base = view.base();
         let captured = Instant::now();
-        let left = blocking(move || Ok(files.close(view, declared, Bounds::NONE)?)).await;
+        let left = blocking(move || Ok(files.close(view, declared, bounds)?)).await;
         let capture_ms = u64::try_from(captured.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(capture_ms, attempt_ms = began.elapsed().as_millis(), "an attempt's files are captured");
         match (outcome, left) {
@@ -378,6 +380,11 @@ fn declared_in(order: &Order) -> BTreeSet<TreePath> {
         OutputOrderSource::From { .. } => None,
     };
     order.outputs.iter().filter_map(file).collect()
+}
+
+/// How much an attempt may leave.
+fn bounds_of(order: &Order) -> Bounds {
+    Bounds { bytes: order.disk_bytes_max.unwrap_or(u64::MAX), ..Bounds::NONE }
 }
 
 /// Where an attempt cannot begin because its files cannot be shown to it.

@@ -19,6 +19,18 @@ pub struct LocalPlace {
     /// The folder of the workflow's file, absolute: programs that it names by a relative path lie there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definitions: Option<PathBuf>,
+    /// The repository whose checkout the directory is, where it was made for the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<Checkout>,
+}
+
+/// A repository, as a run found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// Where it is.
+    pub url: String,
+    /// The commit; `None` where it has none yet.
+    pub commit: Option<String>,
 }
 
 impl LocalPlace {
@@ -31,6 +43,11 @@ impl LocalPlace {
     /// Reads the options in a run's row.
     pub fn of(row: &ExecutionRow) -> Result<Self, LocalError> {
         Self::parse(&row.id, &row.options.place)
+    }
+
+    /// Whether what the run changed goes into the directory at its end.
+    pub fn is_applied(&self) -> bool {
+        !self.in_place && self.checkout.is_none()
     }
 
     /// The folder of the workflow's file as the steps of a run find it, whose files they find at a path: in their own files, where it is a part of the user's directory.

@@ -63,6 +63,8 @@ pub(crate) struct Capture<'a> {
     pub(crate) blobs: &'a dyn BlobStore,
     /// What expressions read files by.
     pub(crate) access: Arc<dyn FileAccess>,
+    /// How large a file may be.
+    pub(crate) bytes_max: Option<u64>,
     /// What may not be kept.
     pub(crate) masks: Masks,
 }
@@ -109,6 +111,12 @@ impl Capture<'_> {
         }
         if !found.is_file() {
             return Err(no_file(format!("`{path}` is no plain file")));
+        }
+        if let Some(bound) = self.bytes_max.filter(|bound| found.len() > *bound) {
+            let message = format!("the output {name} has {} bytes, and the step may leave {bound}", found.len());
+            return Err(
+                failure(codes::OUTPUT_TOO_LARGE, message).with_hint("raise `disk` under `resources` of the step")
+            );
         }
         if !self.masks.is_empty() {
             let content = std::fs::read(&real).map_err(|error| no_file(error.to_string()))?;

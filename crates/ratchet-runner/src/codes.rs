@@ -28,6 +28,8 @@ pub const OUTPUT_EXPRESSION: &str = "RT-0312";
 pub const OUTPUT_TYPE: &str = "RT-0313";
 /// An expression reads more output than is kept.
 pub const OUTPUT_TOO_LONG: &str = "RT-0314";
+/// What a step leaves is more than it may. Also where its files are captured.
+pub const OUTPUT_TOO_LARGE: &str = "RT-0273";
 /// A file output could not be kept.
 pub const OUTPUT_NOT_KEPT: &str = "RT-0315";
 /// An output holds a secret of its step.

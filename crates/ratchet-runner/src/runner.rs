@@ -150,6 +150,7 @@ impl Runner {
             files: &place.files,
             blobs: &*self.blobs,
             access: (self.files)(&place.files),
+            bytes_max: order.disk_bytes_max,
             masks: done.masks,
         };
         let outputs = capture.outputs(&order.outputs, done.said).await;

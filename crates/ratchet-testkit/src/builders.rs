@@ -50,6 +50,7 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
         secrets: BTreeMap::new(),
         secret_files: BTreeMap::new(),
         working_directory: String::new(),
+        disk_bytes_max: None,
         timeout: None,
         outputs: Vec::new(),
         scope: Scope::of_run(execution),

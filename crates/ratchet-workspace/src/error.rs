@@ -80,6 +80,14 @@ pub enum WorkspaceError {
         /// What it refused.
         reason: String,
     },
+    /// A repository cannot be checked out.
+    #[error("{url} cannot be checked out: {reason}")]
+    Checkout {
+        /// Where it is.
+        url: String,
+        /// What git said.
+        reason: String,
+    },
     /// Git could not do what it was asked for.
     #[error("git {command} failed: {message}")]
     Git {
@@ -117,6 +125,7 @@ impl WorkspaceError {
             Self::Conflict { .. } => "RT-0275",
             Self::NoView { .. } => "RT-0276",
             Self::Git { .. } => "RT-0277",
+            Self::Checkout { .. } => "RT-0278",
         }
     }
 
@@ -134,6 +143,9 @@ impl WorkspaceError {
             Self::Damaged { .. } => "check the disk, then run the step that made it again",
             Self::Conflict { .. } => "let one of the steps need the other, or let only one of them write the file",
             Self::NoView { .. } => "leave the choice to ratchet: it takes a copy where there can be no view",
+            Self::Checkout { .. } => {
+                "check `url` and `ref` of the workflow's `workspace`, and what you may reach: `git ls-remote` says the same by hand"
+            }
             Self::Git { .. } => "look at the repository with `git status` and `git fsck`, then apply again",
         }
     }

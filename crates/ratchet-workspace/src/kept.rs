@@ -78,6 +78,9 @@ struct State {
 /// So many trees are laid over each other before they are made into one again.
 const TREES_MAX: usize = 24;
 
+/// With so many, nobody had the time for it, and a run waits for it: a view lies over no more than the kernel takes.
+const TREES_UNFOLDED_MAX: usize = 4 * TREES_MAX;
+
 impl Keeper {
     /// What keeps a directory's content in a folder of the engine's, which no step ever sees.
     pub fn new(folder: impl Into<PathBuf>, holes: Holes) -> Self {
@@ -87,11 +90,16 @@ impl Keeper {
     /// Takes the directory as it is now. `skip` says what is no part of it.
     pub fn keep(&self, source: &Path, skip: Skip<'_>) -> Result<Kept, WorkspaceError> {
         let _lock = self.lock()?;
-        match self.keep_locked(source, skip) {
+        let kept = match self.keep_locked(source, skip) {
             // What was kept is forgotten by now.
             Err(WorkspaceError::Damaged { .. }) => self.keep_locked(source, skip),
             other => other,
+        }?;
+        if kept.trees.len() > TREES_UNFOLDED_MAX {
+            self.fold_locked()?;
+            return self.keep_locked(source, skip);
         }
+        Ok(kept)
     }
 
     /// The directory as it is now. Nothing of it is copied, and nothing is noted: what was kept before saves reading what has not changed since. What a repository has
@@ -193,12 +201,16 @@ impl Keeper {
         Ok(kept(state, manifest))
     }
 
-    /// Makes one tree of many, where there are many, so that views stay quick. What runs use is left alone.
-    pub fn fold(&self) -> Result<(), WorkspaceError> {
+    /// Makes one tree of many, where there are many, so that views stay quick. What runs use is left alone. Whether there was anything to do.
+    pub fn fold(&self) -> Result<bool, WorkspaceError> {
         let _lock = self.lock()?;
+        self.fold_locked()
+    }
+
+    fn fold_locked(&self) -> Result<bool, WorkspaceError> {
         let (mut state, cache) = self.load();
         if state.trees.len() <= TREES_MAX {
-            return Ok(());
+            return Ok(false);
         }
         let manifest = self.load_manifest(&state)?;
         let trees = state.trees.iter().map(|name| self.tree(name)).collect();
@@ -213,7 +225,8 @@ impl Keeper {
             fs::hard_link(from, to).map_err(|error| WorkspaceError::writing(to, error))
         })?;
         state.trees = vec![name];
-        self.save(&mut state, &manifest, &cache)
+        self.save(&mut state, &manifest, &cache)?;
+        Ok(true)
     }
 
     /// Writes what is kept through to the disk. Before that, a power loss makes the next run begin with a whole copy.

@@ -1,7 +1,7 @@
 //! What changed in a tree: path by path, what was there before and what is there after.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     io::{self, BufReader, Read, Write},
 };
 
@@ -125,6 +125,11 @@ impl Layer {
         for (path, change) in &mut self.changes {
             change.mark = mark(path, change);
         }
+    }
+
+    /// Marks what steps give as outputs.
+    pub fn declare(&mut self, outputs: &BTreeSet<TreePath>) {
+        self.mark(|path, change| if path.holds_any(outputs) { Mark::Declared } else { change.mark });
     }
 
     /// The contents that the changed paths have now, each once, with its bytes.

@@ -4,6 +4,7 @@
 //! each; contents stand in them by their SHA-256 and live wherever the caller keeps them.
 
 mod apply;
+mod checkout;
 mod codec;
 mod contents;
 mod digest;
@@ -33,6 +34,7 @@ pub use self::{
     apply::{
         Application, Applied, Conflict, GitChange, GitState, Head, MovedRef, Repository, STAGE_PREFIX, apply, recover,
     },
+    checkout::{Origin, checkout},
     contents::Contents,
     digest::ContentDigest,
     disk::{remove_tree, write_whole},

@@ -42,7 +42,7 @@ impl Marks {
 
     /// What kind of file a path is.
     pub fn of(&self, path: &TreePath, is_folder: bool) -> Mark {
-        if self.declared.range(path..).next().is_some_and(|declared| declared.is_within(path)) {
+        if path.holds_any(&self.declared) {
             Mark::Declared
         } else if path.as_path().iter().any(is_leaving) {
             Mark::Leaving

@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::BTreeSet,
     ffi::{OsStr, OsString},
     fmt::{self, Write as _},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -78,6 +79,11 @@ impl TreePath {
     /// Whether it is the other path or lies below it.
     pub fn is_within(&self, folder: &Self) -> bool {
         self.0.strip_prefix(&*folder.0).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
+
+    /// Whether one of some paths is it, or lies in it.
+    pub fn holds_any(&self, paths: &BTreeSet<Self>) -> bool {
+        paths.range(self..).next().is_some_and(|path| path.is_within(self))
     }
 
     /// Whether it is git's own folder at the root, or lies in it.

@@ -37,6 +37,9 @@ const THREADS_MAX: usize = 8;
 /// Says of a path whether it, with all that is in it, is no part of the tree.
 pub type Skip<'a> = &'a (dyn Fn(&TreePath) -> bool + Sync);
 
+/// Looks at what was found, and may refuse it.
+pub(crate) type Glance<'a> = &'a dyn Fn(&[(TreePath, Item)]) -> Result<(), WorkspaceError>;
+
 /// What a tree is, and what makes it cheap to look again.
 #[derive(Debug)]
 pub struct Scan {
@@ -50,9 +53,20 @@ pub struct Scan {
 
 /// Looks at everything below a root. Sockets, pipes and devices are left out.
 pub fn scan(root: &Path, skip: Skip<'_>, known: &StatCache) -> Result<Scan, WorkspaceError> {
+    scan_after(root, skip, known, &|_| Ok(()))
+}
+
+/// The same, once `glance` has seen what there is: before a file is read.
+pub(crate) fn scan_after(
+    root: &Path,
+    skip: Skip<'_>,
+    known: &StatCache,
+    glance: Glance<'_>,
+) -> Result<Scan, WorkspaceError> {
     let begun = SystemTime::now();
     let mut found = list(root, skip)?;
     look_up(&mut found, known);
+    glance(&found)?;
     let files_read = read_files(root, &mut found)?;
     let mut cache = Vec::with_capacity(found.len());
     let mut entries = Vec::with_capacity(found.len());

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,7 +16,7 @@ use crate::{
     contents::Contents,
     digest::ContentDigest,
     error::WorkspaceError,
-    layer::{Layer, Mark, Mismatch},
+    layer::{Layer, Mismatch},
     manifest::Manifest,
     merge::{self, merge},
     path::TreePath,
@@ -292,7 +292,7 @@ impl Trees {
     /// Lays what a step did, whose tree was `left`, onto the files of another that would do the same. `exempt` are files that it gives as outputs.
     pub fn lay(&self, base: ContentDigest, left: ContentDigest, exempt: &[TreePath]) -> Result<Laid, WorkspaceError> {
         let mut layer = (*self.get(left)?.layer).clone();
-        declare(&mut layer, &exempt.iter().collect());
+        layer.declare(&exempt.iter().cloned().collect());
         let there = self.manifest(base)?;
         if let Some(path) = layer.obstacle(&there) {
             return Ok(Laid::Differs(path));
@@ -377,19 +377,6 @@ const CHAIN_MAX: usize = if cfg!(test) { 4 } else { 256 };
 
 /// The most manifests that are known at a time.
 const SOURCES_MAX: usize = 16;
-
-/// Marks what steps give as outputs.
-fn declare(layer: &mut Layer, outputs: &BTreeSet<&TreePath>) {
-    if outputs.is_empty() {
-        return;
-    }
-    let marks: BTreeMap<TreePath, Mark> = layer
-        .iter()
-        .filter(|(path, _)| outputs.range::<&TreePath, _>(path..).next().is_some_and(|output| output.is_within(path)))
-        .map(|(path, _)| (path.clone(), Mark::Declared))
-        .collect();
-    layer.mark(|path, change| marks.get(path).copied().unwrap_or(change.mark));
-}
 
 fn compose<'a>(layers: impl Iterator<Item = &'a Layer>) -> Result<Layer, WorkspaceError> {
     Layer::compose(layers).map_err(|mismatch| WorkspaceError::Damaged {

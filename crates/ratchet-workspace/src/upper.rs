@@ -8,20 +8,22 @@ use crate::{
     lower::{is_opaque, remove_below},
     manifest::{Entry, Manifest},
     path::TreePath,
-    scan::{Item, Skip, list, look_up, read_files},
+    scan::{Glance, Item, Skip, list, look_up, read_files},
     stamp::StatCache,
 };
 
-/// Reads the changes over a tree, and what is known of the files with them from now on. A file that was only touched is none.
+/// Reads the changes over a tree, once `glance` has seen what there is, and what is known of the files with them from now on. A file that was only touched is none.
 pub(crate) fn read(
     upper: &Path,
     base: &Manifest,
     skip: Skip<'_>,
     known: &StatCache,
+    glance: Glance<'_>,
 ) -> Result<(Layer, StatCache), WorkspaceError> {
     let begun = SystemTime::now();
     let mut found = list(upper, skip)?;
     look_up(&mut found, known);
+    glance(&found)?;
     read_files(upper, &mut found)?;
     let cache = found.iter().filter_map(|(path, item)| match item {
         Item::File { stamp, digest: Some(digest), .. } if !stamp.is_doubtful_at(begun) => {

@@ -48,6 +48,10 @@ pub(super) async fn run(
         let hint = "what it changed is in the directory already".to_owned();
         return Err(refused(format!("{} in the directory itself", row.status), hint));
     }
+    if !LocalPlace::of(&row)?.is_applied() {
+        let hint = format!("what it changed was not pushed by a step: `ratchet diff {}` shows it", row.id);
+        return Err(refused(format!("{} on a checkout of its own", row.status), hint));
+    }
     if row.status != ExecutionStatus::Completed {
         let hint = format!("only what a completed execution left is applied; `ratchet diff {}` shows it", row.id);
         return Err(refused(row.status.to_string(), hint));

@@ -7,6 +7,7 @@ use ratchet_core::{
     execution::{RunOptions, Selection},
     output::{Output, Outputs},
     workflow::{InputDeclaration, ValueType, Workflow},
+    workspace::Source,
 };
 use ratchet_definition::trigger::{self, NotStarted, Start as Started};
 use serde_json::{Value, json};
@@ -54,8 +55,8 @@ pub(super) struct Wanted {
     #[command(flatten)]
     inputs: InputArguments,
     /// Work on this directory instead of the current one
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    workspace: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
     /// Work in the directory itself: no view, nothing to go back to
     #[arg(long)]
     in_place: bool,
@@ -96,6 +97,24 @@ pub(super) async fn run(
 }
 
 impl Wanted {
+    /// The directory that the run is started for.
+    fn directory(&self) -> &Path {
+        self.workspace.as_deref().unwrap_or(Path::new("."))
+    }
+
+    /// A run on a checkout works on no directory of the caller's.
+    fn refuse_directory(&self, workflow: &Workflow) -> Result<(), CommandError> {
+        let named = [("--in-place", self.in_place), ("--workspace", self.workspace.is_some())];
+        match (&workflow.workspace.source, named.into_iter().find(|(_, is_named)| *is_named)) {
+            (Source::Git(_), Some((argument, _))) => Err(CommandError::Argument {
+                argument,
+                reason: format!("{} works on a checkout of its own, and not in a directory", workflow.name),
+                hint: "leave it out; without `source: git` under `workspace`, a run works on a directory",
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The execution that is asked for. What a person should know before it is said.
     pub(super) fn start(
         &self,
@@ -112,6 +131,7 @@ impl Wanted {
             }
             None => (json!({ "type": "manual" }), std::collections::BTreeMap::new()),
         };
+        self.refuse_directory(workflow)?;
         let inputs = self.inputs.resolve(workflow, mapped)?;
         let environment = self.inputs.environment()?;
         let options = RunOptions {
@@ -129,7 +149,10 @@ impl Wanted {
             Some(key) => execution_name::of_key(&workflow.name, key),
             None => driving::fresh_name(),
         };
-        let missing = missing_files(workflow, &inputs, &self.workspace);
+        let missing = match workflow.workspace.source {
+            Source::Snapshot => missing_files(workflow, &inputs, self.directory()),
+            Source::Git(_) => Vec::new(),
+        };
         for note in notes(&definition, self.in_place, &environment).into_iter().chain(missing) {
             console.say(&format!("{}: {note}", console.err.bold("note")));
         }
@@ -171,7 +194,7 @@ fn selection(arguments: &Wanted, workflow: &Workflow) -> Result<Selection, Comma
 fn place(arguments: &Wanted, definition: &Definition) -> Result<Value, CommandError> {
     let record = arguments.record.as_deref().map(std::path::absolute).transpose();
     Ok(json!({
-        "workspace": driving::absolute(&arguments.workspace)?,
+        "workspace": driving::absolute(arguments.directory())?,
         "in_place": arguments.in_place,
         "definitions": definition.folder,
         "agent": arguments.agent.as_ref().map(AgentChoice::stored).transpose()?,

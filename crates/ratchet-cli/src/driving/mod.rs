@@ -291,13 +291,16 @@ impl Desk {
         let files = Arc::new(move |files: &AttemptFiles| -> Arc<dyn ratchet_definition::files::FileAccess> {
             Arc::new(ConfinedFiles::of(files, files_state.clone()))
         });
-        let runner = Arc::new(Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets()?).with_web(web()?));
+        let secrets = secrets()?;
+        let runner = Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets.clone()).with_web(web()?);
+        let runner = Arc::new(runner);
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
             let runner = runner.clone();
             tokio::spawn(async move { runner.get_ready(&workspace).await });
         }
         let local = LocalEngine::open(LocalConfig {
             cache_bytes_max: cache_bytes_max()?,
+            secrets: secrets.clone(),
             state_dir: state.root().to_owned(),
             runner,
             observer: told.clone(),

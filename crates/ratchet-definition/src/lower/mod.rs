@@ -18,6 +18,7 @@ mod triggers;
 mod types;
 mod webhook;
 mod workflow;
+mod workspace;
 
 pub(crate) use secrets::reads_secret;
 pub(crate) use webhook::check as check_url;

@@ -47,6 +47,7 @@ impl<'tree> Lowering<'_, 'tree> {
         self.check_assertions(&steps);
         let outputs = entries("outputs").iter().filter_map(|entry| self.output(entry, after)).collect();
         let triggers = self.triggers(root);
+        let workspace = self.workspace(root, before);
         if budget.is_none() {
             self.check_agents_of_triggers(root, &steps);
         }
@@ -65,6 +66,7 @@ impl<'tree> Lowering<'_, 'tree> {
             concurrency,
             budget,
             artifacts: Self::artifacts(root),
+            workspace: workspace.unwrap_or_default(),
             steps,
             graph: graph?.clone(),
         })

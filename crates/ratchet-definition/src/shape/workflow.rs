@@ -52,7 +52,11 @@ pub static WORKFLOW: Record = Record {
             &Shape::Record(&ARTIFACTS),
             "What becomes of the files that runs keep as artifacts: outputs of type `artifact`, and those of steps with `artifact: true`.",
         ),
-        Field::later("workspace", "Where the files come from that a run works on."),
+        Field::optional(
+            "workspace",
+            &Shape::Record(&WORKSPACE),
+            "Where the files come from that a run works on, and which of them are no part of it. It counts for the workflow that is run, and not for one that is a step of it.",
+        ),
         Field::optional("step_types", &TYPES, "Types of steps by name: what each does, or the file that says it."),
         Field::required(
             "steps",
@@ -163,6 +167,45 @@ static ARTIFACTS: Record = Record {
                 Word::now("forever", "Every version stays."),
             ]),
             "How long versions are kept. It is `standard` where nothing is said. What has a tag stays in any case.",
+        ),
+    ],
+};
+
+static WORKSPACE: Record = Record {
+    name: "a workspace",
+    definition: "workspace",
+    description: "Where the files come from that a run works on, and which of them are no part of it.",
+    fields: &[
+        Field::optional(
+            "source",
+            &Shape::Word(&[
+                Word::now("snapshot", "The directory that the run is started for, as it is then."),
+                Word::now(
+                    "git",
+                    "A checkout of a repository, made for the run. Nothing is applied to a directory: what the run changes stays with it, unless a step pushes it.",
+                ),
+            ]),
+            "Where the files come from. It is `snapshot` where nothing is said.",
+        ),
+        Field::optional(
+            "url",
+            &Shape::Template,
+            "The repository of `source: git`, by `https`, `http`, `ssh` or `file`. It may read `inputs`, `env`, `trigger` and `execution`.",
+        ),
+        Field::optional(
+            "ref",
+            &Shape::Template,
+            "The branch, tag or commit that is checked out, or the whole name of a ref. Without it, what the repository names itself. It may read what `url` may.",
+        ),
+        Field::optional(
+            "credentials",
+            &Shape::Name(NameKind::Variable),
+            "The name of a secret that the repository is asked for with: a token or a password. No step sees it.",
+        ),
+        Field::optional(
+            "exclude",
+            &Shape::List(&Shape::Text, ListLength::Any),
+            "Globs over paths from the root; `*` does not cross folders, `**` does. What one names is no part of the run, with all that lies in it: no step finds it, and what a step leaves there is gone after it.",
         ),
     ],
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{
     execution::ExecutionRow, history::Chain, ids::Epoch, reconcile::WAKE_SECONDS_MIN, status::ExecutionStatus,
-    transition::ExecutionTransition,
+    transition::ExecutionTransition, workflow::Workflow,
 };
 use ratchet_definition::sources::{Sources, compile_all};
 
@@ -18,8 +18,21 @@ use crate::{
     values::{store_large, store_large_value},
 };
 
+/// The workflow that a run is asked for with, compiled once.
+pub(crate) fn workflow_of(engine: &Engine, request: &StartRequest) -> Result<Arc<Workflow>, EngineError> {
+    let StartRequest { execution, definition, source, .. } = request;
+    if let Some(workflow) = engine.kept_workflow(&definition.digest) {
+        return Ok(workflow);
+    }
+    let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
+    let sources = Sources::read(&definition.origin, source).map_err(unreadable)?;
+    let compiled = compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
+    Ok(Arc::new(compiled.workflow))
+}
+
 /// Starts a run. The same identifier again is the same run, whoever asks and however often.
 pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Started, EngineError> {
+    let workflow = workflow_of(engine, &request)?;
     let StartRequest {
         execution,
         definition,
@@ -34,12 +47,6 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         tree,
     } = request;
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
-    let workflow = if let Some(workflow) = engine.kept_workflow(&definition.digest) {
-        workflow
-    } else {
-        let sources = Sources::read(&definition.origin, &source).map_err(unreadable)?;
-        Arc::new(compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?.workflow)
-    };
     // A run that a step starts has the variables of the run above it, which knows nothing of its secrets.
     if parent.is_none()
         && let Some(name) = workflow.secret_environment.iter().find(|name| environment.contains_key(*name))

@@ -57,7 +57,7 @@ impl LocalEngine {
     pub(super) fn has_something_left(&self, row: &ExecutionRow) -> Result<bool, DriveError> {
         Ok(match row.status {
             ExecutionStatus::Running | ExecutionStatus::Paused => row.is_watched(),
-            ExecutionStatus::Completed => !LocalPlace::of(row)?.in_place && self.application(row)?.is_none(),
+            ExecutionStatus::Completed => LocalPlace::of(row)?.is_applied() && self.application(row)?.is_none(),
             ExecutionStatus::Failed | ExecutionStatus::Cancelled => false,
         })
     }

@@ -22,7 +22,7 @@ const PAGE: usize = 500;
 impl LocalEngine {
     /// Applies what a completed run changed. Done already, it is only told; what was refused is tried once more where it is asked for `again`.
     pub(super) async fn apply(&self, row: &ExecutionRow, again: bool) -> Result<Application, DriveError> {
-        if LocalPlace::of(row)?.in_place {
+        if !LocalPlace::of(row)?.is_applied() {
             return Ok(Application::Nothing);
         }
         if let Some(done) = self.application(row)?.filter(|done| !(again && done.is_refused())) {

@@ -1,5 +1,6 @@
 //! The engine on one machine: the ports assembled, and one or more runs driven in this process until they end or pause.
 
+mod check_out;
 mod drive;
 mod finish;
 mod hold;
@@ -24,8 +25,8 @@ use ratchet_core::{
     step::Answer,
 };
 use ratchet_engine::{
-    Engine, EngineError, Ports, ResumeRequest, StartRequest, Started,
-    ports::{AttemptRunner, BlobStore, Clock, Observer, StateStore, Stop, StoreError},
+    Engine, EngineError, Ports, ResumeRequest, RunSource, StartRequest, Started,
+    ports::{AttemptRunner, BlobStore, Clock, Observer, Secrets, StateStore, Stop, StoreError},
 };
 use thiserror::Error;
 
@@ -56,6 +57,8 @@ pub struct LocalConfig {
     pub state_dir: PathBuf,
     /// Runs attempts.
     pub runner: Arc<dyn AttemptRunner>,
+    /// Gives the secrets that repositories are asked for with. Those of steps are the runner's.
+    pub secrets: Arc<dyn Secrets>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
     /// How many attempts run at once; `None` for one a CPU, at least two.
@@ -73,6 +76,7 @@ pub struct LocalEngine {
     launcher: LocalLauncher,
     watch: Arc<Watch>,
     files: Files,
+    secrets: Arc<dyn Secrets>,
     word: Arc<Word>,
     holds: Mutex<HashMap<ExecutionId, Hold>>,
 }
@@ -123,7 +127,18 @@ impl LocalEngine {
             observer: watch.clone(),
         }));
         let word = Word::new(state.clone());
-        Ok(Self { engine, state, store, bus, launcher, watch, files, word, holds: Mutex::default() })
+        Ok(Self {
+            engine,
+            state,
+            store,
+            bus,
+            launcher,
+            watch,
+            files,
+            secrets: config.secrets,
+            word,
+            holds: Mutex::default(),
+        })
     }
 
     /// The engine on these ports.
@@ -174,13 +189,22 @@ impl LocalEngine {
     }
 
     async fn prepare_and_start(&self, place: &LocalPlace, request: StartRequest) -> Result<Started, DriveError> {
+        let RunSource { repository, exclude } = self.engine.source_of(&request)?;
         if place.in_place {
+            if repository.is_some() {
+                return Err(LocalError::NotInPlace(request.definition.name).into());
+            }
             // There is nothing to make.
-            let tree = self.files.begin(&request.execution, place)?;
+            let tree = self.files.begin(&request.execution, place, &exclude)?;
             return Ok(self.engine.start(StartRequest { tree, ..request }).await?);
         }
-        let (files, id, place) = (self.files.clone(), request.execution.clone(), place.clone());
-        let tree = in_background(move || files.begin(&id, &place)).await?;
+        let (mut request, mut place) = (request, place.clone());
+        if let Some(repository) = repository {
+            // In a box: few runs have one, and every start would have the room for it.
+            Box::pin(self.check_out(repository, &mut place, &mut request)).await?;
+        }
+        let (files, id) = (self.files.clone(), request.execution.clone());
+        let tree = in_background(move || files.begin(&id, &place, &exclude)).await?;
         Ok(self.engine.start(StartRequest { tree, ..request }).await?)
     }
 

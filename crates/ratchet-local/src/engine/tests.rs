@@ -111,6 +111,7 @@ impl World {
     fn engine(&self) -> LocalEngine {
         LocalEngine::open(LocalConfig {
             cache_bytes_max: CACHE_BYTES_MAX,
+            secrets: Arc::new(crate::secrets::LocalSecrets::default()),
             state_dir: self.path("state"),
             runner: self.runner.clone(),
             observer: Arc::new(Silent),

@@ -219,9 +219,9 @@ async fn the_trees_of_a_run_live_as_long_as_it_does() {
     let source = project.path().to_owned();
     fs::write(source.join("a"), "one").unwrap();
     let files = workspace::Files::new(world.state.clone(), world.blobs.clone());
-    let place = crate::place::LocalPlace { workspace: source, in_place: false, definitions: None };
+    let place = crate::place::LocalPlace { workspace: source, in_place: false, definitions: None, checkout: None };
     let mut row = execution_row("a");
-    row.tree = files.begin(&row.id, &place).unwrap();
+    row.tree = files.begin(&row.id, &place, &[]).unwrap();
     let step = |base: &Digest, content: &str| {
         let view = files.open(&row.id, base).unwrap();
         fs::write(view.files().root().join("a"), content).unwrap();

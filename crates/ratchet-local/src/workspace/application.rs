@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 
 use ratchet_core::ids::{Digest, Epoch, ExecutionId};
 use ratchet_workspace::{
-    Applied, Conflict, ContentDigest, GitChange, Layer, Mark, Marks, MovedRef, TreePath, WorkspaceError,
+    Applied, Conflict, ContentDigest, GitChange, Layer, Marks, MovedRef, TreePath, WorkspaceError,
     apply as apply_layer, recover as recover_layer, write_whole,
 };
 use serde::{Deserialize, Serialize};
@@ -196,8 +196,7 @@ fn mark(
         Marks::new(&run.source.directory, view.root(), declared).mark(layer);
         return Ok(view.remove()?);
     }
-    let is_declared = |path: &TreePath| declared.range(path..).next().is_some_and(|declared| declared.is_within(path));
-    layer.mark(|path, change| if is_declared(path) { Mark::Declared } else { change.mark });
+    layer.declare(&declared);
     Ok(())
 }
 

@@ -56,19 +56,7 @@ impl ConfinedFiles {
 
     /// A path relative to the root, without `.` and `..`.
     pub fn relative(&self, path: &str) -> Result<PathBuf, FileError> {
-        let outside = || FileError::Outside(path.to_owned());
-        let given = Path::new(path);
-        let given = if given.is_absolute() { given.strip_prefix(self.home()).map_err(|_| outside())? } else { given };
-        let mut normal = PathBuf::new();
-        for component in given.components() {
-            match component {
-                Component::Normal(part) => normal.push(part),
-                Component::CurDir => {}
-                Component::ParentDir if normal.pop() => {}
-                Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside()),
-            }
-        }
-        Ok(normal)
+        inside(self.home(), path)
     }
 
     fn open(&self, path: &str) -> Result<File, FileError> {
@@ -130,6 +118,23 @@ impl ConfinedFiles {
             scanned.map_err(|error| FileError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
         Ok(FolderDigest::of(scanned.manifest.iter().map(|(path, entry)| (path.clone(), entry))))
     }
+}
+
+/// A path relative to a root, without `.` and `..`, as its text says.
+pub(super) fn inside(root: &Path, path: &str) -> Result<PathBuf, FileError> {
+    let outside = || FileError::Outside(path.to_owned());
+    let given = Path::new(path);
+    let given = if given.is_absolute() { given.strip_prefix(root).map_err(|_| outside())? } else { given };
+    let mut normal = PathBuf::new();
+    for component in given.components() {
+        match component {
+            Component::Normal(part) => normal.push(part),
+            Component::CurDir => {}
+            Component::ParentDir if normal.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside()),
+        }
+    }
+    Ok(normal)
 }
 
 impl FileAccess for ConfinedFiles {

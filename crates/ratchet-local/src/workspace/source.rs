@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratchet_core::{history::sha256_hex, ids::ExecutionId};
-use ratchet_workspace::{ContentDigest, Keeper, Kept, STAGE_PREFIX, Strategy, TreePath, Trees, write_whole};
+use ratchet_workspace::{ContentDigest, Exclude, Keeper, Kept, STAGE_PREFIX, Strategy, TreePath, Trees, write_whole};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,9 @@ pub(crate) struct Source {
     pub(crate) trees: Vec<PathBuf>,
     /// What was there, as a tree.
     pub(crate) tree: ContentDigest,
+    /// Globs of what is no part of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exclude: Vec<String>,
     /// The start of the machine in which it was written.
     boot: String,
 }
@@ -41,6 +44,7 @@ impl Source {
         trees: &Trees,
         strategy: Strategy,
         (id, place): (&ExecutionId, &LocalPlace),
+        exclude: &[String],
     ) -> Result<Self, LocalError> {
         if let Some(taken) = Self::load(state, id)? {
             return Ok(taken);
@@ -49,14 +53,14 @@ impl Source {
         // A view at its own path would hide what lies there of the engine's own.
         let strategy = if state.root().starts_with(&directory) { Strategy::Copy } else { strategy };
         let (keeper, folder) = keeper(state, &directory, strategy);
-        let own = own_files(state, &directory);
+        let outside = Outside::of(state, &directory, exclude)?;
         // Not while another run's changes are on their way into it.
         let lock = File::open(&directory).map_err(|error| unusable(&directory, error.to_string()))?;
         let _ = flock(&lock, FlockOperation::LockShared);
-        let kept = keeper.keep(&directory, &|path| own.contains(path))?;
+        let kept = keeper.keep(&directory, &|path| outside.contains(path))?;
         drop(lock);
         let tree = begin(trees, &kept, &folder)?;
-        let source = Self { directory, strategy, trees: kept.trees, tree, boot: boot() };
+        let source = Self { directory, strategy, trees: kept.trees, tree, exclude: exclude.to_vec(), boot: boot() };
         let text = serde_json::to_vec(&source).map_err(|error| unusable(&place.workspace, error.to_string()))?;
         let refused = |error| LocalError::state_directory(&state.source(id), "hold the files of a run", error);
         directory::create(&state.execution(id)).map_err(refused)?;
@@ -122,23 +126,37 @@ fn unusable(path: &Path, reason: String) -> LocalError {
     LocalError::NoWorkspace { path: path.to_owned(), reason }
 }
 
-/// What of a directory is the engine's and no part of any tree.
+/// What lies in a directory and is no part of any tree: what is the engine's own, and what the workflow leaves out.
 #[derive(Debug, Clone)]
-pub(crate) struct OwnFiles {
+pub(crate) struct Outside {
     /// The state directory, where it lies there.
     state: Option<TreePath>,
+    exclude: Option<Exclude>,
 }
 
-impl OwnFiles {
-    /// Whether a path is the engine's.
-    pub(crate) fn contains(&self, path: &TreePath) -> bool {
-        self.state.as_ref() == Some(path) || path.as_bytes().starts_with(STAGE_PREFIX.as_bytes())
+impl Outside {
+    /// What of a directory is outside.
+    pub(crate) fn of(state: &StateDirectory, directory: &Path, exclude: &[String]) -> Result<Self, LocalError> {
+        let globs = (!exclude.is_empty()).then(|| Exclude::new(exclude)).transpose();
+        let exclude = globs.map_err(|error| unusable(directory, error.to_string()))?;
+        let state = state.root().strip_prefix(directory).ok().and_then(|inside| TreePath::new(inside).ok());
+        Ok(Self { state, exclude })
     }
-}
 
-/// What is the engine's in a directory.
-pub(crate) fn own_files(state: &StateDirectory, directory: &Path) -> OwnFiles {
-    OwnFiles { state: state.root().strip_prefix(directory).ok().and_then(|inside| TreePath::new(inside).ok()) }
+    /// Whether a path is, with all that lies in it.
+    pub(crate) fn contains(&self, path: &TreePath) -> bool {
+        self.state.as_ref() == Some(path) || path.as_bytes().starts_with(STAGE_PREFIX.as_bytes()) || self.excludes(path)
+    }
+
+    /// Whether a path that may not be there is outside, by itself or by a folder above it.
+    pub(crate) fn hides(&self, path: &Path) -> bool {
+        path.ancestors().filter_map(|path| TreePath::new(path).ok()).any(|path| self.contains(&path))
+    }
+
+    /// Whether the workflow leaves a path out.
+    pub(crate) fn excludes(&self, path: &TreePath) -> bool {
+        self.exclude.as_ref().is_some_and(|exclude| exclude.contains(path))
+    }
 }
 
 /// What keeps the content of a directory, and where.
@@ -181,6 +199,10 @@ fn sync_behind(state: &StateDirectory, id: &ExecutionId, keeper: Keeper) {
         if let Err(error) = noted {
             // Until it is noted, a power loss makes the run one that cannot go on.
             tracing::debug!(%error, "the content of the directory is written to the disk in its own time");
+        }
+        // Where there is no time for it now, a later run or `prune` does it.
+        if let Err(error) = keeper.fold().and_then(|folded| if folded { keeper.sync() } else { Ok(()) }) {
+            tracing::debug!(%error, "what is kept of the directory stays in many parts");
         }
     });
 }

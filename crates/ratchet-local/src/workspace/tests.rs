@@ -66,11 +66,11 @@ impl Scene {
     }
 
     fn place(&self) -> LocalPlace {
-        LocalPlace { workspace: self.source.clone(), in_place: false, definitions: None }
+        LocalPlace { workspace: self.source.clone(), in_place: false, definitions: None, checkout: None }
     }
 
     fn begin(&self) -> Digest {
-        self.files.begin(&self.id, &self.place()).unwrap().unwrap()
+        self.files.begin(&self.id, &self.place(), &[]).unwrap().unwrap()
     }
 
     /// A step that edits its files, and what it left.
@@ -179,7 +179,11 @@ fn who_changes_nothing_writes_nothing() {
         scene.sees(&source);
     }
     let again = ExecutionId::new("again");
-    assert_eq!(scene.files.begin(&again, &scene.place()).unwrap(), Some(source), "the same directory is the same tree");
+    assert_eq!(
+        scene.files.begin(&again, &scene.place(), &[]).unwrap(),
+        Some(source),
+        "the same directory is the same tree"
+    );
     assert_eq!(ratchet_workspace::paths(&scene.state.blobs(), &|_| false).unwrap(), before);
 }
 
@@ -233,13 +237,13 @@ fn what_a_power_loss_may_have_taken_is_not_believed() {
 fn a_workspace_that_is_no_directory_is_told() {
     let scene = Scene::new("write a one");
     for (path, in_place) in ["a", "none"].into_iter().flat_map(|path| [(path, false), (path, true)]) {
-        let place = LocalPlace { workspace: scene.source.join(path), in_place, definitions: None };
-        assert_eq!(scene.files.begin(&scene.id, &place).unwrap_err().code(), "RT-0253", "{path}");
+        let place = LocalPlace { workspace: scene.source.join(path), in_place, definitions: None, checkout: None };
+        assert_eq!(scene.files.begin(&scene.id, &place, &[]).unwrap_err().code(), "RT-0253", "{path}");
     }
-    let place = LocalPlace { workspace: "relative".into(), in_place: true, definitions: None };
-    assert_eq!(scene.files.begin(&scene.id, &place).unwrap_err().code(), "RT-0253");
+    let place = LocalPlace { workspace: "relative".into(), in_place: true, definitions: None, checkout: None };
+    assert_eq!(scene.files.begin(&scene.id, &place, &[]).unwrap_err().code(), "RT-0253");
     let place = LocalPlace { in_place: true, ..scene.place() };
-    assert_eq!(scene.files.begin(&scene.id, &place).unwrap(), None, "the directory itself has no tree");
+    assert_eq!(scene.files.begin(&scene.id, &place, &[]).unwrap(), None, "the directory itself has no tree");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Component, Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -12,6 +12,7 @@ use ratchet_workspace::{Change, ContentDigest, Entry, Layer, Mark, Stack, TreePa
 
 use super::{
     captured::Captured,
+    files::inside,
     folder_digest::FolderDigest,
     views::{Files, RunFiles},
 };
@@ -66,6 +67,9 @@ impl TreeFiles {
     /// The layer that writes a file, with the folders above it, and where that is. Nothing is written through a link that leads out.
     pub(crate) fn writing(&self, path: &str, digest: ContentDigest, size: u64) -> Result<(Layer, String), FileError> {
         let clean = inside(&self.run.source.directory, path)?;
+        if self.run.outside.hides(&clean) {
+            return Err(FileError::Outside(path.to_owned()));
+        }
         let outside = || FileError::Outside(path.to_owned());
         let (Some(folder), Some(name)) = (clean.parent(), clean.file_name()) else { return Err(outside()) };
         let manifest = self.stack(path)?.manifest();
@@ -94,23 +98,6 @@ impl TreeFiles {
         layer.insert(target, Change { before, after, mark: Mark::Plain });
         Ok((layer, clean.to_string_lossy().into_owned()))
     }
-}
-
-/// A path relative to the root, without `.` and `..`, as its text says.
-fn inside(home: &Path, path: &str) -> Result<PathBuf, FileError> {
-    let outside = || FileError::Outside(path.to_owned());
-    let given = Path::new(path);
-    let given = if given.is_absolute() { given.strip_prefix(home).map_err(|_| outside())? } else { given };
-    let mut normal = PathBuf::new();
-    for component in given.components() {
-        match component {
-            Component::Normal(part) => normal.push(part),
-            Component::CurDir => {}
-            Component::ParentDir if normal.pop() => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(outside()),
-        }
-    }
-    Ok(normal)
 }
 
 fn unreadable(path: &str, error: &dyn std::fmt::Display) -> FileError {

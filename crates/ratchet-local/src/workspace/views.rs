@@ -7,7 +7,7 @@ use std::{
     process::Command,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,7 +17,7 @@ use ratchet_workspace::{
     Bounds, ContentDigest, Kept, Marks, Stack, Stacks, Strategy, TreePath, Trees, View, WorkspaceError, probe,
 };
 
-use super::source::{OwnFiles, Source, own_files, usable};
+use super::source::{Outside, Source, usable};
 use crate::{blob_store::LocalBlobStore, directory::StateDirectory, error::LocalError, place::LocalPlace};
 
 /// The files of all runs that this process drives or looks at.
@@ -37,7 +37,7 @@ struct Inner {
 /// The files of one run.
 pub(crate) struct RunFiles {
     pub(crate) source: Source,
-    pub(crate) own: OwnFiles,
+    pub(crate) outside: Outside,
     stacks: Stacks,
     rooms: PathBuf,
     rooms_made: AtomicU64,
@@ -109,12 +109,18 @@ impl Files {
     }
 
     /// Takes the directory of a new run as it is now, and gives it as a tree. A run that works in the directory itself has none.
-    pub fn begin(&self, id: &ExecutionId, place: &LocalPlace) -> Result<Option<Digest>, LocalError> {
+    /// `exclude` are globs of what is no part of it.
+    pub fn begin(
+        &self,
+        id: &ExecutionId,
+        place: &LocalPlace,
+        exclude: &[String],
+    ) -> Result<Option<Digest>, LocalError> {
         if place.in_place {
             usable(place)?;
             return Ok(None);
         }
-        let source = Source::take(&self.inner.state, &self.inner.trees, self.strategy(), (id, place))?;
+        let source = Source::take(&self.inner.state, &self.inner.trees, self.strategy(), (id, place), exclude)?;
         let tree = source.tree.to_core();
         self.keep(id, source)?;
         Ok(Some(tree))
@@ -193,12 +199,29 @@ impl Files {
     ) -> Result<Digest, WorkspaceError> {
         let AttemptView { run, base, opened, shown } = attempt;
         let Some(mut view) = shown.take() else { return Ok(base.to_core()) };
-        let mut layer = view.capture(&|path| run.own.contains(path), bounds)?;
+        // What is left out and lies there all the same: no other step must find it.
+        let has_excluded = AtomicBool::new(false);
+        let outside = |path: &TreePath| {
+            has_excluded.fetch_or(run.outside.excludes(path), Ordering::Relaxed);
+            run.outside.contains(path)
+        };
+        let mut layer = match view.capture(&outside, bounds) {
+            Ok(layer) => layer,
+            Err(error) => {
+                // What is too large, or found no room, takes none from now on.
+                let _ = view.remove();
+                return Err(error);
+            }
+        };
         if !layer.is_empty() {
             Marks::new(&run.source.directory, view.root(), declared).mark(&mut layer);
             view.keep(&layer, &self.inner.blobs)?;
         }
         let tree = self.inner.trees.grow(base, layer)?;
+        if has_excluded.into_inner() {
+            view.remove()?;
+            return Ok(tree.to_core());
+        }
         view.go_on();
         self.put_back(&run, Idle { opened, tree, view })?;
         Ok(tree.to_core())
@@ -261,8 +284,8 @@ impl RunFiles {
     fn new(state: &StateDirectory, trees: &Trees, id: &ExecutionId, source: Source) -> Result<Self, LocalError> {
         let rooms = state.views(id);
         let stacks = Stacks::new(source.kept(trees)?, source.strategy.holes(), rooms.join("layers"));
-        let own = own_files(state, &source.directory);
-        Ok(Self { source, own, stacks, rooms, rooms_made: AtomicU64::new(0), idle: Mutex::default() })
+        let outside = Outside::of(state, &source.directory, &source.exclude)?;
+        Ok(Self { source, outside, stacks, rooms, rooms_made: AtomicU64::new(0), idle: Mutex::default() })
     }
 }
 

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use ratchet_core::ids::StepId;
 
 use super::*;
+use crate::layer::Mark;
 use crate::{
     manifest::Entry,
     testing::{self, Memory},

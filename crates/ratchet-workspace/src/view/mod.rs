@@ -34,7 +34,7 @@ use crate::{
     layer::Layer,
     manifest::{Entry, Manifest},
     path::TreePath,
-    scan::{Skip, in_parallel_each, scan},
+    scan::{Item, Skip, in_parallel_each, scan_after},
     stamp::StatCache,
     upper,
 };
@@ -75,6 +75,32 @@ pub struct Bounds {
 impl Bounds {
     /// No bound but the format's own.
     pub const NONE: Self = Self { bytes: u64::MAX, paths: crate::manifest::ENTRIES_MAX as u64 };
+
+    /// Refuses what is too much before all of it is read: a file of another size than before was changed in any case.
+    fn check_sizes(
+        self,
+        found: &[(TreePath, Item)],
+        before: &dyn Fn(&TreePath) -> Option<u64>,
+    ) -> Result<(), WorkspaceError> {
+        if self.bytes == u64::MAX {
+            return Ok(());
+        }
+        let (mut amount, mut largest) = (0_u64, None);
+        for (path, item) in found {
+            if let Item::File { stamp, .. } = item
+                && before(path) != Some(stamp.size)
+            {
+                amount = amount.saturating_add(stamp.size);
+                largest = largest.max(Some((stamp.size, path)));
+            }
+        }
+        match largest {
+            Some((_, largest)) if amount > self.bytes => {
+                Err(WorkspaceError::TooLarge { amount, unit: "bytes", bound: self.bytes, largest: largest.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
 
     fn check(self, layer: &Layer) -> Result<(), WorkspaceError> {
         let size = |entry: &Option<Entry>| entry.as_ref().and_then(Entry::content).map_or(0, |(_, size)| size);
@@ -195,12 +221,17 @@ impl View {
     pub fn capture(&mut self, skip: Skip<'_>, bounds: Bounds) -> Result<Layer, WorkspaceError> {
         let layer = match self.strategy {
             Strategy::Overlay => {
-                let (changed, known) = upper::read(&self.room.join(UPPER), &self.start, skip, &self.known)?;
+                let before = |path: &TreePath| match self.changed.get(path) {
+                    Some(change) => size_of(change.after.as_ref()),
+                    None => size_of(self.start.get(path)),
+                };
+                let glance = |found: &[(TreePath, Item)]| bounds.check_sizes(found, &before);
+                let (changed, known) = upper::read(&self.room.join(UPPER), &self.start, skip, &self.known, &glance)?;
                 (self.captured.changed, self.known) = (changed, known);
                 Layer::from_to(&self.changed, &self.captured.changed)
             }
             Strategy::BoundCopy | Strategy::Copy => {
-                self.captured.now = self.scan(skip)?;
+                self.captured.now = self.scan(skip, bounds)?;
                 Layer::between(&self.start, &self.captured.now)
             }
         };
@@ -221,14 +252,10 @@ impl View {
         &self.captured.changed
     }
 
-    /// Whether nothing at all was written in it since it was opened.
-    pub fn is_untouched(&self) -> bool {
-        self.strategy == Strategy::Overlay
-            && fs::read_dir(self.room.join(UPPER)).is_ok_and(|mut entries| entries.next().is_none())
-    }
-
-    fn scan(&mut self, skip: Skip<'_>) -> Result<Manifest, WorkspaceError> {
-        let now = scan(&self.room.join(FILES), skip, &self.known)?;
+    fn scan(&mut self, skip: Skip<'_>, bounds: Bounds) -> Result<Manifest, WorkspaceError> {
+        let before = |path: &TreePath| size_of(self.start.get(path));
+        let glance = |found: &[(TreePath, Item)]| bounds.check_sizes(found, &before);
+        let now = scan_after(&self.room.join(FILES), skip, &self.known, &glance)?;
         self.known = now.cache;
         Ok(match &self.elsewhere {
             Some(elsewhere) => elsewhere.back(&now.manifest),
@@ -266,7 +293,7 @@ impl View {
     /// A view of what lies on a stack now, where this one is over. A copy whose files are already as they should be is used again.
     pub fn next(mut self, stack: &Stack, room: &Path, contents: &dyn Contents) -> Result<Self, WorkspaceError> {
         if self.strategy != Strategy::Overlay {
-            let now = self.scan(&|_| false)?;
+            let now = self.scan(&|_| false, Bounds::NONE)?;
             if now == *stack.manifest() {
                 self.start = now;
                 return Ok(self);
@@ -281,6 +308,10 @@ impl View {
         drop(namespace);
         remove_tree(&room).map_err(|error| WorkspaceError::writing(&room, error))
     }
+}
+
+fn size_of(entry: Option<&Entry>) -> Option<u64> {
+    entry.and_then(Entry::content).map(|(_, size)| size)
 }
 
 /// What was found when a view was captured last.

@@ -27,6 +27,7 @@ mod testing;
 mod traces;
 mod waiting;
 mod webhooks;
+mod workspaces;
 
 use std::fmt::Write as _;
 
