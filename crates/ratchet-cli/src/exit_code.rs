@@ -6,22 +6,46 @@ use ratchet_core::status::ExecutionStatus;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitCode {
     /// The command did what it was asked; the execution completed.
-    Completed = 0,
+    Completed,
     /// The execution failed or was cancelled, or the machine refused something.
-    Failed = 1,
+    Failed,
     /// The file, an input or the call is wrong. Nothing ran.
-    WrongCall = 2,
+    WrongCall,
     /// The execution waits for a person: `ratchet resume` goes on.
-    Paused = 3,
+    Paused,
     /// The execution completed, and steps failed that were told to let it go on.
-    CompletedWithFailedSteps = 4,
+    CompletedWithFailedSteps,
     /// The execution completed, and its changes were not applied to the directory.
-    NotApplied = 5,
+    NotApplied,
     /// Ctrl-C or SIGTERM ended it.
-    Interrupted = 130,
+    Interrupted,
+    /// That of a program which a person ran through the command.
+    OfProgram(u8),
 }
 
 impl ExitCode {
+    /// What a program's exit code comes to: the same.
+    pub(crate) fn of_program(code: i32) -> Self {
+        match u8::try_from(code) {
+            Ok(0) => Self::Completed,
+            Ok(code) => Self::OfProgram(code),
+            Err(_) => Self::Failed,
+        }
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Self::Completed => 0,
+            Self::Failed => 1,
+            Self::WrongCall => 2,
+            Self::Paused => 3,
+            Self::CompletedWithFailedSteps => 4,
+            Self::NotApplied => 5,
+            Self::Interrupted => 130,
+            Self::OfProgram(code) => code,
+        }
+    }
+
     /// What the end of an execution comes to. `continued` says whether a step failed that was told to let it go on.
     pub(crate) fn of_execution(status: ExecutionStatus, continued: bool) -> Self {
         match status {
@@ -35,7 +59,7 @@ impl ExitCode {
 
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
-        Self::from(code as u8)
+        Self::from(code.number())
     }
 }
 
@@ -45,9 +69,9 @@ mod tests {
 
     #[test]
     fn every_end_of_an_execution_has_its_code() {
-        let codes = ExecutionStatus::ALL.map(|status| ExitCode::of_execution(status, false) as u8);
+        let codes = ExecutionStatus::ALL.map(|status| ExitCode::of_execution(status, false).number());
         assert_eq!(codes, [0, 3, 0, 1, 1]);
-        assert_eq!(ExitCode::of_execution(ExecutionStatus::Completed, true) as u8, 4);
-        assert_eq!(ExitCode::of_execution(ExecutionStatus::Failed, true) as u8, 1);
+        assert_eq!(ExitCode::of_execution(ExecutionStatus::Completed, true).number(), 4);
+        assert_eq!(ExitCode::of_execution(ExecutionStatus::Failed, true).number(), 1);
     }
 }

@@ -11,7 +11,7 @@ use ratchet_core::{
     ids::{Digest, ExecutionId, StepId, StepKey},
     output::Outputs,
     rejection::Rejection,
-    step::Answer,
+    step::{Answer, StepRow},
     workflow::Workflow,
 };
 use ratchet_definition::{
@@ -32,6 +32,7 @@ use crate::{
         StoreError, TaskLauncher, WorkspaceError, Workspaces,
     },
     run::Run,
+    seen::{self, Seen},
     source::{self, RunSource},
     turns,
     waits::Waits,
@@ -244,6 +245,16 @@ impl Engine {
     /// Starts a run, or finds the one that was started under the same identifier.
     pub async fn start(&self, request: StartRequest) -> Result<Started, EngineError> {
         handlers::start_execution::start(self, request).await
+    }
+
+    /// What the process of a step of a run saw besides its files, which were `tree`.
+    pub async fn seen_by(
+        &self,
+        run: &ExecutionRow,
+        step: &StepRow,
+        tree: Option<&Digest>,
+    ) -> Result<Seen, EngineError> {
+        seen::seen_by(self, run, step, tree).await
     }
 
     /// Where the files of a run that is asked for come from: for whoever makes them ready before it starts.

@@ -20,6 +20,7 @@ pub mod ports;
 mod prepare;
 mod run;
 mod scope;
+mod seen;
 mod source;
 pub mod step_cache;
 mod trees;
@@ -31,4 +32,5 @@ mod waits;
 
 pub use edit::{Difference, EditRequest, Fate, Why};
 pub use engine::{Engine, EngineError, Ports, ResumeRequest, StartRequest, Started};
+pub use seen::Seen;
 pub use source::{RepositorySource, RunSource};

@@ -151,7 +151,7 @@ impl LocalError {
                 format!("wait for it, or end the run with `ratchet cancel {execution}`")
             }
             Self::NoWorkspace { .. } => "name a directory with --workspace".to_owned(),
-            Self::NotInPlace(_) => "run it without --in-place".to_owned(),
+            Self::NotInPlace(_) => "run it without --in-place; `ratchet plan` looks at directories only".to_owned(),
             Self::Credentials(_) => {
                 "set RATCHET_SECRET_<name>, or name a file of secrets with RATCHET_SECRETS_FILE".to_owned()
             }

@@ -20,7 +20,7 @@ use ratchet_core::{
     workflow::{Action, ForEach, SubWorkflow, Workflow},
 };
 use ratchet_engine::{
-    Engine, Ports, StartRequest,
+    Engine, Ports, RunSource, StartRequest,
     order::Order,
     ports::{
         BlobStore, BusError, Envelope, EventBus, LaunchError, Silent, Slot, StateStore, StepCache, TaskLauncher,
@@ -88,9 +88,14 @@ impl Rehearsal {
         });
         let place = LocalPlace::parse(&request.execution, &request.options.place)?;
         let (id, real) = (request.execution.clone(), state.map(|(state, _)| state.clone()));
-        request.tree = Some(blocking(move || files.begin_looking(&id, &place, real.as_ref())).await?);
-        request.options.max_parallel = u32::MAX;
         engine.keep_workflow(request.definition.digest.clone(), Arc::new(unhindered(workflow)));
+        let RunSource { repository, exclude } = engine.source_of(&request)?;
+        if repository.is_some() {
+            return Err(LocalError::NotInPlace(request.definition.name).into());
+        }
+        let looked = blocking(move || files.begin_looking(&id, (&place, &exclude), real.as_ref())).await?;
+        request.tree = Some(looked);
+        request.options.max_parallel = u32::MAX;
         engine.start(request).await?;
         while let Some(envelope) = bus.next() {
             engine.handle(envelope).await?;

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, env, path::Path, process::Stdio};
 use ratchet_engine::{order::Order, ports::AttemptPlace};
 use tokio::{process::Command, sync::OnceCell};
 
+use crate::hooks;
+
 /// Where programs are searched where nobody says.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -56,6 +58,20 @@ impl BaseEnvironment {
         self.author.get_or_init(|| Author::of(workspace)).await
     }
 
+    /// The variables of a process that works on files, before anything is declared: the person's few, and its home and temporary folder.
+    pub async fn of_files(&self, workspace: &Path, home: &Path, temporary: &Path) -> BTreeMap<String, String> {
+        let mut variables = self.variables.clone();
+        let author = self.author(workspace).await;
+        for role in ["AUTHOR", "COMMITTER"] {
+            variables.insert(format!("GIT_{role}_NAME"), author.name.clone());
+            variables.insert(format!("GIT_{role}_EMAIL"), author.email.clone());
+        }
+        let text = |path: &Path| path.display().to_string();
+        variables.insert("HOME".to_owned(), text(home));
+        variables.insert("TMPDIR".to_owned(), text(temporary));
+        variables
+    }
+
     /// The variables of an attempt: the person's few, what its workflow and step declare, and the engine's own, which nobody overrides.
     pub(crate) async fn of_attempt(
         &self,
@@ -64,16 +80,13 @@ impl BaseEnvironment {
         home: &Path,
         temporary: &Path,
     ) -> BTreeMap<String, String> {
-        let mut variables = self.variables.clone();
-        let author = self.author(place.files.path()).await;
-        for role in ["AUTHOR", "COMMITTER"] {
-            variables.insert(format!("GIT_{role}_NAME"), author.name.clone());
-            variables.insert(format!("GIT_{role}_EMAIL"), author.email.clone());
-        }
-        let text = |path: &Path| path.display().to_string();
-        variables.insert("HOME".to_owned(), text(home));
-        variables.insert("TMPDIR".to_owned(), text(temporary));
+        let mut variables = self.of_files(place.files.path(), home, temporary).await;
         variables.extend(order.environment.clone());
+        match hooks::folder(&place.scratch) {
+            Ok(hooks) => hooks::add(&mut variables, &hooks),
+            // The step does its work all the same, and its commits do not say whose they are.
+            Err(error) => tracing::warn!(%error, "commits of a step do not say which execution made them"),
+        }
         variables.insert("RATCHET_EXECUTION_ID".to_owned(), order.key.execution.to_string());
         variables.insert("RATCHET_STEP".to_owned(), order.key.path.to_string());
         variables.insert("RATCHET_ATTEMPT".to_owned(), order.attempt.to_string());

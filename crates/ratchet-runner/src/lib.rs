@@ -10,6 +10,7 @@ pub mod codes;
 mod command;
 mod environment;
 mod family;
+mod hooks;
 mod output_log;
 mod paths;
 mod process;

@@ -23,6 +23,7 @@ mod resume;
 mod rm;
 mod run;
 mod schema;
+mod shell;
 mod status;
 mod test;
 mod validate;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     List(list::ListArguments),
     Logs(logs::LogsArguments),
     Diff(diff::DiffArguments),
+    Shell(shell::ShellArguments),
     History(history::HistoryArguments),
     Replay(replay::ReplayArguments),
     Why(why::WhyArguments),
@@ -92,6 +94,7 @@ impl Command {
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
             Self::Diff(arguments) => wait_for(diff::run(arguments, common, console)),
+            Self::Shell(arguments) => wait_for(shell::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
             Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),
             Self::Why(arguments) => wait_for(why::run(arguments, common, console)),

@@ -17,6 +17,7 @@ use ratchet_core::{
     step::StepState,
     transition::SkipReason,
     workflow::Workflow,
+    workspace::Source,
 };
 use ratchet_definition::{
     files::FileAccess,
@@ -31,6 +32,7 @@ use ratchet_local::{
     blob_store::LocalBlobStore,
     directory::StateDirectory,
     engine::{LocalConfig, LocalEngine},
+    secrets::LocalSecrets,
     workspace::ConfinedFiles,
 };
 use ratchet_runner::{Runner, agent::RecordedAgent};
@@ -129,6 +131,7 @@ async fn play(
     let runner = Arc::new(StatedRunner::new(runner, test.steps.clone()));
     let local = Arc::new(
         LocalEngine::open(LocalConfig {
+            secrets: Arc::new(LocalSecrets::default()),
             state_dir: state.root().to_owned(),
             runner: runner.clone(),
             observer: Arc::new(Silent),
@@ -138,7 +141,10 @@ async fn play(
         .map_err(|error| words(&error))?,
     );
     runner.serve(&local);
-    local.engine().keep_workflow(definition.reference().digest, definition.workflow.clone());
+    // The files of the test stand for whatever the workflow works on.
+    let mut workflow = Workflow::clone(&definition.workflow);
+    workflow.workspace.source = Source::Snapshot;
+    local.engine().keep_workflow(definition.reference().digest, Arc::new(workflow));
     let state = State::over(state, Arc::clone(local.store()));
     for is_last in if test.again { &[false, true][..] } else { &[true] } {
         let _ = ratchet_local::workspace::remove_tree(&workspace);

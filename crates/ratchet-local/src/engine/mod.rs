@@ -7,6 +7,7 @@ mod hold;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod visit;
 mod watch;
 mod word;
 
@@ -30,6 +31,7 @@ use ratchet_engine::{
 };
 use thiserror::Error;
 
+pub use self::visit::Visit;
 use self::{
     hold::Hold,
     watch::Watch,

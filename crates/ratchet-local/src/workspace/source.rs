@@ -73,17 +73,24 @@ impl Source {
     pub(crate) fn look(
         state: &StateDirectory,
         trees: &Trees,
-        place: &LocalPlace,
+        (place, exclude): (&LocalPlace, &[String]),
         folder: &Path,
     ) -> Result<Self, LocalError> {
         let directory = usable(place)?;
         let known = [Strategy::Overlay, Strategy::Copy].map(|strategy| keeper(state, &directory, strategy));
         let [(told, told_at), (untold, _)] = known;
         let keeper = if told_at.exists() { told } else { untold };
-        let own = own_files(state, &directory);
-        let kept = keeper.look(&directory, &|path| own.contains(path), folder)?;
+        let outside = Outside::of(state, &directory, exclude)?;
+        let kept = keeper.look(&directory, &|path| outside.contains(path), folder)?;
         let tree = trees.begin(&kept.manifest)?;
-        Ok(Self { directory, strategy: Strategy::Copy, trees: kept.trees, tree, boot: boot() })
+        Ok(Self {
+            directory,
+            strategy: Strategy::Copy,
+            trees: kept.trees,
+            tree,
+            exclude: exclude.to_vec(),
+            boot: boot(),
+        })
     }
 
     /// What was taken for a run; `None` where nothing was. What a power loss may have caught half written is refused.

@@ -130,18 +130,18 @@ impl Files {
     pub(crate) fn begin_looking(
         &self,
         id: &ExecutionId,
-        place: &LocalPlace,
+        (place, exclude): (&LocalPlace, &[String]),
         state: Option<&StateDirectory>,
     ) -> Result<Digest, LocalError> {
         let folder = self.inner.state.root().join("looked");
-        let source = Source::look(state.unwrap_or(&self.inner.state), &self.inner.trees, place, &folder)?;
+        let source = Source::look(state.unwrap_or(&self.inner.state), &self.inner.trees, (place, exclude), &folder)?;
         let tree = source.tree.to_core();
         self.keep(id, source)?;
         Ok(tree)
     }
 
     fn keep(&self, id: &ExecutionId, source: Source) -> Result<Arc<RunFiles>, LocalError> {
-        let run = Arc::new(RunFiles::new(&self.inner.state, &self.inner.trees, id, source)?);
+        let run = Arc::new(RunFiles::new(&self.inner.state, &self.inner.trees, self.inner.state.views(id), source)?);
         self.runs().insert(id.root(), run.clone());
         Ok(run)
     }
@@ -152,11 +152,31 @@ impl Files {
         if let Some(run) = self.runs().get(&root) {
             return Ok(run.clone());
         }
-        let source = Source::load(&self.inner.state, &root)?.ok_or_else(|| LocalError::Damaged {
-            path: self.inner.state.source(&root),
-            reason: "it is missing".to_owned(),
-        })?;
+        let source = self.source_of(&root)?;
         self.keep(&root, source)
+    }
+
+    /// What was taken for the run at the root of those that a run belongs to.
+    fn source_of(&self, root: &ExecutionId) -> Result<Source, LocalError> {
+        Source::load(&self.inner.state, root)?.ok_or_else(|| LocalError::Damaged {
+            path: self.inner.state.source(root),
+            reason: "it is missing".to_owned(),
+        })
+    }
+
+    /// Opens a view of a tree for somebody who is no attempt of the run, which another process may drive: all of it lies in `rooms`.
+    pub(crate) fn open_apart(
+        &self,
+        id: &ExecutionId,
+        tree: &Digest,
+        rooms: PathBuf,
+    ) -> Result<AttemptView, LocalError> {
+        let base = tree_digest(tree)?;
+        let source = self.source_of(&id.root())?;
+        let run = Arc::new(RunFiles::new(&self.inner.state, &self.inner.trees, rooms, source)?);
+        let view = self.open_new(&run, base)?;
+        let shown = Shown { root: view.root().to_owned(), view: RwLock::new(Some(view)) };
+        Ok(AttemptView { run, base, opened: base, shown: Arc::new(shown) })
     }
 
     /// What a view of a tree lies over.
@@ -281,8 +301,7 @@ impl RunFiles {
         self.stacks.kept()
     }
 
-    fn new(state: &StateDirectory, trees: &Trees, id: &ExecutionId, source: Source) -> Result<Self, LocalError> {
-        let rooms = state.views(id);
+    fn new(state: &StateDirectory, trees: &Trees, rooms: PathBuf, source: Source) -> Result<Self, LocalError> {
         let stacks = Stacks::new(source.kept(trees)?, source.strategy.holes(), rooms.join("layers"));
         let outside = Outside::of(state, &source.directory, &source.exclude)?;
         Ok(Self { source, outside, stacks, rooms, rooms_made: AtomicU64::new(0), idle: Mutex::default() })

@@ -105,6 +105,10 @@ impl Sides<'_> {
             Some(entry) => now.is_entry(&absolute, entry),
             None => Ok(false),
         };
+        let is_folder = |entry: &Option<Entry>| entry.as_ref().is_some_and(Entry::is_folder);
+        let has_other_mode = |now: &Seen, entry: &Option<Entry>| {
+            now.is_folder() && matches!(entry, Some(Entry::Folder { mode }) if *mode != now.mode)
+        };
         Ok(match now {
             None if change.before.is_none() => Compared::Free(None),
             None if change.after.is_none() => Compared::Done,
@@ -112,8 +116,12 @@ impl Sides<'_> {
             Some(Seen { kind: Kind::Folder, mode, .. }) if change.after == Some(Entry::Folder { mode }) => {
                 Compared::Done
             }
+            // Its permissions are all that the run changed of it.
+            Some(now) if has_other_mode(&now, &change.before) && is_folder(&change.after) => {
+                Compared::Taken("was changed")
+            }
             Some(now) if is(&now, &change.before)? => Compared::Free(Some(now)),
-            Some(now) if is(&now, &change.after)? => Compared::Done,
+            Some(now) if !now.is_folder() && is(&now, &change.after)? => Compared::Done,
             Some(Seen { kind: Kind::Other, .. }) => Compared::Taken("is something that is no file"),
             Some(_) if change.before.is_none() => Compared::Taken("was created"),
             Some(_) => Compared::Taken("was changed"),

@@ -453,3 +453,27 @@ fn repository(root: &Path) {
     git(root, "add .");
     git(root, "commit -q -m start");
 }
+
+#[test]
+fn permissions_of_a_folder_that_both_changed_are_a_conflict() {
+    use std::os::unix::fs::PermissionsExt;
+    for (user, run, expected) in [
+        (0o700, 0o700, "nothing"),
+        (0o700, 0o750, "not applied: known was changed, new was created"),
+        (0o755, 0o700, "applied known"),
+    ] {
+        let mut scene = Scene::new(|root| edit(root, "+known/file x"));
+        let make = |root: &Path, mode: u32, is_new: bool| {
+            for name in ["known", "new"].into_iter().take(1 + usize::from(is_new)) {
+                let _ = fs::create_dir(root.join(name));
+                fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+            }
+        };
+        let both_make = expected != "applied known";
+        make(scene.view.root(), run, both_make);
+        make(&scene.source, user, both_make);
+        assert_eq!(said(&scene.apply()), expected);
+        let mode = fs::metadata(scene.source.join("known")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if both_make { user } else { run });
+    }
+}

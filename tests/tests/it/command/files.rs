@@ -92,3 +92,40 @@ fn an_edit_during_a_run_does_not_enter_it() {
     let read = ["first.txt", "second.txt", "read.txt"].map(|name| world.read(name));
     assert_eq!(read, ["then\n", "then\n", "now\n"]);
 }
+
+#[test]
+fn commits_of_a_run_say_which_execution_made_them() {
+    for in_place in [false, true] {
+        let world = World::new();
+        let commit = "git -c user.name=t -c user.email=t@example.com commit -q --allow-empty";
+        world.write(
+            "workflow.yaml",
+            &format!(
+                "name: commits\nversion: \"1\"\nsteps:\n  - {{ id: plain, type: shell, command: {commit} -m plain }}\n\
+                 \x20 - {{ id: unverified, type: shell, command: {commit} -m unverified --no-verify }}\n"
+            ),
+        );
+        git(&world.work(), &["init", "-q"]);
+        git(&world.work(), &["add", "-A"]);
+        git(&world.work(), &["commit", "-qm", "begin"]);
+        // The repository's own hooks run as they would, wherever they are.
+        world.write("hooks/post-commit", "#!/bin/sh\ngit log -1 --format=%s >> .git/told\n");
+        world.must("chmod", &["+x", "hooks/post-commit"]);
+        git(&world.work(), &["config", "core.hooksPath", "hooks"]);
+        let more = in_place.then_some("--in-place");
+        let run = world.ratchet(["run", ".", "--json"].into_iter().chain(more)).expect_code(0);
+        let run: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let id = run["execution_id"].as_str().expect("an identifier");
+        let log = git(&world.work(), &["log", "--format=%s %(trailers:key=Ratchet-Execution,separator=)"]);
+        let expected = format!("unverified Ratchet-Execution: {id}\nplain Ratchet-Execution: {id}\nbegin ");
+        assert_eq!(log.trim_end(), expected.trim_end(), "in place: {in_place}");
+        if in_place {
+            assert_eq!(world.read(".git/told"), "plain\nunverified\n");
+        }
+        assert_eq!(
+            git(&world.work(), &["config", "core.hooksPath"]).trim(),
+            "hooks",
+            "the configuration is the user's"
+        );
+    }
+}

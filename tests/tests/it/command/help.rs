@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "run",
     "plan",
     "rerun",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 28] = [
     "list",
     "logs",
     "diff",
+    "shell",
     "new",
     "history",
     "rm",

@@ -22,6 +22,7 @@ mod runs;
 mod secrets;
 mod sensitive;
 mod sharing;
+mod shells;
 mod terminal;
 mod testing;
 mod traces;

@@ -39,7 +39,7 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, keys: &[u8]) {
+    pub(super) fn types(&mut self, keys: &[u8]) {
         self.screen.write_all(keys).expect("the terminal");
     }
 

@@ -136,7 +136,7 @@ async fn trees(
 }
 
 /// The files as a settled step left them, also one that failed and was passed over.
-fn left(row: &StepRow) -> Option<Digest> {
+pub(super) fn left(row: &StepRow) -> Option<Digest> {
     let failed = match &row.state {
         StepState::Failed { failure, .. } => failure.tree.as_ref(),
         _ => None,
@@ -145,7 +145,7 @@ fn left(row: &StepRow) -> Option<Digest> {
 }
 
 /// The newest row of a step, or of a child, which may have been taken over from an earlier epoch.
-async fn find(state: &State, run: &ExecutionRow, path: &StepPath) -> Result<Option<StepRow>, CommandError> {
+pub(super) async fn find(state: &State, run: &ExecutionRow, path: &StepPath) -> Result<Option<StepRow>, CommandError> {
     let newest = state.store.newest_steps(&run.id, run.epoch, std::slice::from_ref(&path.step)).await?;
     let mut above = newest.into_iter().next().flatten();
     if path.child.is_none() {
