@@ -55,12 +55,12 @@ impl Replay {
         }
         let mut before = Vec::new();
         for (epoch, definition) in execution.definitions() {
-            if definition != execution.definition {
-                let row = ExecutionRow { definition, ..execution.clone() };
-                before.push((epoch, row.definition.digest.clone(), state.workflow(&row).await?));
+            let followed = if definition == execution.definition {
+                workflow.clone()
             } else {
-                before.push((epoch, definition.digest, workflow.clone()));
-            }
+                state.workflow(&ExecutionRow { definition: definition.clone(), ..execution.clone() }).await?
+            };
+            before.push((epoch, definition.digest, followed));
         }
         let mut replayer = Replayer { store, workflow, definitions: &before, execution, last, findings: breaks };
         let rows = replayer.steps().await?;

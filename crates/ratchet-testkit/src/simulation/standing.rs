@@ -135,9 +135,10 @@ impl Known {
         let mut resets = Vec::new();
         for record in self.row.iter().flat_map(|row| &row.records) {
             match &record.transition {
-                ExecutionTransition::EndingBegan { .. } => at += 1,
-                // What no longer counts follows from what was edited, whatever the record says of it.
-                ExecutionTransition::Resumed { edit: Some(_), .. } => at += 1,
+                // What no longer counts under an edited file follows from what was edited, whatever the record says of it.
+                ExecutionTransition::EndingBegan { .. } | ExecutionTransition::Resumed { edit: Some(_), .. } => {
+                    at += 1;
+                }
                 ExecutionTransition::Resumed { reset_from, .. } => {
                     at += 1;
                     resets.push((at, reset_from.iter().filter_map(|id| self.model.position(id.as_str())).collect()));

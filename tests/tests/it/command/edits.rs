@@ -62,7 +62,7 @@ impl Edited {
         let ran = fs::read_to_string(self.world.outside("ran")).unwrap_or_default();
         let ran: Vec<&str> = ran.lines().collect();
         let told = redacted(&self.world, &format!("{stderr}ran: {}\n", ran.join(" ")));
-        told.replace("[WORLD]/work/", "")
+        told.replace(concat!("[WORLD]/work", "/"), "")
     }
 }
 
@@ -104,8 +104,12 @@ fn what_still_holds_is_kept() {
     assert_eq!(files, [true; 4]);
     // Who, when, and from which definition to which: the history says it, and it is decided again.
     let history = state(&edited.world, &["history", "last", "--json"]);
-    let edits: Vec<_> =
-        history.as_array().expect("records").iter().filter(|record| !record["change"]["edit"].is_null()).collect();
+    let edits: Vec<_> = history["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .filter(|record| !record["change"]["edit"].is_null())
+        .collect();
     assert_eq!(edits.len(), 5);
     for pair in edits.windows(2) {
         assert_eq!(pair[0]["change"]["edit"]["to"], pair[1]["change"]["edit"]["from"]);
