@@ -94,7 +94,7 @@ pub(super) struct Ended<'a> {
 pub(crate) async fn run(test: &Test, beside: &Path, definition: &Definition, place: &Path) -> Told {
     let began = Instant::now();
     let mut steps = BTreeMap::new();
-    let problems = match play(test, beside, definition, place, &mut steps).await {
+    let problems = match Box::pin(play(test, beside, definition, place, &mut steps)).await {
         Ok(problems) => problems,
         Err(reason) => vec![Problem::new(reason)],
     };
