@@ -1,32 +1,14 @@
-//! Executions by name: how a new one is called, and how a person may call it.
+//! Executions by name: how a person may call one.
 
-use jiff::{Timestamp, tz::TimeZone};
-use ratchet_core::{execution::ExecutionRow, history::sha256_hex, ids::ExecutionId};
+use ratchet_core::{execution::ExecutionRow, ids::ExecutionId};
 use ratchet_engine::ports::{ExecutionFilter, StateStore};
 
 use crate::command_error::CommandError;
 
-/// Digits and letters that cannot be taken for each other.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// The fewest characters of a name that may stand for the whole.
 const SHORTEST: usize = 4;
 /// The word for the newest execution.
 const LAST: &str = "last";
-
-/// A new execution's name: its time in UTC and six random characters, so that names sort by time.
-pub(crate) fn fresh(now: Timestamp, entropy: [u8; 16]) -> ExecutionId {
-    let time = now.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S");
-    let random: String = entropy.iter().take(6).map(|byte| letter(*byte)).collect();
-    ExecutionId::new(format!("{time}-{random}"))
-}
-
-/// The name of the one execution of a workflow with an idempotency key.
-pub(crate) fn of_key(workflow: &str, key: &str) -> ExecutionId {
-    let digest = sha256_hex(format!("{workflow}\n{key}").as_bytes());
-    let bytes =
-        digest.as_bytes().chunks(2).map(|pair| pair.iter().fold(0_u8, |sum, digit| sum * 16 + hex_value(*digit)));
-    ExecutionId::new(format!("key-{}", bytes.take(20).map(letter).collect::<String>()))
-}
 
 /// The execution that a person means: its whole name, a prefix or suffix of at least four characters that no other has, or `last`.
 pub(crate) async fn find(store: &dyn StateStore, name: &str) -> Result<ExecutionRow, CommandError> {
@@ -61,39 +43,5 @@ pub(crate) async fn find(store: &dyn StateStore, name: &str) -> Result<Execution
             Err(CommandError::AmbiguousExecution { name: name.to_owned(), found: names })
         }
         (None, _) => Err(unknown()),
-    }
-}
-
-fn letter(byte: u8) -> char {
-    char::from(ALPHABET[usize::from(byte % 32)])
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => digit - b'a' + 10,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_sort_by_time_and_differ_by_chance() {
-        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
-        let early = fresh(at("2026-11-23T01:15:12Z"), [0; 16]);
-        let late = fresh(at("2026-11-23T01:15:13Z"), [0; 16]);
-        assert_eq!(early.as_str(), "20261123-011512-000000");
-        assert!(early < late);
-        assert_ne!(fresh(at("2026-11-23T01:15:12Z"), [7; 16]), early);
-    }
-
-    #[test]
-    fn a_key_names_one_execution_of_its_workflow() {
-        assert_eq!(of_key("tests", "push-1"), of_key("tests", "push-1"));
-        assert_ne!(of_key("tests", "push-1"), of_key("tests", "push-2"));
-        assert_ne!(of_key("tests", "push-1"), of_key("lint", "push-1"));
-        assert_eq!(of_key("tests", "push-1").as_str().len(), "key-".len() + 20);
     }
 }

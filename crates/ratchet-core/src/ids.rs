@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::history::sha256_hex;
 
@@ -53,7 +55,23 @@ text_id! {
     Digest
 }
 
+/// Digits and letters that cannot be taken for each other.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
 impl ExecutionId {
+    /// A new execution's name: its time in UTC and six random characters, so that names sort by time.
+    pub fn fresh(now: Timestamp, entropy: [u8; 16]) -> Self {
+        let time = now.to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S");
+        let random: String = entropy.iter().take(6).map(|byte| letter(*byte)).collect();
+        Self(format!("{time}-{random}"))
+    }
+
+    /// The name of the one execution of a workflow with an idempotency key.
+    pub fn of_key(workflow: &str, key: &str) -> Self {
+        let digest = Sha256::digest(format!("{workflow}\n{key}").as_bytes());
+        Self(format!("key-{}", digest.iter().take(20).map(|byte| letter(*byte)).collect::<String>()))
+    }
+
     /// The run that an attempt of a step starts. The name follows from the attempt, so that starting it again is the same run, and begins with that of the
     /// run at the root, so that whoever meets it knows where it belongs.
     pub fn of_attempt(key: &StepKey, attempt: u32) -> Self {
@@ -85,6 +103,10 @@ impl ExecutionId {
     fn root_name(&self) -> &str {
         self.0.split_once(NESTED).map_or(&self.0, |(root, _)| root)
     }
+}
+
+fn letter(byte: u8) -> char {
+    char::from(ALPHABET[usize::from(byte % 32)])
 }
 
 impl StepId {
@@ -166,5 +188,29 @@ pub struct StepKey {
 impl fmt::Display for StepKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.execution, self.epoch, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_by_time_and_differ_by_chance() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let early = ExecutionId::fresh(at("2026-11-23T01:15:12Z"), [0; 16]);
+        let late = ExecutionId::fresh(at("2026-11-23T01:15:13Z"), [0; 16]);
+        assert_eq!(early.as_str(), "20261123-011512-000000");
+        assert!(early < late);
+        assert_ne!(ExecutionId::fresh(at("2026-11-23T01:15:12Z"), [7; 16]), early);
+    }
+
+    #[test]
+    fn a_key_names_one_execution_of_its_workflow() {
+        let of_key = ExecutionId::of_key;
+        assert_eq!(of_key("tests", "push-1"), of_key("tests", "push-1"));
+        assert_ne!(of_key("tests", "push-1"), of_key("tests", "push-2"));
+        assert_ne!(of_key("tests", "push-1"), of_key("lint", "push-1"));
+        assert_eq!(of_key("tests", "push-1").as_str().len(), "key-".len() + 20);
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use ratchet_core::{
     cached::CacheMode,
     execution::{RunOptions, Selection},
+    ids::ExecutionId,
     output::{Output, Outputs},
     workflow::{InputDeclaration, ValueType, Workflow},
     workspace::Source,
@@ -18,7 +19,6 @@ use crate::{
     console::Console,
     definition::{self, Definition},
     driving::{self, AgentChoice, Shown, Start},
-    execution_name,
     exit_code::ExitCode,
     inputs::InputArguments,
 };
@@ -146,7 +146,7 @@ impl Wanted {
             place: place(self, &definition)?,
         };
         let execution = match key {
-            Some(key) => execution_name::of_key(&workflow.name, key),
+            Some(key) => ExecutionId::of_key(&workflow.name, key),
             None => driving::fresh_name(),
         };
         let missing = match workflow.workspace.source {

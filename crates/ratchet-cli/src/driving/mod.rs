@@ -54,7 +54,7 @@ use crate::{
     bytes,
     command_error::CommandError,
     console::Console,
-    definition, execution_name,
+    definition,
     exit_code::ExitCode,
     nested,
     progress::{Progress, Stream},
@@ -528,7 +528,7 @@ fn secrets() -> Result<Arc<dyn Secrets>, CommandError> {
 
 /// The name of a new execution.
 pub(crate) fn fresh_name() -> ExecutionId {
-    execution_name::fresh(Timestamp::now(), entropy())
+    ExecutionId::fresh(Timestamp::now(), entropy())
 }
 
 /// How many processes run at once where nobody said.
