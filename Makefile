@@ -15,6 +15,12 @@ WORKFLOW := workflows/increase-test-coverage
 DEBUG_BINARY := $(TARGET)/debug/ratchet
 RELEASE_BINARY := $(TARGET)/release/ratchet
 
+# The functions of a deployment.
+FUNCTIONS := trigger planner step-dispatcher completion-handler
+ifdef RATCHET_TEST_EMULATOR
+export RATCHET_TEST_FUNCTIONS := $(TARGET)/test-functions
+endif
+
 # Who writes the tests in `make run`: the recorded session that ships with the workflow, or `claude` for Claude Code.
 AGENT ?= recorded:$(WORKFLOW)/recording
 # How many random runs `make simulate` drives.
@@ -36,7 +42,14 @@ run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of
 .PHONY: test
 test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
 	cargo build --quiet --locked --package ratchet-cli --features otlp
+	$(if $(RATCHET_TEST_EMULATOR),$(MAKE) --no-print-directory test-functions)
 	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features ratchet-cli/otlp
+
+# The functions as the tests of a deployment use them.
+.PHONY: test-functions
+test-functions:
+	cargo build --quiet --locked $(FUNCTIONS:%=--package %)
+	tools/functions.sh $(TARGET)/debug $(TARGET)/test-functions
 
 .PHONY: check
 check: ## Formatting, lints, licences and advisories, generated pages
@@ -57,6 +70,12 @@ build: ## Builds the command for release
 	cargo build --release --locked --package ratchet-cli --features otlp
 	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6; \
 		if ($$5 > 25e6) { print "25 MB is the most: find what grew" > "/dev/stderr"; exit 1 } }'
+
+.PHONY: functions
+functions: ## Builds the functions that template.yaml deploys, small
+	cargo build --locked --profile function $(FUNCTIONS:%=--package %)
+	tools/functions.sh $(TARGET)/function $(TARGET)/functions
+	@ls -l $(TARGET)/functions/*/bootstrap | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: bench
 bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell loop and the physical limit

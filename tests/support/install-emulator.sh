@@ -10,4 +10,6 @@ if ! cmp --quiet "$requirements" "$folder/.installed"; then
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
   cp "$requirements" "$folder/.installed"
 fi
-echo "$folder/bin/ministack"
+printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$folder/bin/python" "$PWD/tests/support/emulator.py" >"$folder/bin/emulator"
+chmod +x "$folder/bin/emulator"
+echo "$folder/bin/emulator"

@@ -23,6 +23,11 @@ pub(crate) struct Emulator {
 impl Emulator {
     /// Starts one; `None`, and a word on it, where there is no such program.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with variables of the program's own.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Option<Self> {
         let Ok(program) = env::var("RATCHET_TEST_EMULATOR") else {
             #[expect(clippy::print_stderr, reason = "a test that was left out says so")]
             {
@@ -41,6 +46,7 @@ impl Emulator {
             .env("HOME", folder.path())
             .envs([("BIND_HOST", "127.0.0.1"), ("MINISTACK_HOST", "127.0.0.1"), ("IOT_MTLS_ENABLED", "0")])
             .envs([("GATEWAY_PORT", port.to_string()), ("AWS_ENDPOINT_URL", endpoint.clone())])
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -54,6 +60,11 @@ impl Emulator {
             sleep(Duration::from_millis(50)).await;
         }
         Some(Self { endpoint, _folder: folder, _process: process })
+    }
+
+    /// Where it answers.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// What clients of it need.

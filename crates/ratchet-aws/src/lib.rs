@@ -1,4 +1,5 @@
-//! The ports on AWS: state and kept results in one DynamoDB table, content in S3, secrets in Secrets Manager or Parameter Store, events on an `EventBridge` bus.
+//! The ports on AWS: state and kept results in one DynamoDB table, content in S3, secrets in Secrets Manager or Parameter Store, events on an `EventBridge` bus;
+//! and what the functions of a deployment do with what they are invoked with.
 //!
 //! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
 //! contract as the one on a single machine.
@@ -6,9 +7,12 @@
 mod blob_store;
 mod clock;
 mod contents;
+pub mod deployment;
 pub mod event_bus;
+pub mod published;
 mod secrets;
 mod state_store;
+pub mod trigger;
 
 pub use blob_store::S3BlobStore;
 pub use clock::SystemClock;
@@ -31,6 +35,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 mod answers;
 #[cfg(test)]
 mod contracts;
+#[cfg(test)]
+mod deployed;
 #[cfg(test)]
 mod emulator;
 #[cfg(test)]

@@ -89,5 +89,6 @@ fn rust() -> Vec<super::File> {
     let mut all = files("crates", &[".rs"]);
     all.extend(files("tests", &[".rs"]));
     all.extend(files("benches", &[".rs"]));
+    all.extend(files("functions", &[".rs"]));
     all
 }

@@ -1,0 +1,120 @@
+//! A deployment as its functions see it: the engine on the ports of AWS, built once for each cold start from what the environment names.
+
+mod intake;
+pub mod logs;
+mod settings;
+mod without;
+
+use std::sync::Arc;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
+use ratchet_core::{execution::TraceParent, history::hex};
+use ratchet_engine::{
+    Engine, EngineError, Ports,
+    ports::{BlobError, BlobStore, Clock, EventBus, Silent, StateStore, WorkspaceError},
+};
+use thiserror::Error;
+
+pub(crate) use self::intake::shape;
+pub use self::{
+    intake::Intake,
+    settings::{Settings, SettingsError},
+};
+use crate::{
+    DynamoStateStore, S3BlobStore, SystemClock,
+    event_bus::{BusPlace, CarriedError, EventBridgeBus},
+    published::{PublishedError, PublishedWorkflows},
+};
+
+/// The engine of a deployment, and what its functions need beside it.
+pub struct Deployment {
+    /// The engine.
+    pub engine: Engine,
+    /// The published workflows.
+    pub published: PublishedWorkflows,
+    /// What the environment says.
+    pub settings: Settings,
+}
+
+/// Why an invocation fails: the service that invoked makes it again, and after some times puts it aside for a person.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The engine could not do its work now.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// What came is nothing that this function knows. A version that knows it may be on its way.
+    #[error("{0} is not understood: {1}")]
+    NotUnderstood(&'static str, String),
+    /// What came cannot be read.
+    #[error(transparent)]
+    Carried(#[from] CarriedError),
+    /// What is published cannot be read now.
+    #[error(transparent)]
+    Published(#[from] PublishedError),
+    /// Some of several could not be done. What went wrong with each is in the log.
+    #[error("{failed} of {all} could not be started now")]
+    Some {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+}
+
+impl Deployment {
+    /// The deployment that this process's environment names.
+    pub async fn from_environment() -> Result<Self, SettingsError> {
+        Ok(Self::new(&config().await, Settings::from_environment()?))
+    }
+
+    /// A deployment whose clients are configured so.
+    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
+        let table = aws_sdk_dynamodb::Client::new(config);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store: Arc<dyn StateStore> = Arc::new(DynamoStateStore::new(table.clone(), &settings.table));
+        let bucket = aws_sdk_s3::Client::new(config);
+        let blobs: Arc<dyn BlobStore> = Arc::new(S3BlobStore::new(bucket, &settings.bucket, ""));
+        let place = BusPlace { bus: settings.bus.clone(), timers: settings.timers.clone() };
+        let bus: Arc<dyn EventBus> = Arc::new(EventBridgeBus::new(
+            aws_sdk_eventbridge::Client::new(config),
+            aws_sdk_sqs::Client::new(config),
+            place,
+            blobs.clone(),
+            clock.clone(),
+        ));
+        let engine = Engine::new(Ports {
+            store,
+            blobs,
+            bus,
+            launcher: Arc::new(without::Tasks),
+            clock,
+            workspaces: Arc::new(without::Files),
+            step_cache: Arc::new(without::Results),
+            observer: Arc::new(Silent),
+        });
+        let published = PublishedWorkflows::new(table, &settings.table);
+        Self { engine, published, settings }
+    }
+
+    /// The context of a new trace.
+    pub(crate) fn new_trace(&self) -> TraceParent {
+        let clock = &self.engine.ports().clock;
+        let (trace, span) = (hex(&clock.entropy()), hex(&clock.entropy()[..8]));
+        TraceParent(format!("00-{trace}-{span}-01"))
+    }
+}
+
+/// What clients need, from this process's environment. What is throttled is asked again, ever slower.
+pub(crate) async fn config() -> SdkConfig {
+    let retries = RetryConfig::adaptive().with_max_attempts(5);
+    aws_config::defaults(BehaviorVersion::latest()).retry_config(retries).load().await
+}
+
+/// Whether the same may succeed later. What is refused for good is not worth another try; what a service refuses may be.
+pub(crate) fn may_pass(error: &EngineError) -> bool {
+    error.is_retryable()
+        || matches!(
+            error,
+            EngineError::Blob(BlobError::Io { .. }) | EngineError::Workspace(WorkspaceError::Refused { .. })
+        )
+}

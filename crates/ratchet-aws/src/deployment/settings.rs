@@ -1,0 +1,83 @@
+//! What a function's environment says: `template.yaml` sets it.
+
+use std::{collections::BTreeMap, env};
+
+use thiserror::Error;
+
+/// What a function is told of its deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The table of all state.
+    pub table: String,
+    /// The bucket of all content.
+    pub bucket: String,
+    /// The event bus.
+    pub bus: String,
+    /// The URL of the queue of events that are for later.
+    pub timers: String,
+    /// The secret that webhooks are signed with. Without one, none is taken.
+    pub webhook_secret: Option<String>,
+    /// How many children of a fan-out run at once where a workflow does not say.
+    pub max_parallel: u32,
+}
+
+/// A variable that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the variable {name} {problem}: template.yaml sets it for each function")]
+pub struct SettingsError {
+    /// Its name.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+const MAX_PARALLEL: &str = "RATCHET_MAX_PARALLEL";
+
+/// Children of a fan-out at once where nobody says.
+const MAX_PARALLEL_USUAL: u32 = 50;
+
+impl Settings {
+    /// What this process's environment says.
+    pub fn from_environment() -> Result<Self, SettingsError> {
+        Self::of(&env::vars().filter(|(name, _)| name.starts_with("RATCHET_")).collect())
+    }
+
+    fn of(variables: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+        let needed = |name: &'static str| given(name).ok_or(SettingsError { name, problem: "is not set" });
+        let max_parallel = match given(MAX_PARALLEL).map(|text| text.parse()) {
+            None => MAX_PARALLEL_USUAL,
+            Some(Ok(number)) => number,
+            Some(Err(_)) => return Err(SettingsError { name: MAX_PARALLEL, problem: "is not a number" }),
+        };
+        Ok(Self {
+            table: needed("RATCHET_TABLE")?,
+            bucket: needed("RATCHET_BUCKET")?,
+            bus: needed("RATCHET_BUS")?,
+            timers: needed("RATCHET_TIMERS")?,
+            webhook_secret: given("RATCHET_WEBHOOK_SECRET"),
+            max_parallel,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let all = ["TABLE", "BUCKET", "BUS", "TIMERS"];
+        let mut variables: BTreeMap<String, String> =
+            all.iter().map(|name| (format!("RATCHET_{name}"), name.to_lowercase())).collect();
+        let settings = Settings::of(&variables).unwrap();
+        assert_eq!((settings.table.as_str(), settings.max_parallel, settings.webhook_secret), ("table", 50, None));
+        for name in all {
+            let mut fewer = variables.clone();
+            fewer.insert(format!("RATCHET_{name}"), String::new());
+            assert!(Settings::of(&fewer).unwrap_err().to_string().contains(name), "{name}");
+        }
+        variables.insert(MAX_PARALLEL.to_owned(), "many".to_owned());
+        assert_eq!(Settings::of(&variables).unwrap_err().name, MAX_PARALLEL);
+    }
+}

@@ -1,0 +1,68 @@
+//! `aws lambda invoke`: a workflow is started by its name.
+
+use std::collections::BTreeMap;
+
+use ratchet_definition::inputs::GivenInput;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Invocation, Trigger, refusal::Refusal, start::Beginning};
+use crate::deployment::Failure;
+
+/// Bytes that names and values of variables may have together: they stand in the execution's row.
+const ENVIRONMENT_BYTES_MAX: usize = 32 * 1024;
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    workflow: String,
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    inputs: BTreeMap<String, Value>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    idempotency_key: Option<String>,
+}
+
+impl Trigger {
+    /// Starts what a call asks for. What is wrong with the call is its answer; what may pass fails the invocation.
+    pub(super) async fn invoke(&self, payload: Value, invocation: &Invocation) -> Result<Value, Failure> {
+        match self.called(payload, invocation).await {
+            Ok(answer) => Ok(answer),
+            Err(Refusal::ForNow(failure)) => Err(failure),
+            Err(refusal) => {
+                tracing::warn!(code = refusal.code(), %refusal, "a call was refused");
+                Ok(refusal.answer())
+            }
+        }
+    }
+
+    async fn called(&self, payload: Value, invocation: &Invocation) -> Result<Value, Refusal> {
+        let call: Call = serde_json::from_value(payload).map_err(|error| Refusal::Payload(error.to_string()))?;
+        let bytes: usize = call.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > ENVIRONMENT_BYTES_MAX {
+            return Err(Refusal::Payload(format!("`env` has {bytes} bytes, and {ENVIRONMENT_BYTES_MAX} are the most")));
+        }
+        let definition = self.find(&call.workflow, call.version.as_deref()).await?;
+        let beginning = Beginning {
+            // An invocation that is tried again is the same execution, also where the caller gave it no key.
+            key: call.idempotency_key.unwrap_or_else(|| format!("request {}", invocation.request)),
+            inputs: call.inputs.into_iter().map(|(name, value)| (name, given(value))).collect(),
+            environment: call.env,
+            trigger: json!({"type": "invoke"}),
+        };
+        let started = self.start(&definition, beginning).await?;
+        Ok(json!({"execution_id": started.row.id, "status": started.row.status}))
+    }
+}
+
+/// Text is read as the type that the workflow declares, as on a command line.
+fn given(value: Value) -> GivenInput {
+    match value {
+        Value::String(text) => GivenInput::Text(text),
+        other => GivenInput::Value(other),
+    }
+}

@@ -1,0 +1,148 @@
+//! What people do with executions, over a function URL that asks for IAM. Who they are is what IAM proved: nothing of a payload is an identity.
+
+use ratchet_core::{
+    execution::ExecutionRow,
+    history::Actor,
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    step::{Answer, StepState, Waiting},
+};
+use ratchet_engine::{EngineError, ResumeRequest};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Trigger,
+    http::{self, Request},
+    refusal::Refusal,
+};
+
+/// What a request says beside its path.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    /// To an approval: the step that asks, a child of a fan-out as `step[2]`.
+    #[serde(default)]
+    step: Option<String>,
+    /// To an approval: what later steps read.
+    #[serde(default)]
+    comment: Option<String>,
+    /// To an approval: the epoch that the person saw; else the current one.
+    #[serde(default)]
+    epoch: Option<u32>,
+    /// To a resume: steps that run again, with all that depend on them.
+    #[serde(default)]
+    from: Vec<StepId>,
+    /// To a cancel: why.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Trigger {
+    /// Does what a person asks for: `POST /executions/ID/approve`, `reject`, `cancel` or `resume`.
+    pub(super) async fn person(&self, payload: &Value) -> Value {
+        match self.asked(payload).await {
+            Ok(row) => http::answer(200, &json!({"execution_id": row.id, "status": row.status})),
+            Err(refusal) => http::refused(&refusal),
+        }
+    }
+
+    async fn asked(&self, payload: &Value) -> Result<ExecutionRow, Refusal> {
+        let request = Request::of(payload)?;
+        let caller = caller(payload).ok_or(Refusal::NotSigned)?;
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let ("POST", ["executions", id, action]) = (request.method.as_str(), path.as_slice()) else {
+            return Err(Refusal::NoSuchPath(format!("{} {}", request.method, request.path.join("/"))));
+        };
+        let said = match request.body.as_slice() {
+            [] => Said::default(),
+            body => serde_json::from_slice(body).map_err(|error| Refusal::Payload(error.to_string()))?,
+        };
+        let (engine, id) = (&self.deployment.engine, ExecutionId::new(*id));
+        let actor = Actor::Person(caller.to_owned());
+        let row = match *action {
+            "approve" => self.answer(&id, true, said, caller).await?,
+            "reject" => self.answer(&id, false, said, caller).await?,
+            "cancel" => engine.cancel(&id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
+            "resume" => engine.resume(&id, ResumeRequest { from: said.from, edit: None, actor }).await?,
+            other => return Err(Refusal::NoSuchPath(other.to_owned())),
+        };
+        tracing::info!(execution = %row.id, action, caller, "done for a person");
+        Ok(row)
+    }
+
+    async fn answer(
+        &self,
+        id: &ExecutionId,
+        approved: bool,
+        said: Said,
+        caller: &str,
+    ) -> Result<ExecutionRow, Refusal> {
+        let engine = &self.deployment.engine;
+        let step = said.step.ok_or_else(|| Refusal::Payload("`step` says which step is answered".to_owned()))?;
+        let epoch = if let Some(epoch) = said.epoch {
+            Epoch(epoch)
+        } else {
+            let row = engine.ports().store.execution(id).await.map_err(EngineError::from)?;
+            row.ok_or_else(|| EngineError::NotFound(id.clone()))?.epoch
+        };
+        let key = StepKey { execution: id.clone(), epoch, path: path(&step) };
+        let row = engine.ports().store.step(&key).await.map_err(EngineError::from)?;
+        let asked = match row.map(|row| row.state) {
+            Some(StepState::Waiting(Waiting::Approval(question))) => question.approvers,
+            _ => Vec::new(),
+        };
+        let by = names(caller).into_iter().find(|name| asked.contains(name)).unwrap_or_else(|| caller.to_owned());
+        let answer = Answer { approved, comment: said.comment, by };
+        Ok(engine.answer(&key, answer, Actor::Person(caller.to_owned())).await?)
+    }
+}
+
+/// The ARN that IAM proved.
+fn caller(payload: &Value) -> Option<&str> {
+    payload["requestContext"]["authorizer"]["iam"]["userArn"].as_str().filter(|arn| !arn.is_empty())
+}
+
+/// What an approval may call a caller: by the ARN, and a session of a role also by the role, whose sessions are named by whoever opens them.
+fn names(caller: &str) -> Vec<String> {
+    let mut names = vec![caller.to_owned()];
+    if let Some((role, _session)) = caller.rsplit_once('/').filter(|(role, _)| role.contains(":assumed-role/")) {
+        names.push(role.to_owned());
+    }
+    names
+}
+
+/// A step by its name, a child of a fan-out with the number of its item in brackets.
+fn path(name: &str) -> StepPath {
+    let child = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+    match child.and_then(|(step, item)| Some((step, item.parse().ok()?))) {
+        Some((step, item)) => StepPath::child(StepId::new(step), item),
+        None => StepPath::step(StepId::new(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_calls_is_what_iam_proved() {
+        let proven =
+            json!({"requestContext": {"authorizer": {"iam": {"userArn": "arn:aws:iam::1:user/ada"}}}, "body": "{}"});
+        assert_eq!(caller(&proven), Some("arn:aws:iam::1:user/ada"));
+        let said =
+            json!({"userArn": "arn:aws:iam::1:user/ada", "headers": {"x-user": "ada"}, "requestContext": {"http": {}}});
+        assert_eq!(caller(&said), None);
+        assert_eq!(
+            names("arn:aws:sts::1:assumed-role/lead/ada"),
+            ["arn:aws:sts::1:assumed-role/lead/ada", "arn:aws:sts::1:assumed-role/lead"]
+        );
+        assert_eq!(names("arn:aws:iam::1:user/team/ada"), ["arn:aws:iam::1:user/team/ada"]);
+    }
+
+    #[test]
+    fn a_child_is_named_by_its_item() {
+        assert_eq!(path("deploy[2]"), StepPath::child(StepId::new("deploy"), 2));
+        assert_eq!(path("deploy"), StepPath::step(StepId::new("deploy")));
+        assert_eq!(path("deploy[x]"), StepPath::step(StepId::new("deploy[x]")));
+    }
+}
