@@ -32,7 +32,7 @@ use crate::{
 pub(super) const SECRET: &str = "a secret of the tests";
 
 /// How long an execution may take to get where it is waited for.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
