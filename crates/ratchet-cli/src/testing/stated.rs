@@ -207,6 +207,7 @@ pub(super) struct Cast<A> {
     inner: A,
     /// Whether there is nothing but what is stated.
     is_bare: bool,
+    /// The steps whose agent's words are stated.
     stated: BTreeSet<String>,
     calls: AtomicU32,
     cost_usd: Mutex<f64>,
@@ -215,13 +216,8 @@ pub(super) struct Cast<A> {
 impl<A> Cast<A> {
     /// Nothing was asked yet. What is stated of a step is so of each of its children.
     pub(super) fn new(inner: A, is_bare: bool, steps: &BTreeMap<String, Stated>) -> Self {
-        Self {
-            inner,
-            is_bare,
-            stated: steps.keys().cloned().collect(),
-            calls: AtomicU32::new(0),
-            cost_usd: Mutex::new(0.0),
-        }
+        let stated = steps.iter().filter(|(_, stated)| stated.has_agent()).map(|(step, _)| step.clone());
+        Self { inner, is_bare, stated: stated.collect(), calls: AtomicU32::new(0), cost_usd: Mutex::new(0.0) }
     }
 
     /// How often it was asked since the last look, and what that cost in US dollars.

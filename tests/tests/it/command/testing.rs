@@ -151,6 +151,34 @@ tests:
 }
 
 #[test]
+fn a_stated_failure_leaves_the_sessions_of_children_as_they_were_recorded() {
+    let world = World::new();
+    let workflow = "
+name: looks
+version: \"1\"
+outputs:
+  texts: { type: array, from: each.outputs.response }
+budget: { max_agent_calls: 10 }
+steps:
+  - { id: each, type: claude_code, foreach: \"['a', 'b']\", prompt: \"Look at {{ item }}.\", retry: { attempts: 2 } }
+";
+    let sessions = json!([
+        {"step": "each[0]", "reply": {"response": "of a"}}, {"step": "each[1]", "reply": {"response": "of b"}},
+    ]);
+    world.write("workflow.yaml", workflow.trim_start());
+    world.write("recording/recording.json", &json!({"format": 1, "sessions": sessions}).to_string());
+    let tests = "
+tests:
+  - name: again after a failure
+    agent: recording
+    steps: { each: { fails: 1 } }
+    expect: { outputs: { texts: [of a, of b] }, agent_calls: 2 }
+";
+    world.write("looks.test.yaml", tests);
+    results(&world, &[], 0);
+}
+
+#[test]
 fn what_does_not_hold_is_shown() {
     let tests = format!(
         "
