@@ -9,13 +9,13 @@ use std::{
 };
 
 use ratchet_core::{
-    ids::{Digest, ExecutionId},
-    output::{FileValue, Output},
+    ids::ExecutionId,
+    output::Output,
     workflow::{Expression, Template},
 };
 use ratchet_definition::{
     evaluate::{Evaluator, ExecutionView, Scope},
-    files::{FileAccess, FileError},
+    files::NoFiles,
     parse,
 };
 use serde_json::json;
@@ -194,29 +194,4 @@ fn scope() -> Scope {
     ];
     let inputs = inputs.map(|(name, value)| (name.to_owned(), Output::Json(value))).into();
     Scope { inputs, ..Scope::of_run(execution) }
-}
-
-/// The expressions read none.
-struct NoFiles;
-
-impl FileAccess for NoFiles {
-    fn read_captured(&self, _file: &FileValue) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn path_of_captured(&self, _file: &FileValue) -> Result<String, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn read(&self, _path: &str) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn digest(&self, _path: &str) -> Result<Option<Digest>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn glob(&self, _pattern: &str) -> Result<Vec<String>, FileError> {
-        Err(FileError::Unavailable)
-    }
 }

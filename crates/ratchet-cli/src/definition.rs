@@ -15,7 +15,7 @@ use ratchet_core::{
 use ratchet_definition::{
     compile::{Compiled, SourceFile},
     diagnostic::Diagnostic,
-    sources::{Lookup, Sources, compile_all},
+    sources::{Lookup, Sources, compile_all, compile_stored},
 };
 use ratchet_local::{directory::StateDirectory, published::PublishedWorkflows};
 
@@ -151,8 +151,7 @@ pub(crate) fn load(path: &Path, common: &CommonArguments, console: Console) -> R
 /// Compiles the definition that an execution follows.
 pub(crate) fn stored(execution: &ExecutionRow, text: &str) -> Result<Workflow, CommandError> {
     let broken = |reason: String| CommandError::Definition { execution: execution.id.clone(), reason };
-    let sources = Sources::read(&execution.definition.origin, text).map_err(broken)?;
-    compile_all(&sources).map(|compiled| compiled.workflow).map_err(|findings| broken(findings.to_string()))
+    compile_stored(&execution.definition.origin, text).map_err(broken)
 }
 
 /// The step of a workflow that a person names.

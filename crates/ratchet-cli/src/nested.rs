@@ -2,7 +2,7 @@
 
 use ratchet_core::{
     execution::ExecutionRow,
-    ids::{ExecutionId, StepId, StepKey, StepPath},
+    ids::{ExecutionId, StepKey, StepPath},
     workflow::Workflow,
 };
 use ratchet_engine::{
@@ -95,12 +95,7 @@ async fn taken_over(state: &State, row: &ExecutionRow, path: &StepPath) -> Resul
 
 /// A step as a person names it: by its name, with the item of a fan-out in brackets.
 pub(crate) fn path(name: &str) -> StepPath {
-    let name = name.trim_matches('\'');
-    let child = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
-    match child.and_then(|(step, item)| Some((step, item.parse().ok()?))) {
-        Some((step, item)) => StepPath::child(StepId::new(step), item),
-        None => StepPath::step(StepId::new(name)),
-    }
+    StepPath::named(name.trim_matches('\''))
 }
 
 /// Refuses what is for an execution as a whole.

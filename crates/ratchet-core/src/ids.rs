@@ -163,6 +163,15 @@ impl StepPath {
     pub fn child(step: StepId, index: u32) -> Self {
         Self { step, child: Some(index) }
     }
+
+    /// A step as a person names it, and as it is shown: by its name, a child of a fan-out with the position of its item in brackets.
+    pub fn named(text: &str) -> Self {
+        let child = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+        match child.and_then(|(step, item)| Some((step, item.parse().ok()?))) {
+            Some((step, item)) => Self::child(StepId::new(step), item),
+            None => Self::step(StepId::new(text)),
+        }
+    }
 }
 
 impl fmt::Display for StepPath {
@@ -194,6 +203,13 @@ impl fmt::Display for StepKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_is_named_by_its_item() {
+        assert_eq!(StepPath::named("deploy[2]"), StepPath::child(StepId::new("deploy"), 2));
+        assert_eq!(StepPath::named("deploy"), StepPath::step(StepId::new("deploy")));
+        assert_eq!(StepPath::named("deploy[x]"), StepPath::step(StepId::new("deploy[x]")));
+    }
 
     #[test]
     fn names_sort_by_time_and_differ_by_chance() {

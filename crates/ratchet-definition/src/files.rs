@@ -46,7 +46,7 @@ pub enum FileError {
     Unavailable,
 }
 
-/// No run is there yet, and no workspace.
+/// There are no files where the expressions are evaluated: no run is there yet, or it has none.
 #[derive(Debug, Clone, Copy)]
 pub struct NoFiles;
 

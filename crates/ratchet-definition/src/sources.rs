@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ratchet_core::{history::sha256_hex, ids::Digest};
+use ratchet_core::{history::sha256_hex, ids::Digest, workflow::Workflow};
 use serde::{Deserialize, Serialize};
 
 pub use crate::link::{CheckedTypes, check_types, compile_all};
@@ -77,6 +77,12 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     /// Its version: that of the workflow whose steps are of the type.
     pub(crate) version: String,
+}
+
+/// The workflow that a stored text gives: one that was valid when it was stored. An error says why it is not any more.
+pub fn compile_stored(origin: &str, text: &str) -> Result<Workflow, String> {
+    let sources = Sources::read(origin, text)?;
+    compile_all(&sources).map(|compiled| compiled.workflow).map_err(|diagnostics| diagnostics.to_string())
 }
 
 impl Sources {

@@ -13,7 +13,7 @@ use ratchet_core::{
     step::StepRow,
     workflow::{Place, Workflow},
 };
-use ratchet_definition::sources::{Sources, compile_all};
+use ratchet_definition::sources::compile_stored;
 
 use crate::{
     engine::{Engine, EngineError},
@@ -74,9 +74,7 @@ pub enum Why {
 /// The edited definition of a run, made valid.
 pub(crate) fn edited(run: &Run, request: &EditRequest) -> Result<Arc<Workflow>, EngineError> {
     let refused = |reason: String| EngineError::Edit { execution: run.row.id.clone(), reason };
-    let sources = Sources::read(&request.definition.origin, &request.source).map_err(refused)?;
-    let compiled = compile_all(&sources).map_err(|diagnostics| refused(diagnostics.to_string()))?;
-    let workflow = compiled.workflow;
+    let workflow = compile_stored(&request.definition.origin, &request.source).map_err(refused)?;
     if workflow.name != run.workflow.name {
         let reason = format!("it follows {}, and the edited file is {}", run.workflow.name, workflow.name);
         return Err(refused(reason));
@@ -100,7 +98,7 @@ pub(crate) async fn difference(
 ) -> Result<Difference, EngineError> {
     let edited = Run { row: run.row.clone(), workflow: workflow.clone() };
     let next = run.row.epoch.next();
-    let (was, is) = (newest(engine, run).await?, newest(engine, &edited).await?);
+    let (was, is) = (run.newest(engine).await?, edited.newest(engine).await?);
     let mut resumes = run.row.resumes();
     let was: Vec<Option<&StepRow>> = was.iter().map(Option::as_ref).collect();
     let counted = counting(run.graph(), &was, &resumes, next);
@@ -159,11 +157,6 @@ pub(crate) async fn difference(
     let steps = steps.collect();
     let gone = run.workflow.steps.iter().filter(|step| workflow.step(&step.id).is_none());
     Ok(Difference { steps, gone: gone.map(|step| step.id.clone()).collect(), reset_from })
-}
-
-async fn newest(engine: &Engine, run: &Run) -> Result<Vec<Option<StepRow>>, EngineError> {
-    let ids: Vec<StepId> = run.graph().nodes().iter().map(|node| node.id.clone()).collect();
-    Ok(engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?)
 }
 
 fn changed_inputs(before: &Outputs, after: &Outputs) -> BTreeSet<String> {

@@ -14,10 +14,7 @@ use ratchet_core::{
     step::{Answer, StepRow},
     workflow::Workflow,
 };
-use ratchet_definition::{
-    evaluate::ArtifactError,
-    sources::{Sources, compile_all},
-};
+use ratchet_definition::{evaluate::ArtifactError, sources::compile_stored};
 use serde_json::Value;
 use thiserror::Error;
 use tracing::Instrument as _;
@@ -259,9 +256,10 @@ impl Engine {
 
     /// Where the files of a run that is asked for come from: for whoever makes them ready before it starts.
     pub fn source_of(&self, request: &StartRequest) -> Result<RunSource, EngineError> {
+        let digest = &request.definition.digest;
         let workflow = handlers::start_execution::workflow_of(self, request)?;
-        if sha256_hex(request.source.as_bytes()) == request.definition.digest.as_str() {
-            self.keep_workflow(request.definition.digest.clone(), workflow.clone());
+        if self.kept_workflow(digest).is_none() && sha256_hex(request.source.as_bytes()) == digest.as_str() {
+            self.keep_workflow(digest.clone(), workflow.clone());
         }
         source::source_of(self, &workflow, request)
     }
@@ -340,9 +338,7 @@ impl Engine {
         let unreadable = |reason: String| EngineError::Definition { execution: row.id.clone(), reason };
         let text =
             String::from_utf8(self.ports.blobs.get(digest).await?).map_err(|error| unreadable(error.to_string()))?;
-        let sources = Sources::read(&row.definition.origin, &text).map_err(unreadable)?;
-        let compiled = compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
-        let workflow = Arc::new(compiled.workflow);
+        let workflow = Arc::new(compile_stored(&row.definition.origin, &text).map_err(unreadable)?);
         self.keep_workflow(digest.clone(), workflow.clone());
         Ok(workflow)
     }

@@ -8,6 +8,7 @@ use ratchet_core::{
     graph::{Graph, Node},
     ids::{ExecutionId, StepId, StepKey, StepPath},
     join::NeedOutcome,
+    step::StepRow,
     workflow::{Step, Workflow},
 };
 
@@ -26,6 +27,12 @@ impl Run {
         let row = engine.ports.store.execution(id).await?.ok_or_else(|| EngineError::NotFound(id.clone()))?;
         let workflow = engine.workflow(&row).await?;
         Ok(Self { row, workflow })
+    }
+
+    /// The row of each node that counts, in the order of the graph; none of a step that has not begun.
+    pub(crate) async fn newest(&self, engine: &Engine) -> Result<Vec<Option<StepRow>>, EngineError> {
+        let ids: Vec<StepId> = self.graph().nodes().iter().map(|node| node.id.clone()).collect();
+        Ok(engine.ports.store.newest_steps(&self.row.id, self.row.epoch, &ids).await?)
     }
 
     pub(crate) fn graph(&self) -> &Graph {

@@ -67,13 +67,13 @@ impl LocalBlobStore {
     fn path(&self, digest: &Digest) -> Option<PathBuf> {
         let text = digest.as_str();
         let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_digest.then(|| below(&self.root, text))
+        is_digest.then(|| file_in(&self.root, text))
     }
 
     /// The file of a digest in the store below this one, where it is there and only there.
     fn path_below(&self, own: &Path, digest: &Digest) -> Option<PathBuf> {
         let store = self.below.as_ref().filter(|_| !own.exists())?;
-        Some(below(store, digest.as_str())).filter(|path| path.exists())
+        Some(file_in(store, digest.as_str())).filter(|path| path.exists())
     }
 
     /// Opens the content of a digest.
@@ -320,9 +320,10 @@ impl Contents for LocalBlobStore {
     }
 }
 
-/// The file of a digest in a store.
-fn below(root: &Path, digest: &str) -> PathBuf {
-    root.join("sha256").join(&digest[..2]).join(&digest[2..])
+/// The file of a digest in the store of a folder.
+pub(crate) fn file_in(root: &Path, digest: &str) -> PathBuf {
+    let (head, tail) = digest.split_at_checked(2).unwrap_or((digest, ""));
+    root.join("sha256").join(head).join(tail)
 }
 
 fn content_digest(digest: &Digest) -> io::Result<ContentDigest> {

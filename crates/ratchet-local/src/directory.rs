@@ -9,7 +9,7 @@ use std::{
 
 use ratchet_core::ids::{Digest, ExecutionId, StepKey};
 
-use crate::error::LocalError;
+use crate::{blob_store::file_in, error::LocalError};
 
 /// The state directory: the one place where every path in it is made.
 ///
@@ -82,11 +82,9 @@ impl StateDirectory {
 
     /// The file of a blob.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        let text = digest.as_str();
-        let (head, tail) = text.split_at_checked(2).unwrap_or((text, ""));
-        let own = self.blobs().join("sha256").join(head).join(tail);
+        let own = file_in(&self.blobs(), digest.as_str());
         let below = self.blobs_below.as_ref().filter(|_| !own.exists());
-        below.map(|below| below.join("sha256").join(head).join(tail)).unwrap_or(own)
+        below.map(|below| file_in(below, digest.as_str())).unwrap_or(own)
     }
 
     /// Where contents lie that are not in it, where there is such a place.

@@ -132,11 +132,9 @@ impl Upload<'_> {
             .bucket(&self.store.bucket)
             .key(&self.key)
             .upload_id(&self.id)
-            .multipart_upload(parts);
-        let request = match over {
-            Over::Nothing => request.if_none_match("*"),
-            Over::Damaged(tag) => request.if_match(tag),
-        };
+            .multipart_upload(parts)
+            .set_if_none_match(over.none_match())
+            .set_if_match(over.tag());
         match request.send().await {
             Ok(_) => Ok(Written::Now),
             Err(error) if stands(status(&error), over) => Ok(Written::Stands),

@@ -50,6 +50,21 @@ pub(super) enum Over {
     Damaged(String),
 }
 
+impl Over {
+    /// What `If-None-Match` says.
+    pub(super) fn none_match(&self) -> Option<String> {
+        matches!(self, Self::Nothing).then(|| "*".to_owned())
+    }
+
+    /// What `If-Match` says.
+    pub(super) fn tag(&self) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Damaged(tag) => Some(tag.clone()),
+        }
+    }
+}
+
 /// What came of a conditional write.
 pub(super) enum Written {
     /// It is there.
@@ -191,11 +206,9 @@ impl S3BlobStore {
             .body(ByteStream::from(bytes.to_vec()))
             .set_checksum_sha256(base64_of(digest))
             .set_metadata(Some(metadata(digest, BlobClass::Run)))
-            .tagging(RUN_TAG);
-        let request = match over {
-            Over::Nothing => request.if_none_match("*"),
-            Over::Damaged(tag) => request.if_match(tag),
-        };
+            .tagging(RUN_TAG)
+            .set_if_none_match(over.none_match())
+            .set_if_match(over.tag());
         match request.send().await {
             Ok(_) => Ok(Written::Now),
             // 409: somebody else is writing it. 404: what was to be put over is gone.

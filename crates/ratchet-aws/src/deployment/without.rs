@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use ratchet_core::{
     execution::ExecutionRow,
     ids::{Digest, StepKey},
-    output::FileValue,
 };
-use ratchet_definition::files::{FileAccess, FileError};
+use ratchet_definition::files::{FileAccess, NoFiles};
 use ratchet_engine::{
     order::Order,
     ports::{
@@ -62,7 +61,7 @@ impl Workspaces for Files {
         _execution: &ExecutionRow,
         _tree: Option<&Digest>,
     ) -> Result<Arc<dyn FileAccess>, WorkspaceError> {
-        Ok(Arc::new(Self))
+        Ok(Arc::new(NoFiles))
     }
 
     async fn write(
@@ -95,28 +94,6 @@ impl Workspaces for Files {
 
     async fn size(&self, _execution: &ExecutionRow, _left: &Digest) -> Result<u64, WorkspaceError> {
         refused("a tree")
-    }
-}
-
-impl FileAccess for Files {
-    fn read_captured(&self, _file: &FileValue) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn path_of_captured(&self, _file: &FileValue) -> Result<String, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn read(&self, _path: &str) -> Result<Vec<u8>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn digest(&self, _path: &str) -> Result<Option<Digest>, FileError> {
-        Err(FileError::Unavailable)
-    }
-
-    fn glob(&self, _pattern: &str) -> Result<Vec<String>, FileError> {
-        Err(FileError::Unavailable)
     }
 }
 

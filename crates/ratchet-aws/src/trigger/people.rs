@@ -85,7 +85,7 @@ impl Trigger {
             let row = engine.ports().store.execution(id).await.map_err(EngineError::from)?;
             row.ok_or_else(|| EngineError::NotFound(id.clone()))?.epoch
         };
-        let key = StepKey { execution: id.clone(), epoch, path: path(&step) };
+        let key = StepKey { execution: id.clone(), epoch, path: StepPath::named(&step) };
         let row = engine.ports().store.step(&key).await.map_err(EngineError::from)?;
         let asked = match row.map(|row| row.state) {
             Some(StepState::Waiting(Waiting::Approval(question))) => question.approvers,
@@ -111,15 +111,6 @@ fn names(caller: &str) -> Vec<String> {
     names
 }
 
-/// A step by its name, a child of a fan-out with the number of its item in brackets.
-fn path(name: &str) -> StepPath {
-    let child = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
-    match child.and_then(|(step, item)| Some((step, item.parse().ok()?))) {
-        Some((step, item)) => StepPath::child(StepId::new(step), item),
-        None => StepPath::step(StepId::new(name)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,12 +128,5 @@ mod tests {
             ["arn:aws:sts::1:assumed-role/lead/ada", "arn:aws:sts::1:assumed-role/lead"]
         );
         assert_eq!(names("arn:aws:iam::1:user/team/ada"), ["arn:aws:iam::1:user/team/ada"]);
-    }
-
-    #[test]
-    fn a_child_is_named_by_its_item() {
-        assert_eq!(path("deploy[2]"), StepPath::child(StepId::new("deploy"), 2));
-        assert_eq!(path("deploy"), StepPath::step(StepId::new("deploy")));
-        assert_eq!(path("deploy[x]"), StepPath::step(StepId::new("deploy[x]")));
     }
 }

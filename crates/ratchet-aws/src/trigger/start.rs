@@ -14,7 +14,7 @@ use ratchet_core::{
 };
 use ratchet_definition::{
     inputs::{self, GivenInput},
-    sources::{Sources, compile_all},
+    sources::compile_stored,
 };
 use ratchet_engine::{StartRequest, Started};
 use serde_json::Value;
@@ -61,9 +61,7 @@ impl Trigger {
         let broken = |reason: String| Refusal::Definition { name: origin.clone(), reason };
         let bytes = self.deployment.engine.ports().blobs.get(digest).await?;
         let text = String::from_utf8(bytes).map_err(|error| broken(error.to_string()))?;
-        let sources = Sources::read(&origin, &text).map_err(broken)?;
-        let compiled = compile_all(&sources).map_err(|diagnostics| broken(diagnostics.to_string()))?;
-        let workflow = Arc::new(compiled.workflow);
+        let workflow = Arc::new(compile_stored(&origin, &text).map_err(broken)?);
         self.deployment.engine.keep_workflow(digest.clone(), workflow.clone());
         let reference = DefinitionRef {
             name: published.name.clone(),

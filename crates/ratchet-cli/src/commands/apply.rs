@@ -44,11 +44,12 @@ pub(super) async fn run(
         action: "applied",
         hint,
     };
-    if LocalPlace::of(&row)?.in_place {
+    let place = LocalPlace::of(&row)?;
+    if place.in_place {
         let hint = "what it changed is in the directory already".to_owned();
         return Err(refused(format!("{} in the directory itself", row.status), hint));
     }
-    if !LocalPlace::of(&row)?.is_applied() {
+    if !place.is_applied() {
         let hint = format!("what it changed was not pushed by a step: `ratchet diff {}` shows it", row.id);
         return Err(refused(format!("{} on a checkout of its own", row.status), hint));
     }

@@ -9,8 +9,8 @@ use ratchet_core::{
     output::{Output, Outputs},
     status::StepStatus,
     workflow::{
-        AGENT_OUTPUTS, Action, Body, Expression, OutputSource, Resources, SecretPart, Shell, Step, StepInputs,
-        Template, TextSource, Wait, Webhook, Workflow,
+        Action, Body, Expression, OutputSource, Resources, SecretPart, Shell, Step, StepInputs, Template, TextSource,
+        Wait, Webhook, Workflow,
     },
 };
 use ratchet_definition::{
@@ -197,21 +197,15 @@ async fn scope(
 fn unknown(step: &Step) -> StepView {
     let shell = ["stdout", "stderr", "exit_code"];
     let more: &[&str] = match &step.action {
-        Action::ClaudeCode(_) => AGENT_OUTPUTS,
         Action::Shell(_) => &shell,
         Action::Template(_) => &["text"],
         Action::Approval(_) => &["approved", "comment", "by"],
         Action::Webhook(_) => &["status", "body", "json", "headers"],
-        Action::Assert(_) | Action::Wait(_) | Action::Workflow(_) | Action::Exec(_) => &[],
+        Action::ClaudeCode(_) | Action::Assert(_) | Action::Wait(_) | Action::Workflow(_) | Action::Exec(_) => &[],
     };
-    let referred = match &step.action {
-        Action::Workflow(sub) => &sub.workflow.outputs[..],
-        Action::Exec(exec) => &exec.outputs[..],
-        _ => &[],
-    };
-    let declared = step.outputs.iter().map(|output| output.name.as_str());
-    let declared = declared.chain(referred.iter().map(|output| output.name.as_str()));
-    let outputs: Outputs = declared
+    let outputs: Outputs = step
+        .output_names()
+        .into_iter()
         .chain(more.iter().copied())
         .map(|name| (name.to_owned(), Output::Json(json!(format!("<{}.outputs.{name}>", step.id)))))
         .collect();

@@ -43,7 +43,7 @@ use ratchet_local::{
     supervise,
     workspace::{Application, ConfinedFiles},
 };
-use ratchet_runner::{AllowedHosts, Runner, Web};
+use ratchet_runner::{AllowedHosts, FilesOf, Runner, Web};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -95,6 +95,7 @@ pub(crate) struct Shown {
 }
 
 /// What a new execution begins with.
+#[derive(Clone)]
 pub(crate) struct Start {
     /// How it is called.
     pub(crate) execution: ExecutionId,
@@ -112,6 +113,25 @@ pub(crate) struct Start {
     pub(crate) trigger: Value,
     /// What the caller chose.
     pub(crate) options: RunOptions,
+}
+
+impl Start {
+    /// What the engine is asked for, with these options in the place of the caller's.
+    fn request(self, options: RunOptions, trace: TraceParent) -> StartRequest {
+        StartRequest {
+            execution: self.execution,
+            definition: self.definition,
+            source: self.text,
+            inputs: self.inputs,
+            environment: self.environment,
+            trigger: self.trigger,
+            options,
+            actor: person(),
+            trace,
+            parent: None,
+            tree: None,
+        }
+    }
 }
 
 /// What is done with an execution that is there.
@@ -147,21 +167,10 @@ pub(crate) async fn start(
     let (workflow, caller) = (start.workflow.clone(), caller.map(TraceParent));
     let place = state_directory::locate(common.state_dir.as_deref())?;
     let desk = Desk::open(&place, workflow, &start.options, masks, caller, shown, console)?;
-    desk.local.engine().keep_workflow(start.definition.digest.clone(), start.workflow);
+    desk.local.engine().keep_workflow(start.definition.digest.clone(), Arc::clone(&start.workflow));
     let (definition, inputs, id) = (start.definition.digest.clone(), start.inputs.clone(), start.execution.clone());
-    let request = StartRequest {
-        execution: start.execution,
-        definition: start.definition,
-        source: start.text,
-        inputs: start.inputs,
-        environment: start.environment,
-        trigger: start.trigger,
-        options: RunOptions { agent: Some(desk.agent.clone()), ..start.options },
-        actor: person(),
-        trace,
-        parent: None,
-        tree: None,
-    };
+    let options = RunOptions { agent: Some(desk.agent.clone()), ..start.options.clone() };
+    let request = start.request(options, trace);
     let mut interrupts = Interrupts::listen()?;
     let started = tokio::select! {
         started = desk.local.start(request) => started?,
@@ -179,24 +188,13 @@ pub(crate) async fn start(
 /// Plays an execution up to the steps that would start processes. Nothing of it stays.
 pub(crate) async fn rehearse(state: Option<&State>, start: &Start) -> Result<Rehearsal, CommandError> {
     let in_place = start.options.place["in_place"] == Value::Bool(true);
-    let request = StartRequest {
-        execution: start.execution.clone(),
-        definition: start.definition.clone(),
-        source: start.text.clone(),
-        inputs: start.inputs.clone(),
-        environment: start.environment.clone(),
-        trigger: start.trigger.clone(),
-        options: RunOptions {
-            agent: Some(agent_identity(&start.options.place)?),
-            // What works in the directory itself keeps no results; here it works beside it, so that nothing is changed.
-            cache: if in_place { CacheMode::Off } else { start.options.cache },
-            ..start.options.clone()
-        },
-        actor: person(),
-        trace: new_trace(entropy(), None),
-        parent: None,
-        tree: None,
+    let options = RunOptions {
+        agent: Some(agent_identity(&start.options.place)?),
+        // What works in the directory itself keeps no results; here it works beside it, so that nothing is changed.
+        cache: if in_place { CacheMode::Off } else { start.options.cache },
+        ..start.options.clone()
     };
+    let request = start.clone().request(options, new_trace(entropy(), None));
     let state = state.map(|state| (&state.directory, Arc::clone(&state.store)));
     Ok(Rehearsal::of(state, request, &start.workflow).await?)
 }
@@ -287,12 +285,10 @@ impl Desk {
         let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
         let agent = agent::of_place(&options.place)?;
         let identity = agent.identity();
-        let files_state = state.clone();
-        let files = Arc::new(move |files: &AttemptFiles| -> Arc<dyn ratchet_definition::files::FileAccess> {
-            Arc::new(ConfinedFiles::of(files, files_state.clone()))
-        });
         let secrets = secrets()?;
-        let runner = Runner::new(blobs, agent, told.clone(), files).with_secrets(secrets.clone()).with_web(web()?);
+        let runner = Runner::new(blobs, agent, told.clone(), files_of(state.clone()))
+            .with_secrets(secrets.clone())
+            .with_web(web()?);
         let runner = Arc::new(runner);
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
             let runner = runner.clone();
@@ -507,6 +503,11 @@ impl Others {
     fn begin(&mut self, id: &ExecutionId) -> bool {
         self.begun.insert(id.clone())
     }
+}
+
+/// How a runner reads the files of an attempt.
+pub(crate) fn files_of(state: StateDirectory) -> FilesOf {
+    Arc::new(move |files: &AttemptFiles| Arc::new(ConfinedFiles::of(files, state.clone())))
 }
 
 /// What requests may reach.

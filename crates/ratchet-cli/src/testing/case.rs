@@ -25,7 +25,7 @@ use ratchet_definition::{
 };
 use ratchet_engine::{
     StartRequest,
-    ports::{Agent as _, AttemptFiles, BlobStore, SecretError, Secrets, Silent, StateStore as _},
+    ports::{Agent as _, BlobStore, SecretError, Secrets, Silent, StateStore as _},
     view::ExecutionRows,
 };
 use ratchet_local::{
@@ -121,12 +121,8 @@ async fn play(
     let agent = Arc::new(Cast::new(recorded, base.is_none(), &test.steps));
     let state = StateDirectory::open(&place.join("state")).map_err(|error| words(&error))?;
     let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
-    let of_files = state.clone();
-    let files_of = Arc::new(move |files: &AttemptFiles| -> Arc<dyn FileAccess> {
-        Arc::new(ConfinedFiles::of(files, of_files.clone()))
-    });
     let web = driving::web().map_err(|error| words(&error))?;
-    let runner = Runner::new(blobs, agent.clone(), Arc::new(Silent), files_of);
+    let runner = Runner::new(blobs, agent.clone(), Arc::new(Silent), driving::files_of(state.clone()));
     let runner = Arc::new(runner.with_secrets(Arc::new(MadeUp(test.secrets.clone()))).with_web(web));
     let runner = Arc::new(StatedRunner::new(runner, test.steps.clone()));
     let local = Arc::new(

@@ -56,7 +56,7 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
             return Ok(());
         }
         Box::pin(settle_ended(engine, &run)).await?;
-        let newest = newest(engine, &run).await?;
+        let newest = run.newest(engine).await?;
         // First: what is told of a settled step is that all of it was done.
         if let Some(registered) = Registered::load(engine, &run).await? {
             registered.complete(engine, &run, newest.iter().flatten()).await?;
@@ -92,11 +92,6 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
         }
     }
     Err(EngineError::Contention { execution: id.clone() })
-}
-
-async fn newest(engine: &Engine, run: &Run) -> Result<Vec<Option<StepRow>>, EngineError> {
-    let ids: Vec<StepId> = run.graph().nodes().iter().map(|node| node.id.clone()).collect();
-    Ok(engine.ports.store.newest_steps(&run.row.id, run.row.epoch, &ids).await?)
 }
 
 /// Whether nobody waits for what the run gives any more: the step that it was started for has another attempt, was given up, or is of a run that ends.

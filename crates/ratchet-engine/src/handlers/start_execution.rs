@@ -7,7 +7,7 @@ use ratchet_core::{
     execution::ExecutionRow, history::Chain, ids::Epoch, reconcile::WAKE_SECONDS_MIN, status::ExecutionStatus,
     transition::ExecutionTransition, workflow::Workflow,
 };
-use ratchet_definition::sources::{Sources, compile_all};
+use ratchet_definition::sources::compile_stored;
 
 use crate::{
     artifacts,
@@ -25,9 +25,7 @@ pub(crate) fn workflow_of(engine: &Engine, request: &StartRequest) -> Result<Arc
         return Ok(workflow);
     }
     let unreadable = |reason: String| EngineError::Definition { execution: execution.clone(), reason };
-    let sources = Sources::read(&definition.origin, source).map_err(unreadable)?;
-    let compiled = compile_all(&sources).map_err(|diagnostics| unreadable(diagnostics.to_string()))?;
-    Ok(Arc::new(compiled.workflow))
+    compile_stored(&definition.origin, source).map(Arc::new).map_err(unreadable)
 }
 
 /// Starts a run. The same identifier again is the same run, whoever asks and however often.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -280,7 +280,51 @@ pub struct Statistic {
     pub spent_usd: f64,
 }
 
+impl EntryFilter {
+    /// Whether what is under a name is meant. Of what is damaged there is no entry: only its key and its last use are known.
+    pub fn selects(&self, name: &EntryName, used_at: Timestamp, entry: Option<&Entry>) -> bool {
+        let Self { key, workflow, step, version, made_before, unused_since, expired_by } = self;
+        let holds = |holds: &dyn Fn(&Entry) -> bool| entry.is_some_and(holds);
+        key.as_ref().is_none_or(|key| name.key.as_str().starts_with(key.as_str()))
+            && workflow.as_ref().is_none_or(|workflow| holds(&|entry| entry.workflow == *workflow))
+            && step.as_ref().is_none_or(|step| holds(&|entry| entry.made_by.path.step == *step))
+            && version.as_ref().is_none_or(|version| holds(&|entry| entry.version.as_ref() == Some(version)))
+            && made_before.is_none_or(|at| holds(&|entry| entry.created_at < at))
+            && unused_since.is_none_or(|at| used_at < at)
+            && expired_by.is_none_or(|at| holds(&|entry| entry.is_expired(at)))
+    }
+}
+
+impl UseFilter {
+    /// Whether a use is meant.
+    pub fn selects(&self, used: &Used) -> bool {
+        let Self { workflow, step, execution, from, before, hit } = self;
+        workflow.as_ref().is_none_or(|workflow| used.workflow == *workflow)
+            && step.as_ref().is_none_or(|step| used.step.path.step == *step)
+            && execution.as_ref().is_none_or(|execution| used.step.execution == *execution)
+            && from.is_none_or(|from| used.at >= from)
+            && before.is_none_or(|before| used.at < before)
+            && hit.is_none_or(|hit| used.hit == hit)
+    }
+}
+
 impl Statistic {
+    /// A step of which nothing is counted yet.
+    pub fn none(workflow: String, step: StepId) -> Self {
+        Self { workflow, step, hits: 0, misses: 0, saved_ms: 0, saved_usd: 0.0, spent_ms: 0, spent_usd: 0.0 }
+    }
+
+    /// Counts uses by workflow and step, in the order of their names.
+    pub fn count<'a>(uses: impl IntoIterator<Item = &'a Used>) -> Vec<Self> {
+        let mut counted = BTreeMap::new();
+        for used in uses {
+            let (workflow, step) = (&used.workflow, &used.step.path.step);
+            let of_step = counted.entry((workflow, step)).or_insert_with(|| Self::none(workflow.clone(), step.clone()));
+            of_step.add(used);
+        }
+        counted.into_values().collect()
+    }
+
     /// Hits among all, from 0 to 1; `None` where there was nothing.
     pub fn rate(&self) -> Option<f64> {
         let all = self.hits + self.misses;

@@ -45,6 +45,10 @@ impl Kept {
     fn open(&self) -> Result<Entry, String> {
         Entry::opened(&self.body, &self.digest)
     }
+
+    fn is_meant(&self, filter: &EntryFilter, name: &EntryName) -> bool {
+        filter.selects(name, self.used_at, self.open().ok().as_ref())
+    }
 }
 
 impl MemoryStepCache {
@@ -193,7 +197,7 @@ impl StepCache for MemoryStepCache {
     async fn invalidate(&self, filter: &EntryFilter) -> Result<u64, CacheError> {
         let mut state = lock(&self.state);
         let before = state.entries.len();
-        state.entries.retain(|name, kept| !selects(filter, name, kept));
+        state.entries.retain(|name, kept| !kept.is_meant(filter, name));
         Ok((before - state.entries.len()) as u64)
     }
 
@@ -211,7 +215,7 @@ impl StepCache for MemoryStepCache {
         let mut rows: Vec<Listed> = state
             .entries
             .iter()
-            .filter(|(name, kept)| after.is_none_or(|after| *name > after) && selects(filter, name, kept))
+            .filter(|(name, kept)| after.is_none_or(|after| *name > after) && kept.is_meant(filter, name))
             .take(limit + 1)
             .map(|(name, kept)| Listed { name: name.clone(), entry: kept.open().map(Box::new), used_at: kept.used_at })
             .collect();
@@ -222,7 +226,7 @@ impl StepCache for MemoryStepCache {
 
     async fn uses(&self, filter: &UseFilter, limit: usize) -> Result<Vec<Used>, CacheError> {
         let state = lock(&self.state);
-        let mut uses: Vec<Used> = state.uses.iter().filter(|used| meant(filter, used)).cloned().collect();
+        let mut uses: Vec<Used> = state.uses.iter().filter(|used| filter.selects(used)).cloned().collect();
         uses.sort_by(|one, other| (other.at, &other.step).cmp(&(one.at, &one.step)));
         uses.truncate(limit);
         Ok(uses)
@@ -230,45 +234,8 @@ impl StepCache for MemoryStepCache {
 
     async fn statistics(&self, filter: &UseFilter) -> Result<Vec<Statistic>, CacheError> {
         let state = lock(&self.state);
-        let mut statistics = BTreeMap::new();
-        for used in state.uses.iter().filter(|used| meant(filter, used)) {
-            let step = used.step.path.step.clone();
-            let counts = statistics.entry((used.workflow.clone(), step.clone())).or_insert_with(|| Statistic {
-                workflow: used.workflow.clone(),
-                step,
-                hits: 0,
-                misses: 0,
-                saved_ms: 0,
-                saved_usd: 0.0,
-                spent_ms: 0,
-                spent_usd: 0.0,
-            });
-            counts.add(used);
-        }
-        Ok(statistics.into_values().collect())
+        Ok(Statistic::count(state.uses.iter().filter(|used| filter.selects(used))))
     }
-}
-
-/// What is damaged says nothing of itself: only its name and its last use select it.
-fn selects(filter: &EntryFilter, name: &EntryName, kept: &Kept) -> bool {
-    let entry = kept.open().ok();
-    let of = |holds: &dyn Fn(&Entry) -> bool| entry.as_ref().is_some_and(holds);
-    filter.key.as_ref().is_none_or(|key| name.key.as_str().starts_with(key.as_str()))
-        && filter.workflow.as_ref().is_none_or(|workflow| of(&|entry| entry.workflow == *workflow))
-        && filter.step.as_ref().is_none_or(|step| of(&|entry| entry.made_by.path.step == *step))
-        && filter.version.as_ref().is_none_or(|version| of(&|entry| entry.version.as_ref() == Some(version)))
-        && filter.made_before.is_none_or(|at| of(&|entry| entry.created_at < at))
-        && filter.unused_since.is_none_or(|at| kept.used_at < at)
-        && filter.expired_by.is_none_or(|at| of(&|entry| entry.is_expired(at)))
-}
-
-fn meant(filter: &UseFilter, used: &Used) -> bool {
-    filter.workflow.as_ref().is_none_or(|workflow| used.workflow == *workflow)
-        && filter.step.as_ref().is_none_or(|step| used.step.path.step == *step)
-        && filter.execution.as_ref().is_none_or(|execution| used.step.execution == *execution)
-        && filter.from.is_none_or(|from| used.at >= from)
-        && filter.before.is_none_or(|before| used.at < before)
-        && filter.hit.is_none_or(|hit| used.hit == hit)
 }
 
 #[cfg(test)]

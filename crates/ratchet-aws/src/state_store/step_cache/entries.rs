@@ -124,7 +124,12 @@ impl DynamoStepCache {
             let keys: Vec<_> = names.iter().map(key_of).collect();
             let found = self.store.get_all(&keys).await?;
             for (name, key) in names.into_iter().zip(keys) {
-                rows.extend(found.get(&key).and_then(|item| listed(name, item)).filter(|row| selects(filter, row)));
+                rows.extend(
+                    found
+                        .get(&key)
+                        .and_then(|item| listed(name, item))
+                        .filter(|row| filter.selects(&row.name, row.used_at, row.entry.as_deref().ok())),
+                );
             }
             if is_last || rows.len() > limit {
                 let more = rows.len() > limit;
@@ -178,19 +183,4 @@ impl DynamoStepCache {
 fn listed(name: EntryName, item: &Item) -> Option<Listed> {
     let kept = Slot::of(item).kept?;
     Some(Listed { entry: kept.opened(&name).map(Box::new), used_at: kept.used_at, name })
-}
-
-/// Whether all holds that is said. Of what is damaged, only its key and its last use are known.
-fn selects(filter: &EntryFilter, row: &Listed) -> bool {
-    let EntryFilter { key, workflow, step, version, made_before, unused_since, expired_by } = filter;
-    let entry = row.entry.as_deref().ok();
-    let holds =
-        |is_asked: bool, holds: &dyn Fn(&ratchet_engine::ports::Entry) -> bool| !is_asked || entry.is_some_and(holds);
-    key.as_ref().is_none_or(|key| row.name.key.as_str().starts_with(key.as_str()))
-        && unused_since.is_none_or(|since| row.used_at < since)
-        && holds(workflow.is_some(), &|entry| Some(&entry.workflow) == workflow.as_ref())
-        && holds(step.is_some(), &|entry| Some(&entry.made_by.path.step) == step.as_ref())
-        && holds(version.is_some(), &|entry| entry.version == *version)
-        && holds(made_before.is_some(), &|entry| made_before.is_some_and(|before| entry.created_at < before))
-        && holds(expired_by.is_some(), &|entry| expired_by.is_some_and(|by| entry.is_expired(by)))
 }

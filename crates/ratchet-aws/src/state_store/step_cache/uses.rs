@@ -1,10 +1,8 @@
 //! How steps were settled: each once, by its step's name, and found by time.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use ratchet_core::ids::{StepId, StepKey};
+use ratchet_core::ids::StepKey;
 use ratchet_engine::ports::{Statistic, StoreError, UseFilter, Used};
 
 use super::DynamoStepCache;
@@ -67,22 +65,8 @@ impl DynamoStepCache {
 
     pub(super) async fn count_uses(&self, filter: &UseFilter) -> Result<Vec<Statistic>, StoreError> {
         let shards: Vec<_> = (0..SHARDS).map(|shard| self.uses_of(shard, filter, usize::MAX)).collect();
-        let mut counted: BTreeMap<(String, StepId), Statistic> = BTreeMap::new();
-        for used in try_join_all(shards).await?.into_iter().flatten() {
-            let (workflow, step) = (used.workflow.clone(), used.step.path.step.clone());
-            let statistic = counted.entry((workflow.clone(), step.clone())).or_insert_with(|| Statistic {
-                workflow,
-                step,
-                hits: 0,
-                misses: 0,
-                saved_ms: 0,
-                saved_usd: 0.0,
-                spent_ms: 0,
-                spent_usd: 0.0,
-            });
-            statistic.add(&used);
-        }
-        Ok(counted.into_values().collect())
+        let uses: Vec<Used> = try_join_all(shards).await?.into_iter().flatten().collect();
+        Ok(Statistic::count(&uses))
     }
 
     /// The newest uses in one partition of the index for which all holds that is said.
@@ -118,7 +102,7 @@ impl DynamoStepCache {
             let answer = request.send().await.map_err(|error| refused("list uses", &error))?;
             let told = answer.items.iter().flatten().filter_map(|item| item::text_of(item, USED));
             let uses = told.filter_map(|used| serde_json::from_str::<Used>(used).ok());
-            found.extend(uses.filter(|used| selects(filter, used)));
+            found.extend(uses.filter(|used| filter.selects(used)));
             after = answer.last_evaluated_key.filter(|key| !key.is_empty());
             if after.is_none() || found.len() >= limit {
                 found.truncate(limit);
@@ -126,14 +110,4 @@ impl DynamoStepCache {
             }
         }
     }
-}
-
-fn selects(filter: &UseFilter, used: &Used) -> bool {
-    let UseFilter { workflow, step, execution, from, before, hit } = filter;
-    workflow.as_ref().is_none_or(|workflow| used.workflow == *workflow)
-        && step.as_ref().is_none_or(|step| used.step.path.step == *step)
-        && execution.as_ref().is_none_or(|execution| used.step.execution == *execution)
-        && from.is_none_or(|from| used.at >= from)
-        && before.is_none_or(|before| used.at < before)
-        && hit.is_none_or(|hit| used.hit == hit)
 }

@@ -7,7 +7,7 @@ use ratchet_core::{
     ids::{StepId, StepPath},
     workflow::Workflow,
 };
-use ratchet_definition::sources::{Sources, compile_all};
+use ratchet_definition::sources::compile_stored;
 use ratchet_engine::{
     ports::{ArtifactStore, StateStore},
     view::{ExecutionRows, ExecutionView},
@@ -138,6 +138,5 @@ fn follows(workflow: Option<&Workflow>, reader: Option<&StepPath>, maker: Option
 /// The definition that the maker followed, where it is to be had.
 async fn workflow(state: &State, maker: &Maker) -> Option<Workflow> {
     let text = String::from_utf8(state.blobs.get(&maker.definition).await.ok()?).ok()?;
-    let sources = Sources::read("workflow.yaml", &text).ok()?;
-    compile_all(&sources).ok().map(|compiled| compiled.workflow)
+    compile_stored("workflow.yaml", &text).ok()
 }

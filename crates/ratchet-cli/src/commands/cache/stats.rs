@@ -67,16 +67,7 @@ pub(super) async fn run(
 }
 
 fn total(counted: &[Statistic]) -> Statistic {
-    let none = Statistic {
-        workflow: String::new(),
-        step: StepId::new(String::new()),
-        hits: 0,
-        misses: 0,
-        saved_ms: 0,
-        saved_usd: 0.0,
-        spent_ms: 0,
-        spent_usd: 0.0,
-    };
+    let none = Statistic::none(String::new(), StepId::new(String::new()));
     counted.iter().fold(none, |sum, one| Statistic {
         hits: sum.hits + one.hits,
         misses: sum.misses + one.misses,
