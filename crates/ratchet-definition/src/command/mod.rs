@@ -53,6 +53,10 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
                 plain = plain::words(&tree, &cut, &options);
             }
             first = false;
+            // Words are read only for the values in them.
+            if cut.placeholders.is_empty() {
+                continue;
+            }
             let found = Finder::find(&tree, &marked, cut.placeholders.len(), &options);
             for (known, found) in verdicts.iter_mut().zip(found) {
                 *known = Some(merged_verdict(known.take(), found));

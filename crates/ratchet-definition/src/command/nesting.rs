@@ -1,5 +1,9 @@
 //! How deep a script is nested, before the parser goes down into it.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use crate::mistake::Mistake;
 
 /// The deepest nesting of a script without values.
@@ -9,6 +13,10 @@ const WITH_VALUES_MAX: usize = 10;
 /// The most commands in commands: where the innermost is wrong, the parser tries each of them in several ways, and so takes twice as long for every
 /// one that stands around it.
 const COMMANDS_MAX: usize = 8;
+
+/// The most substitutions of a here-document that are not seen to be closed. The shell's parser tells nothing of one that is not, and what reads the document tries
+/// each again for every one before it.
+const UNCLOSED_MAX: usize = 8;
 
 /// What is open at a place of a script, as far as its words and brackets tell. A bracket in a text counts too: what is counted is never less than half of
 /// what there is.
@@ -34,6 +42,23 @@ pub(super) fn check(text: &str, has_values: bool) -> Result<(), Vec<Mistake>> {
     }
     let mistake = Mistake::error("RT-0107", "this script is nested too deeply", 0..0);
     Err(vec![mistake.with_help("put it into a file of the workspace")])
+}
+
+/// A substitution that is closed, with no other in it.
+static CLOSED: LazyLock<Regex> = LazyLock::new(|| {
+    let closed = r#"\$\((?:[^(){}'"`\\]|"[^(){}"`\\]*"|'[^(){}']*')*\)|\$\{[^(){}'"`\\]*\}"#;
+    Regex::new(closed).expect("it is an expression")
+});
+
+/// Whether a here-document can be read: its substitutions are closed, but for a few that may be.
+pub(super) fn is_readable(document: &str) -> bool {
+    let mut text = document.to_owned();
+    // What is closed becomes a word of what is around it.
+    while let std::borrow::Cow::Owned(less) = CLOSED.replace_all(&text, "_") {
+        text = less;
+    }
+    let opened = text.find("$(").into_iter().chain(text.find("${")).min();
+    opened.is_none_or(|first| text[first..].matches(['(', '{']).count() <= UNCLOSED_MAX)
 }
 
 /// Words after which another command begins.
@@ -119,6 +144,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(depth(&text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_document_is_readable_whose_substitutions_are_closed() {
+        let closed = "$(date) ${a:-b} (c) $(d \"$e\" 'f' $(g ${h}))\n".repeat(100);
+        let few = format!("{closed}{}", "$(a \\' ".repeat(8));
+        let many = format!("{closed}{}", "$(a \\' ".repeat(9));
+        assert!(is_readable(&closed) && is_readable(&"( { ".repeat(100)) && is_readable(&few));
+        assert!(!is_readable(&many) && !is_readable(&"${a:-(".repeat(9)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use brush_parser::{
 use super::{
     commands::{self, Argument, Taken},
     marks::{Marked, marks_in},
+    nesting,
     refusal::Refusal,
     variables,
     verdict::{Stance, Verdict, settled},
@@ -230,6 +231,9 @@ impl<'script> Finder<'script> {
         let body = &document.doc.value;
         if marks_in(body).next().is_none() {
             return;
+        }
+        if !nesting::is_readable(body) {
+            return self.refuse(body, &Refusal::Unseen);
         }
         match parse_heredoc(body, self.options) {
             Ok(pieces) if document.requires_expansion => {

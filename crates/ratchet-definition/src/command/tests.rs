@@ -266,6 +266,9 @@ fn a_script_that_cannot_be_parsed_is_a_warning_without_values() {
         let _ = parse::command(&deep, &Interpreter::Bash);
         let _ = parse::command(&format!("a {{{{ x }}}} {deep}"), &Interpreter::Bash);
     }
+    // The quotes hide from whoever counts brackets that nothing is closed.
+    let unclosed = "$(a ' ) $(b ' ) ".repeat(20);
+    assert_eq!(show(&format!("cat <<END\n{{{{ x }}}} {unclosed}\nEND"), Interpreter::Bash), "RT-0111 {{ x }}");
     let nested = format!("{}a {{{{ x }}}}{}", "echo \"$(".repeat(9), ")\"".repeat(9));
     assert!(show(&nested, Interpreter::Bash).starts_with("script"), "{}", show(&nested, Interpreter::Bash));
 }
