@@ -64,6 +64,7 @@ check: ## Formatting, lints, licences and advisories, generated pages
 docs: ## Writes the pages that are generated from the code
 	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-core diagram
 	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-definition the_published
+	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-cli --features otlp the_published
 
 .PHONY: build
 build: ## Builds the command for release

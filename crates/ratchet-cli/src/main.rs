@@ -4,6 +4,7 @@ mod arguments;
 mod attempt_logs;
 mod bytes;
 mod call_error;
+mod catalogue;
 mod command_error;
 mod commands;
 mod console;

@@ -110,6 +110,34 @@ pub enum ValueType {
     Artifact,
 }
 
+impl ValueType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::String,
+        Self::Number,
+        Self::Integer,
+        Self::Boolean,
+        Self::Array,
+        Self::Object,
+        Self::File,
+        Self::Artifact,
+    ];
+
+    /// What an author writes for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Number => "number",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Array => "array",
+            Self::Object => "object",
+            Self::File => "file",
+            Self::Artifact => "artifact",
+        }
+    }
+}
+
 /// One declared input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputDeclaration {

@@ -28,6 +28,7 @@ mod status;
 mod test;
 mod validate;
 mod why;
+mod workflows;
 
 use std::{future::Future, num::NonZeroUsize, thread::available_parallelism};
 
@@ -40,6 +41,7 @@ use crate::{
 /// The commands, in the order of a workflow's life.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Workflows(workflows::WorkflowsArguments),
     New(new::NewArguments),
     Run(run::RunArguments),
     Plan(plan::PlanArguments),
@@ -75,6 +77,7 @@ impl Command {
     /// Does what was asked.
     pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
         match self {
+            Self::Workflows(arguments) => workflows::run(arguments, console),
             Self::New(arguments) => new::run(arguments, console),
             Self::Run(arguments) => drive(common, || run::run(arguments, common, console)),
             Self::Plan(arguments) => wait_for(plan::run(arguments, common, console)),

@@ -6,21 +6,34 @@ use std::{
 
 use clap::Args;
 
-use crate::{command_error::CommandError, console::Console, exit_code::ExitCode};
+use super::workflows::find;
+use crate::{
+    catalogue::{ReferenceWorkflow, WORKFLOW},
+    command_error::CommandError,
+    console::Console,
+    exit_code::ExitCode,
+    words::counted,
+};
 
 /// Write a workflow to begin with
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The workflow is valid and runs as it is. A file that is there already is left alone.
+With --from a whole folder is written: the workflow, its tests, a sample project and a recorded agent.
 
 Examples:
   ratchet new
   ratchet new workflows/release.yaml
-  ratchet run workflows/release.yaml -i who=you")]
+  ratchet run workflows/release.yaml -i who=you
+  ratchet new --from code-review
+  ratchet new --from code-review workflows/review")]
 pub(crate) struct NewArguments {
-    /// The file that is written; it must not be there
-    #[arg(default_value = "workflow.yaml", value_name = "FILE")]
-    file: PathBuf,
+    /// The file that is written [default: workflow.yaml], with --from the folder [default: the workflow's name]; it must not be there
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Begin with this reference workflow; `ratchet workflows` lists them
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
 }
 
 const STARTER: &str = include_str!("new/starter.yaml");
@@ -29,8 +42,39 @@ const STARTER: &str = include_str!("new/starter.yaml");
 const STARTER_NAME: &str = "name: starter";
 
 pub(super) fn run(arguments: &NewArguments, console: Console) -> Result<ExitCode, CommandError> {
-    let path = &arguments.file;
-    let written = |source| CommandError::FileWrite { path: path.clone(), source };
+    match &arguments.from {
+        Some(name) => copied(find(name)?, arguments.file.as_deref().unwrap_or(Path::new(name)), console),
+        None => starter(arguments.file.as_deref().unwrap_or(Path::new(WORKFLOW)), console),
+    }
+}
+
+/// Writes a reference workflow into a folder of its own.
+fn copied(shipped: &ReferenceWorkflow, folder: &Path, console: Console) -> Result<ExitCode, CommandError> {
+    let written = |source| CommandError::FileWrite { path: folder.to_owned(), source };
+    let is_taken = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    };
+    if is_taken {
+        return Err(CommandError::Argument {
+            argument: "FILE",
+            reason: format!("{} is there already", folder.display()),
+            hint: "name a folder that is not: ratchet new --from NAME other",
+        });
+    }
+    shipped.write(folder).map_err(written)?;
+    let shown = folder.display();
+    console.line(&format!(
+        "wrote {} to {shown}\n\nnext:\n  ratchet workflows {}    what it does, and what it needs\n  ratchet validate {shown}\n  ratchet test {shown}",
+        counted(shipped.files.len(), "file"),
+        shipped.name,
+    ))?;
+    Ok(ExitCode::Completed)
+}
+
+/// Writes a small workflow.
+fn starter(path: &Path, console: Console) -> Result<ExitCode, CommandError> {
+    let written = |source| CommandError::FileWrite { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(written)?;
     }

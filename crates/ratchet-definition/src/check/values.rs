@@ -6,17 +6,7 @@ use serde_json::Value;
 
 /// The type of this name.
 pub(crate) fn value_type(name: &str) -> Option<ValueType> {
-    Some(match name {
-        "string" => ValueType::String,
-        "number" => ValueType::Number,
-        "integer" => ValueType::Integer,
-        "boolean" => ValueType::Boolean,
-        "array" => ValueType::Array,
-        "object" => ValueType::Object,
-        "file" => ValueType::File,
-        "artifact" => ValueType::Artifact,
-        _ => return None,
-    })
+    ValueType::ALL.into_iter().find(|known| known.word() == name)
 }
 
 /// What a value of a type is, in words.

@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "run",
     "plan",
     "rerun",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 29] = [
     "diff",
     "shell",
     "new",
+    "workflows",
     "history",
     "rm",
     "prune",

@@ -151,3 +151,28 @@ fn a_new_workflow_is_valid_and_runs() {
     assert!(done.code == 0 && state["outputs"]["greeting"] == "Hello, $(touch pwned)", "{done:?}");
     assert!(!world.work().join("pwned").exists());
 }
+
+#[test]
+fn a_reference_workflow_is_listed_read_and_begun_from() {
+    let world = World::new();
+    let mut report = String::new();
+    for arguments in [
+        &["workflows"][..],
+        &["workflows", "code-reviw"],
+        &["new", "--from", "review"],
+        &["new", "--from", "code-review"],
+        &["new", "--from", "code-review"],
+        &["validate", "code-review", "--deny", "warnings"],
+    ] {
+        report.push_str(&call(&world, arguments));
+        report.push('\n');
+    }
+    insta::assert_snapshot!("workflows", report);
+    let read = world.ratchet(["workflows", "code-review"]);
+    assert_eq!(read.stdout, std::fs::read_to_string(world.work().join("code-review/README.md")).expect("its page"));
+    let listed = world.ratchet(["workflows", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("an array");
+    let one = world.ratchet(["workflows", "code-review", "--json"]);
+    let one: serde_json::Value = serde_json::from_str(&one.stdout).expect("an object");
+    assert!(listed.as_array().is_some_and(|all| all.len() == 8 && all.contains(&one)), "{listed}");
+}
