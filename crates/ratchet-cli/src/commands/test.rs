@@ -22,6 +22,7 @@ of its own; results of steps may be stated, so that nothing is deployed and no a
 Examples:
   ratchet test                                        every test below this folder
   ratchet test workflows/deploy --filter 'rolls back'
+  ratchet test --update                               expect from now on what came
   ratchet test --junit report.xml --jobs 4")]
 pub(crate) struct TestArguments {
     /// Files of tests, or folders that are searched for them
@@ -39,6 +40,9 @@ pub(crate) struct TestArguments {
     /// Keep the files and the state of tests that fail, and say where
     #[arg(long)]
     keep: bool,
+    /// Write into the files what came, in the place of what was expected; a test without `expect` gets one
+    #[arg(long)]
+    update: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -75,7 +79,7 @@ pub(super) async fn run(
     let scratch = tempfile::Builder::new().prefix("ratchet-test-").tempdir();
     let scratch = scratch.map_err(|source| CommandError::FileWrite { path: std::env::temp_dir(), source })?;
     let jobs = arguments.jobs.map_or_else(|| driving::cores() as usize, NonZeroUsize::get);
-    let results = testing::make(suites, arguments.filter.as_deref(), jobs, arguments.keep, scratch.path()).await?;
+    let mut results = testing::make(suites, arguments.filter.as_deref(), jobs, arguments.keep, scratch.path()).await?;
     if results.iter().all(|result| result.tests.is_empty()) {
         return Err(CommandError::NoTests { filter: arguments.filter.clone() });
     }
@@ -85,6 +89,15 @@ pub(super) async fn run(
     if let Some(path) = &arguments.junit {
         let written = fs::write(path, testing::junit(&results));
         written.map_err(|source| CommandError::FileWrite { path: path.clone(), source })?;
+    }
+    if arguments.update {
+        for result in &mut results {
+            if let Some(text) = &result.updated {
+                let written = fs::write(&result.file, text);
+                written.map_err(|source| CommandError::FileWrite { path: result.file.clone(), source })?;
+                result.take_corrections();
+            }
+        }
     }
     if arguments.json {
         console.json(&as_json(&results))?;
@@ -104,6 +117,7 @@ fn as_json(results: &[Results]) -> Value {
         json!({
             "name": test.name,
             "passed": problems.is_empty(),
+            "updated": test.updated,
             "seconds": test.took.as_secs_f64(),
             "problems": problems,
         })

@@ -36,7 +36,7 @@ use ratchet_local::{
     workspace::ConfinedFiles,
 };
 use ratchet_runner::{Runner, agent::RecordedAgent};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Problem, expected,
@@ -68,6 +68,18 @@ pub(crate) struct Told {
     pub(crate) took: Duration,
     /// Where the steps of its run stood at the end.
     pub(crate) steps: BTreeMap<StepId, Seen>,
+    /// What it would say if it expected all that came of it, where it says nothing of what it expects.
+    pub(crate) came: Option<Vec<(&'static str, Value)>>,
+    /// Whether the file says from now on what came of it.
+    pub(crate) updated: bool,
+}
+
+impl Told {
+    /// Of a test that did not run yet.
+    pub(super) fn of(name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, problems: Vec::new(), took: Duration::ZERO, steps: BTreeMap::new(), came: None, updated: false }
+    }
 }
 
 /// How a step ended in a test.
@@ -93,12 +105,12 @@ pub(super) struct Ended<'a> {
 /// Makes a test in a folder of its own.
 pub(crate) async fn run(test: &Test, beside: &Path, definition: &Definition, place: &Path) -> Told {
     let began = Instant::now();
-    let mut steps = BTreeMap::new();
-    let problems = match Box::pin(play(test, beside, definition, place, &mut steps)).await {
-        Ok(problems) => problems,
-        Err(reason) => vec![Problem::new(reason)],
-    };
-    Told { name: test.name.clone(), problems, took: began.elapsed(), steps }
+    let mut told = Told::of(&test.name);
+    if let Err(reason) = Box::pin(play(test, beside, definition, place, &mut told)).await {
+        told.problems.push(Problem::new(reason));
+    }
+    told.took = began.elapsed();
+    told
 }
 
 async fn play(
@@ -106,8 +118,8 @@ async fn play(
     beside: &Path,
     definition: &Definition,
     place: &Path,
-    steps: &mut BTreeMap<StepId, Seen>,
-) -> Result<Vec<Problem>, String> {
+    told: &mut Told,
+) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let workspace = place.join("workspace");
     let recording = place.join("recording");
@@ -154,15 +166,17 @@ async fn play(
         for (id, step) in &outcome.view.steps {
             let row = rows.step(id).map(|rows| &rows.row.state);
             let left_out = matches!(row, Some(StepState::Skipped(SkipReason::WhenFalse)));
-            steps.insert(id.clone(), Seen { status: step.status, left_out });
+            told.steps.insert(id.clone(), Seen { status: step.status, left_out });
         }
         if *is_last {
             let files = Arc::new(ConfinedFiles::new(&workspace, state.directory.clone()));
             let ended = Ended { workflow, outcome, rows, files, workspace: &workspace, agent_calls, cost_usd };
-            return Ok(expected::compare(&test.expect, &ended));
+            let expected = test.expect.clone().unwrap_or_default();
+            told.problems = expected::compare(&expected, &ended);
+            told.came = test.expect.is_none().then(|| expected::all_of(&ended.outcome.view));
         }
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
 /// The secrets that a test makes up.

@@ -7,9 +7,9 @@ use ratchet_definition::{
     evaluate::{Evaluator, ExecutionView, Scope},
     parse,
 };
-use ratchet_engine::view::StepView;
+use ratchet_engine::view::{ExecutionView as RunView, StepView};
 use ratchet_local::workspace::Application;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use similar::TextDiff;
 
 use super::{
@@ -28,7 +28,8 @@ pub(super) fn compare(expected: &Expected, ended: &Ended<'_>) -> Vec<Problem> {
     let view = &ended.outcome.view;
     let status = expected.status.unwrap_or(ExecutionStatus::Completed);
     if view.status != status {
-        problems.push(Problem::differs("status", status.as_str(), view.status.as_str()).with(reasons(ended)));
+        let problem = Problem::differs("status", status.as_str(), view.status.as_str()).with(reasons(ended));
+        problems.push(problem.corrected(&["status"], view.status.as_str()));
     }
     let failed: Vec<String> = view.failed_steps.iter().map(ToString::to_string).collect();
     let none = Vec::new();
@@ -36,6 +37,7 @@ pub(super) fn compare(expected: &Expected, ended: &Ended<'_>) -> Vec<Problem> {
     if let Some(must_fail) = must_fail.filter(|must_fail| **must_fail != failed) {
         let listed = |steps: &[String]| if steps.is_empty() { "none".to_owned() } else { steps.join(", ") };
         let problem = Problem::differs("failed steps", &listed(must_fail), &listed(&failed));
+        let problem = problem.corrected(&["failed_steps"], failed);
         problems.push(if view.status == status { problem.with(reasons(ended)) } else { problem });
     }
     for (name, expected) in &expected.steps {
@@ -43,7 +45,7 @@ pub(super) fn compare(expected: &Expected, ended: &Ended<'_>) -> Vec<Problem> {
             compare_step(name, expected, step, &mut problems);
         }
     }
-    compare_values("outputs", &expected.outputs, &view.outputs, &mut problems);
+    compare_values("outputs", &["outputs"], &expected.outputs, &view.outputs, &mut problems);
     for text in &expected.check {
         problems.extend(check(text, ended));
     }
@@ -62,7 +64,8 @@ pub(super) fn compare(expected: &Expected, ended: &Ended<'_>) -> Vec<Problem> {
         problems.extend(compare_changes(globs, ended));
     }
     if let Some(calls) = expected.agent_calls.filter(|calls| *calls != ended.agent_calls) {
-        problems.push(Problem::differs("agent calls", &calls.to_string(), &ended.agent_calls.to_string()));
+        let problem = Problem::differs("agent calls", &calls.to_string(), &ended.agent_calls.to_string());
+        problems.push(problem.corrected(&["agent_calls"], ended.agent_calls));
     }
     if let Some(max) = expected.max_cost_usd.filter(|max| ended.cost_usd > *max) {
         problems.push(Problem::differs("cost", &format!("at most ${max}"), &format!("${:.4}", ended.cost_usd)));
@@ -70,24 +73,47 @@ pub(super) fn compare(expected: &Expected, ended: &Ended<'_>) -> Vec<Problem> {
     problems
 }
 
+/// What a test would say that expects all that came.
+pub(super) fn all_of(view: &RunView) -> Vec<(&'static str, Value)> {
+    let steps: Map<String, Value> =
+        view.steps.iter().map(|(id, step)| (id.to_string(), step.status.as_str().into())).collect();
+    let mut all = vec![("status", view.status.as_str().into()), ("steps", steps.into())];
+    if !view.outputs.is_empty() {
+        all.push(("outputs", view.outputs.clone().into_iter().collect::<Map<_, _>>().into()));
+    }
+    all
+}
+
 fn compare_step(name: &str, expected: &ExpectedStep, step: &StepView, problems: &mut Vec<Problem>) {
-    let details = match expected {
-        ExpectedStep::Status(status) => &ExpectedDetails { status: Some(*status), ..ExpectedDetails::default() },
-        ExpectedStep::Details(details) => details,
+    let (details, is_word) = match expected {
+        ExpectedStep::Status(status) => {
+            (&ExpectedDetails { status: Some(*status), ..ExpectedDetails::default() }, true)
+        }
+        ExpectedStep::Details(details) => (details, false),
     };
-    let mut compare = |what: &str, expected: Option<String>, found: String| {
+    let whole = ["steps", name, "status"];
+    let mut compare = |what: &str, path: &[&str], expected: Option<Value>, found: Value| {
         if let Some(expected) = expected.filter(|expected| *expected != found) {
-            problems.push(Problem::differs(&format!("{name}{what}"), &expected, &found));
+            let problem = Problem::differs(&format!("{name}{what}"), &plain(&expected), &plain(&found));
+            problems.push(problem.corrected(path, found));
         }
     };
-    compare("", details.status.map(|status| status.as_str().to_owned()), step.status.as_str().to_owned());
-    compare(".attempts", details.attempts.map(|attempts| attempts.to_string()), step.attempts.to_string());
-    compare(".cached", details.cached.map(|cached| cached.to_string()), step.cached.to_string());
-    compare_values(&format!("{name}.outputs"), &details.outputs, &step.outputs, problems);
+    let status = details.status.map(|status| Value::from(status.as_str()));
+    compare("", if is_word { &whole[..2] } else { &whole }, status, step.status.as_str().into());
+    compare(".attempts", &["steps", name, "attempts"], details.attempts.map(Value::from), step.attempts.into());
+    compare(".cached", &["steps", name, "cached"], details.cached.map(Value::from), step.cached.into());
+    let place = format!("{name}.outputs");
+    compare_values(&place, &["steps", name, "outputs"], &details.outputs, &step.outputs, problems);
+}
+
+/// A value as a person says it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn compare_values(
     place: &str,
+    path: &[&str],
     expected: &BTreeMap<String, Value>,
     found: &BTreeMap<String, Value>,
     problems: &mut Vec<Problem>,
@@ -98,7 +124,8 @@ fn compare_values(
                 problems.push(Problem::new(format!("{place}.{name}: expected {expected}, there is no such output")));
             }
             Some(found) if !same(expected, found) => {
-                problems.push(Problem::differs(&format!("{place}.{name}"), &expected.to_string(), &found.to_string()));
+                let problem = Problem::differs(&format!("{place}.{name}"), &expected.to_string(), &found.to_string());
+                problems.push(problem.corrected(&[path, &[name.as_str()]].concat(), found.clone()));
             }
             Some(_) => {}
         }
@@ -167,9 +194,9 @@ fn compare_file(path: &str, expected: &ExpectedFile, found: Option<&[u8]>) -> Op
     if let Some(equals) = equals.as_ref().filter(|equals| **equals != *text) {
         let diff = TextDiff::from_lines(equals.as_str(), &text);
         let lines = diff.unified_diff().context_radius(CONTEXT).to_string();
-        return Some(
-            Problem::new(format!("{path}: the content differs")).with(lines.lines().map(str::to_owned).collect()),
-        );
+        let problem = Problem::new(format!("{path}: the content differs"));
+        let problem = problem.with(lines.lines().map(str::to_owned).collect());
+        return Some(problem.corrected(&["files", path, "equals"], text.as_ref()));
     }
     let missing = contains.as_ref().filter(|part| !text.contains(part.as_str()))?;
     Some(Problem::new(format!("{path}: expected {missing:?} in it, it is not there")))

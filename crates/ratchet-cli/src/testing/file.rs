@@ -78,9 +78,9 @@ pub(crate) struct Test {
     /// What is stated of steps instead of doing them.
     #[serde(default)]
     pub(crate) steps: BTreeMap<String, Stated>,
-    /// What must come of it.
+    /// What must come of it. Nothing said is a run that completes.
     #[serde(default)]
-    pub(crate) expect: Expected,
+    pub(crate) expect: Option<Expected>,
 }
 
 /// Who plays the agent in a test.
@@ -192,6 +192,13 @@ pub(crate) struct Expected {
     pub(crate) max_cost_usd: Option<f64>,
 }
 
+impl Expected {
+    /// The steps that it names.
+    fn steps(&self) -> impl Iterator<Item = &String> {
+        self.steps.keys().chain(self.failed_steps.iter().flatten())
+    }
+}
+
 /// How a step must end.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged, expecting = "it is neither a status nor an object of `status`, `attempts`, `cached` and `outputs`")]
@@ -241,8 +248,10 @@ pub(crate) struct Source {
     pub(crate) path: PathBuf,
     /// What it says.
     pub(crate) file: TestFile,
-    text: String,
-    tree: Node,
+    /// Its text.
+    pub(super) text: String,
+    /// The places in it.
+    pub(super) tree: Node,
 }
 
 impl Source {
@@ -286,7 +295,7 @@ impl Source {
         for (test, node) in self.file.tests.iter().zip(tests) {
             for (place, names) in [
                 ("steps", test.steps.keys().collect::<Vec<_>>()),
-                ("expect", test.expect.steps.keys().chain(test.expect.failed_steps.iter().flatten()).collect()),
+                ("expect", test.expect.iter().flat_map(Expected::steps).collect()),
             ] {
                 let place = node.get(place).unwrap_or(node);
                 for name in

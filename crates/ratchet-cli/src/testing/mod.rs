@@ -7,6 +7,7 @@ mod file;
 mod files;
 mod report;
 mod stated;
+mod update;
 
 use std::{
     fs, io,
@@ -14,6 +15,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::JoinSet};
 
@@ -32,11 +34,22 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// More about it, a line each.
     pub(crate) details: Vec<String>,
+    /// What the test would have to expect instead, where that can be said.
+    pub(crate) correction: Option<Correction>,
+}
+
+/// What came of a run in the place of what a test expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Correction {
+    /// Names from `expect` down; none is all of it.
+    path: Vec<String>,
+    /// What came.
+    found: Value,
 }
 
 impl Problem {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), details: Vec::new() }
+        Self { message: message.into(), details: Vec::new(), correction: None }
     }
 
     fn differs(what: &str, expected: &str, found: &str) -> Self {
@@ -45,6 +58,11 @@ impl Problem {
 
     fn with(self, details: Vec<String>) -> Self {
         Self { details, ..self }
+    }
+
+    fn corrected(self, path: &[&str], found: impl Into<Value>) -> Self {
+        let path = path.iter().map(|&name| name.to_owned()).collect();
+        Self { correction: Some(Correction { path, found: found.into() }), ..self }
     }
 }
 
@@ -64,8 +82,22 @@ pub(crate) struct Results {
     pub(crate) workflow: String,
     /// How each went, in the order of the file.
     pub(crate) tests: Vec<Told>,
+    /// The file as it would have to be for what can be corrected, where that is another.
+    pub(crate) updated: Option<String>,
     /// What of the workflow they have seen; `None` where not all were made.
     pub(crate) coverage: Option<Coverage>,
+}
+
+impl Results {
+    /// Takes what was written into the file as expected: what is left are the problems that a person has to look at.
+    pub(crate) fn take_corrections(&mut self) {
+        let is_corrected =
+            |test: &&mut Told| test.came.is_some() || test.problems.iter().any(|problem| problem.correction.is_some());
+        for test in self.tests.iter_mut().filter(is_corrected) {
+            test.problems.retain(|problem| problem.correction.is_none());
+            test.updated = true;
+        }
+    }
 }
 
 /// The files of tests at some places: files as they are named, folders with all that is below them. A folder that git would not list is looked into as well, but for
@@ -136,7 +168,8 @@ pub(crate) async fn make(
         let tests: Vec<Told> = told.into_iter().flatten().collect();
         let coverage = is_whole.then(|| Coverage::of(&suite.definition.workflow, &tests));
         let workflow = suite.definition.workflow.name.clone();
-        results.push(Results { file: suite.source.path, workflow, tests, coverage });
+        let updated = update::text(&suite.source, &tests);
+        results.push(Results { file: suite.source.path, workflow, tests, updated, coverage });
     }
     Ok(results)
 }

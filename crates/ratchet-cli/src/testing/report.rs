@@ -18,7 +18,8 @@ pub(crate) fn lines(results: &[Results], paint: Paint) -> Vec<String> {
             let took = paint.dim(&elapsed(test.took));
             if test.problems.is_empty() {
                 passed += 1;
-                lines.push(format!("  {} {} {took}", paint.good("✓"), test.name));
+                let updated = if test.updated { paint.warn("  its expectations were updated") } else { String::new() };
+                lines.push(format!("  {} {} {took}{updated}", paint.good("✓"), test.name));
                 continue;
             }
             failed += 1;

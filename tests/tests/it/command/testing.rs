@@ -243,3 +243,27 @@ tests:
     world.write("release.test.yaml", "tests: [{ name: one }]\n");
     insta::assert_snapshot!("test_filtered", call(&world, &["test", "--filter", "two"]));
 }
+
+#[test]
+fn what_came_is_expected_from_now_on() {
+    let world = World::new();
+    world.write(
+        "workflow.yaml",
+        "name: letters\nversion: \"1\"\noutputs: { said: { type: string, from: say.outputs.said } }\nsteps:\n  - id: say\n    \
+         type: shell\n    command: printf hello\n    outputs: { said: { type: string, from: stdout } }\n",
+    );
+    world.write("workflow.test.yaml", "tests:\n  - name: it says it # in full\n");
+    let mut report = String::new();
+    let mut go = |arguments: &[&str]| {
+        report.push_str(&call(&world, arguments));
+        report.push_str(&world.read("workflow.test.yaml"));
+        report.push('\n');
+    };
+    go(&["test", "--update"]);
+    go(&["test"]);
+    world.write("workflow.yaml", &world.read("workflow.yaml").replace("hello", "bye"));
+    go(&["test"]);
+    go(&["test", "--update"]);
+    go(&["test"]);
+    insta::assert_snapshot!("update", report);
+}
