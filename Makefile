@@ -41,14 +41,13 @@ run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of
 
 .PHONY: test
 test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
-	cargo build --quiet --locked --package ratchet-cli --features otlp
-	$(if $(RATCHET_TEST_EMULATOR),$(MAKE) --no-print-directory test-functions)
+	$(MAKE) --no-print-directory test-programs
 	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features ratchet-cli/otlp
 
-# The functions as the tests of a deployment use them.
-.PHONY: test-functions
-test-functions:
-	cargo build --quiet --locked $(FUNCTIONS:%=--package %)
+# The command and the functions as the tests use them. All is built at once and with the features of the tests, so that no dependency is built twice.
+.PHONY: test-programs
+test-programs:
+	cargo build --quiet --locked --workspace --all-targets --features ratchet-cli/otlp
 	tools/functions.sh $(TARGET)/debug $(TARGET)/test-functions
 
 .PHONY: check
