@@ -26,6 +26,7 @@ mod shells;
 mod terminal;
 mod testing;
 mod traces;
+mod troubles;
 mod waiting;
 mod webhooks;
 mod workspaces;
