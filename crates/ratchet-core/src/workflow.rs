@@ -496,6 +496,8 @@ pub struct Shell {
     pub program: Program,
     /// Exit codes besides 0 that are not failures.
     pub allow_exit_codes: BTreeSet<i32>,
+    /// What its processes may do; `None` for whatever the user may.
+    pub security_profile: Option<SecurityProfile>,
 }
 
 /// How a command is run.

@@ -323,7 +323,12 @@ fn no_value_of_a_mutated_command_becomes_a_part_of_its_script() {
             };
             let Program::Script { parts, .. } = &parsed.value else { continue };
             let raw = parts.iter().any(|part| matches!(part, ScriptPart::Value { quoting: Quoting::Raw, .. }));
-            let shell = Shell { source: text.to_owned(), program: parsed.value.clone(), allow_exit_codes: [].into() };
+            let shell = Shell {
+                source: text.to_owned(),
+                program: parsed.value.clone(),
+                allow_exit_codes: [].into(),
+                security_profile: None,
+            };
             if let Ok(command) = evaluator.command(&shell)
                 && !raw
             {

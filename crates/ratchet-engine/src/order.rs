@@ -101,6 +101,8 @@ pub enum Work {
         values: BTreeMap<String, String>,
         /// Exit codes besides 0 that are not failures.
         allow_exit_codes: Vec<i32>,
+        /// What its processes may do; `None` for whatever the runner's user may.
+        profile: Option<SecurityProfile>,
     },
     /// Asks an agent.
     Agent(Box<AgentOrder>),

@@ -390,7 +390,12 @@ fn order(
         Action::Shell(shell) => {
             let command = evaluator.command(shell)?;
             let allow_exit_codes = shell.allow_exit_codes.iter().copied().collect();
-            Work::Command { argv: command.argv, values: command.values, allow_exit_codes }
+            Work::Command {
+                argv: command.argv,
+                values: command.values,
+                allow_exit_codes,
+                profile: shell.security_profile,
+            }
         }
         Action::ClaudeCode(agent) => Work::Agent(Box::new(AgentOrder {
             prompt: evaluator.text(&agent.prompt)?,

@@ -178,7 +178,7 @@ fn failure(error: AgentError) -> StepFailure {
         AgentFault::Limit => (FailureClass::AgentError, codes::AGENT_LIMIT),
         AgentFault::Schema => (FailureClass::AgentError, codes::AGENT_SCHEMA),
         AgentFault::Timeout => (FailureClass::Timeout, codes::TIMEOUT),
-        AgentFault::Profile => (FailureClass::Launch, codes::AGENT_PROFILE),
+        AgentFault::Profile => (FailureClass::Launch, codes::PROFILE),
         AgentFault::Recording => (FailureClass::AgentError, codes::SESSION_MISSING),
         AgentFault::Unrecorded => (FailureClass::AgentError, codes::NOT_RECORDED),
         AgentFault::Stopped | AgentFault::Broken => (FailureClass::AgentError, codes::AGENT_BROKEN),

@@ -53,7 +53,7 @@ pub const AGENT_LIMIT: &str = "RT-0334";
 /// The agent's reply is not what the schema asks for.
 pub const AGENT_SCHEMA: &str = "RT-0335";
 /// The profile cannot be enforced.
-pub const AGENT_PROFILE: &str = "RT-0336";
+pub const PROFILE: &str = "RT-0336";
 /// The agent ended without a result.
 pub const AGENT_BROKEN: &str = "RT-0337";
 /// A session could not be recorded.
@@ -100,7 +100,7 @@ pub const ALL: [&str; 35] = [
     AGENT_API,
     AGENT_LIMIT,
     AGENT_SCHEMA,
-    AGENT_PROFILE,
+    PROFILE,
     AGENT_BROKEN,
     NOT_RECORDED,
     RECORDING_INVALID,

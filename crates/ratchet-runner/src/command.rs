@@ -5,12 +5,13 @@ use std::{
     fs,
     io::{self, Seek as _, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use ratchet_core::{
     output::Output,
     step::{FailureClass, StepFailure, Usage},
+    workflow::SecurityProfile,
 };
 use ratchet_engine::{
     masks::{MaskedStream, Masks},
@@ -24,10 +25,13 @@ use crate::{
     capture::{Said, Withheld},
     codes,
     family::Mark,
+    find::{self, NotFound},
+    hooks,
     output_log::{Bounds, OutputLog, Stream},
     paths,
-    process::{self, Ended, Limits, Listener, NotFound, Program, Reason},
-    runner::{Attempt, Done, Runner, Undone, milliseconds, place_refused},
+    process::{self, Ended, Limits, Listener, Program, Reason},
+    profile::{self, Enclosure, Lack, Needs, Worker},
+    runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     scratch::Scratch,
 };
 
@@ -39,6 +43,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) values: &'a BTreeMap<String, String>,
     /// Exit codes besides 0 that are not failures.
     pub(crate) allow_exit_codes: &'a [i32],
+    /// What its processes may do; `None` for whatever this process's user may.
+    pub(crate) profile: Option<SecurityProfile>,
     /// What it reads; nothing where there is none.
     pub(crate) stdin: Option<&'a str>,
     /// Where a program lies that is named by a relative path; else that is where it starts.
@@ -56,7 +62,7 @@ fn as_file(text: &str) -> io::Result<fs::File> {
 impl Runner {
     /// Runs a program to its end.
     pub(crate) async fn command(&self, attempt: &Attempt<'_>, invocation: Invocation<'_>) -> Result<Done, Undone> {
-        let Invocation { argv, values, allow_exit_codes, stdin, beside } = invocation;
+        let Invocation { argv, values, allow_exit_codes, profile, stdin, beside } = invocation;
         let (order, place) = (attempt.order, attempt.place);
         let scratch = self.scratch.take(&place.scratch).map_err(|error| place_refused(&place.scratch, &error))?;
         let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
@@ -67,9 +73,27 @@ impl Runner {
         let starts_in = place.files.path().join(&directory);
         let search = environment.get("PATH").map_or("", String::as_str);
         let (name, arguments) = argv.split_first().map_or(("", argv), |(name, rest)| (name.as_str(), rest));
-        let file = process::find(name, search, beside.unwrap_or(&starts_in), &place.files)
+        let file = find::find(name, search, beside.unwrap_or(&starts_in), &place.files)
             .map_err(|why| not_found(name, &why, search))?;
         let sizes = Sizes::of(argv, &environment);
+        let enclosure = profile
+            .map(|profile| {
+                let needs = Needs {
+                    workspace: place.files.path(),
+                    workspace_here: place.files.root(),
+                    directory: &starts_in,
+                    home: &scratch.home(),
+                    temporary: &scratch.temporary(),
+                    writable: &[],
+                    readable: &readable(attempt, argv, values),
+                    program: &file,
+                    search: environment.get("PATH").map_or("", String::as_str),
+                    door: None,
+                    grace: self.grace,
+                };
+                self.enclosed(profile, &needs)
+            })
+            .transpose()?;
         let program = Program {
             file,
             arguments: arguments.iter().map(Into::into).collect(),
@@ -78,6 +102,7 @@ impl Runner {
             directory,
             stdin: stdin.map(as_file).transpose().map_err(|error| place_refused(&std::env::temp_dir(), &error))?,
             mark,
+            enclosure,
         };
         let observer = &self.observer;
         let log = OutputLog::new(place.directory.join("output.log"), attempt.began, Bounds::default(), |line| {
@@ -87,7 +112,10 @@ impl Runner {
         let mut log = Logged { log, stdout: MaskedStream::new(&masks), stderr: MaskedStream::new(&masks) };
         let limits = Limits { timeout: order.timeout, grace: self.grace };
         let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
-        let ended = ended.map_err(|error| not_started(name, &error, &sizes))?;
+        let ended = ended.map_err(|error| match error.downcast::<Lack>() {
+            Ok(lack) => not_confined(profile, &lack),
+            Err(error) => not_started(name, &error, &sizes),
+        })?;
         let mut log = log.end();
         let usage = Usage {
             start_ms: milliseconds(ended.spawned.duration_since(attempt.began)),
@@ -104,6 +132,47 @@ impl Runner {
             if order.outputs.is_empty() && stdin.is_none() { Said::default() } else { said(&mut log, ended.code()) };
         Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning, masks })
     }
+}
+
+impl Runner {
+    /// The walls of a profile, or why there are none: nothing weaker takes their place.
+    fn enclosed(&self, profile: SecurityProfile, needs: &Needs<'_>) -> Result<Enclosure, Undone> {
+        if let Some(message) = self.confinement.refusal(profile) {
+            let hint = "ask whoever set RATCHET_PROFILE_MAX, or give the step a narrower profile";
+            return Err(launch_failure(codes::PROFILE, message, hint));
+        }
+        if !self.confinement.is_on {
+            let message = format!(
+                "nothing would keep the command to its profile {}: RATCHET_CONFINEMENT is off",
+                profile::name(profile)
+            );
+            return Err(launch_failure(codes::PROFILE, message, "unset RATCHET_CONFINEMENT, or remove the profile"));
+        }
+        Enclosure::new(profile::rules(profile, Worker::Command), needs)
+            .map_err(|error| not_confined(Some(profile), &error))
+    }
+}
+
+fn not_confined(profile: Option<SecurityProfile>, error: &dyn std::fmt::Display) -> Undone {
+    let name = profile.map_or("", profile::name);
+    let message = format!("this machine cannot keep the command to its profile {name}: {error}");
+    launch_failure(codes::PROFILE, message, profile::HINT)
+}
+
+/// What a command within walls may read besides its workspace: its inputs, the hooks that say whose commits are, and the copies of captured files that it was given the
+/// paths of.
+fn readable(attempt: &Attempt<'_>, argv: &[String], values: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let (order, place) = (attempt.order, attempt.place);
+    let mut readable: Vec<PathBuf> = order.inputs.iter().filter_map(|path| outside(path)).collect();
+    readable.extend(hooks::folder(&place.scratch));
+    let given = argv.iter().chain(values.values()).chain(order.environment.values()).map(Path::new);
+    // Copies lie beside the folders of attempts, in folders that are named by digests: nobody knows one who was not given it.
+    let is_copy = |path: &&Path| {
+        let goes_up = path.components().any(|part| part == Component::ParentDir);
+        !goes_up && place.directory.ancestors().any(|above| path.starts_with(above.join("captured")))
+    };
+    readable.extend(given.filter(is_copy).filter(|path| path.is_file()).map(Path::to_owned));
+    readable
 }
 
 impl Runner {

@@ -79,6 +79,15 @@ pub(crate) fn folder(scratch: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
+/// The folder that git is told of by these variables.
+pub(crate) fn named(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let count: usize = variables.get("GIT_CONFIG_COUNT")?.trim().parse().ok()?;
+    let is_hooks =
+        |number: &usize| variables.get(&format!("GIT_CONFIG_KEY_{number}")).is_some_and(|key| key == "core.hooksPath");
+    let number = (0..count.min(1000)).rev().find(is_hooks)?;
+    variables.get(&format!("GIT_CONFIG_VALUE_{number}")).map(PathBuf::from)
+}
+
 /// Tells git of the hooks by the variables of a process, beside what they tell it already.
 pub(crate) fn add(variables: &mut BTreeMap<String, String>, hooks: &Path) {
     let given: usize = variables.get("GIT_CONFIG_COUNT").and_then(|count| count.trim().parse().ok()).unwrap_or(0);

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io,
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     family::{Family, Mark},
     output_log::Stream,
+    profile::Enclosure,
 };
 
 /// A program as it is started.
@@ -40,6 +41,8 @@ pub(crate) struct Program {
     pub(crate) stdin: Option<File>,
     /// What its descendants are known by.
     pub(crate) mark: Mark,
+    /// The walls around it; none where it may do what its user may.
+    pub(crate) enclosure: Option<Enclosure>,
 }
 
 /// How long a program may take.
@@ -119,7 +122,13 @@ pub(crate) async fn run(
         .stderr(Stdio::piped())
         .process_group(0);
     program.files.place(command.as_std_mut(), &program.directory)?;
-    let mut child = command.spawn()?;
+    // Kept to the end: what was made to hold the walls goes with it.
+    let told = program.enclosure.map(|enclosure| enclosure.put_around(command.as_std_mut())).transpose()?;
+    let mut child = match (command.spawn(), &told) {
+        (Ok(child), _) => child,
+        (Err(error), None) => return Err(error),
+        (Err(error), Some(told)) => return Err(told.lack(&error).map_or(error, io::Error::other)),
+    };
     let spawned = Instant::now();
     let mut family = Family::of(&child, program.mark);
     let mut pipes = Pipes::of(&mut child);
@@ -148,6 +157,7 @@ pub(crate) async fn run(
     };
     // At its end a pipe says so at once; one that somebody else still holds is left alone.
     let _ = timeout(DRAIN, drained).await;
+    drop(told);
     Ok(Ended { reason: ending.reason, status, spawned, ran })
 }
 
@@ -328,43 +338,16 @@ impl Pipe {
     }
 }
 
-/// Why no program of a name can be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotFound {
-    /// There is none.
-    Missing,
-    /// There is a file, and it may not be run.
-    NotExecutable(PathBuf),
-}
-
-/// The file that a program's name stands for, by the search path that the program itself will have.
-pub(crate) fn find(name: &str, search: &str, directory: &Path, files: &AttemptFiles) -> Result<PathBuf, NotFound> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut refused = None;
-    let candidates: Vec<PathBuf> = if name.contains('/') {
-        vec![directory.join(name)]
-    } else if name.is_empty() {
-        Vec::new()
-    } else {
-        std::env::split_paths(search).map(|folder| directory.join(folder).join(name)).collect()
-    };
-    for candidate in candidates {
-        match files.here(&candidate).metadata() {
-            Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => return Ok(candidate),
-            Ok(_) => refused = refused.or(Some(candidate)),
-            Err(_) => {}
-        }
-    }
-    Err(refused.map_or(NotFound::Missing, NotFound::NotExecutable))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use tokio::sync::watch;
 
     use super::*;
     use crate::{
         family::{adopt_orphans, marked, zombies},
+        find::find,
         output_log::{Bounds, OutputLog},
     };
 
@@ -415,6 +398,7 @@ mod tests {
             files: here(),
             directory: PathBuf::new(),
             stdin: None,
+            enclosure: None,
         }
     }
 
@@ -588,31 +572,5 @@ mod tests {
         // Where all tests are in one process, the others count as well.
         assert!(kilobytes < 200 << 10, "{kilobytes} kB at the peak");
         assert!(std::fs::metadata(folder.path().join("output.log")).unwrap().len() < 80 << 20);
-    }
-
-    #[test]
-    fn a_program_is_found_as_a_shell_finds_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path();
-        for (path, mode) in
-            [("a/tool", 0o755), ("b/tool", 0o755), ("a/data", 0o644), ("b/data", 0o755), ("a/only", 0o644)]
-        {
-            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
-            std::fs::write(root.join(path), "").unwrap();
-            std::fs::set_permissions(root.join(path), std::fs::Permissions::from_mode(mode)).unwrap();
-        }
-        let search = format!("{}:b", root.join("a").display());
-        for (name, expected) in [
-            ("tool", Ok("a/tool")),
-            ("data", Ok("b/data")),
-            ("./b/tool", Ok("./b/tool")),
-            ("only", Err(NotFound::NotExecutable(root.join("a/only")))),
-            ("none", Err(NotFound::Missing)),
-            ("a", Err(NotFound::Missing)),
-            ("", Err(NotFound::Missing)),
-        ] {
-            assert_eq!(find(name, &search, root, &here()), expected.map(|path| root.join(path)), "{name}");
-        }
     }
 }

@@ -33,8 +33,14 @@ impl Runner {
             return Err(Undone::Failed(Box::new(failure.with_hint(hint)), Usage::default()));
         }
         let values = BTreeMap::new();
-        let invocation =
-            Invocation { argv: &order.argv, values: &values, allow_exit_codes: &[], stdin: Some(&order.stdin), beside };
+        let invocation = Invocation {
+            argv: &order.argv,
+            values: &values,
+            allow_exit_codes: &[],
+            profile: None,
+            stdin: Some(&order.stdin),
+            beside,
+        };
         let mut done = self.command(attempt, invocation).await?;
         match given(&order.outputs, &done.said, attempt.place.files.path()) {
             Ok(outputs) if !done.masks.is_empty() && holds_a_secret(&done, &outputs) => {

@@ -24,6 +24,7 @@ use crate::{
     command::Invocation,
     environment::BaseEnvironment,
     family,
+    profile::Confinement,
     request::Web,
     scratch::ScratchPool,
 };
@@ -40,6 +41,7 @@ pub struct Runner {
     pub(crate) environment: BaseEnvironment,
     pub(crate) secrets: Option<Arc<dyn Secrets>>,
     pub(crate) web: Web,
+    pub(crate) confinement: Confinement,
     pub(crate) scratch: ScratchPool,
     pub(crate) grace: Duration,
 }
@@ -90,6 +92,7 @@ impl Runner {
             environment,
             secrets: None,
             web: Web::default(),
+            confinement: Confinement::default(),
             scratch: ScratchPool::default(),
             grace: Duration::from_secs(2),
         }
@@ -116,6 +119,13 @@ impl Runner {
         self
     }
 
+    /// With what the person who runs it says of profiles.
+    #[must_use]
+    pub fn with_confinement(mut self, confinement: Confinement) -> Self {
+        self.confinement = confinement;
+        self
+    }
+
     /// With another time from the request to end until the kill.
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
@@ -131,8 +141,9 @@ impl Runner {
     async fn attempt(&self, attempt: Attempt<'_>) -> AttemptOutcome {
         let (order, place) = (attempt.order, attempt.place);
         let worked = match &order.work {
-            Work::Command { argv, values, allow_exit_codes } => {
-                let invocation = Invocation { argv, values, allow_exit_codes, stdin: None, beside: None };
+            Work::Command { argv, values, allow_exit_codes, profile } => {
+                let profile = *profile;
+                let invocation = Invocation { argv, values, allow_exit_codes, profile, stdin: None, beside: None };
                 self.command(&attempt, invocation).await
             }
             Work::Program(program) => self.program(&attempt, program).await,

@@ -110,7 +110,7 @@ impl World {
 
     fn argv(argv: &[&str]) -> Self {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Self::new(Work::Command { argv, values: BTreeMap::new(), allow_exit_codes: Vec::new() })
+        Self::new(Work::Command { argv, values: BTreeMap::new(), allow_exit_codes: Vec::new(), profile: None })
     }
 
     fn output(mut self, name: &str, source: OutputOrderSource) -> Self {
@@ -533,7 +533,7 @@ async fn an_agents_failure_keeps_its_kind_and_its_cost() {
         (AgentFault::RateLimited, FailureClass::RateLimited, codes::AGENT_RATE_LIMITED),
         (AgentFault::Timeout, FailureClass::Timeout, codes::TIMEOUT),
         (AgentFault::Limit, FailureClass::AgentError, codes::AGENT_LIMIT),
-        (AgentFault::Profile, FailureClass::Launch, codes::AGENT_PROFILE),
+        (AgentFault::Profile, FailureClass::Launch, codes::PROFILE),
     ] {
         static FAULT: Mutex<AgentFault> = Mutex::new(AgentFault::Broken);
         *FAULT.lock().unwrap() = fault;

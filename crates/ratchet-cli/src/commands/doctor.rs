@@ -7,6 +7,7 @@ use std::{
 use clap::Args;
 use ratchet_engine::ports::ExecutionFilter;
 use ratchet_local::housekeeping::{DiskUse, disk_use};
+use ratchet_runner::profile::{Confinement, Machine};
 use serde::Serialize;
 
 use super::list::newest;
@@ -138,7 +139,19 @@ fn version_of(program: &Path) -> Option<String> {
 }
 
 fn isolation() -> Vec<IsolationFinding> {
-    vec![namespaces(), overlay(), landlock(), bubblewrap()]
+    vec![profiles(), namespaces(), overlay(), landlock(), bubblewrap()]
+}
+
+/// Whether steps can be kept to their profiles: by making walls, and running a program within.
+fn profiles() -> IsolationFinding {
+    let machine = Machine::this();
+    let (available, detail) = match (&machine.lacks, Confinement::of_this_process()) {
+        (_, Err(reason)) => (false, reason),
+        (_, Ok(Confinement { is_on: false, .. })) => (false, "switched off: RATCHET_CONFINEMENT is off".to_owned()),
+        (Some(lack), Ok(_)) => (false, format!("steps with a profile do not start: this machine does not give {lack}")),
+        (None, Ok(_)) => (true, "the kernel keeps steps to their profiles".to_owned()),
+    };
+    IsolationFinding { name: "profiles", available, detail }
 }
 
 fn namespaces() -> IsolationFinding {

@@ -43,7 +43,7 @@ use ratchet_local::{
     supervise,
     workspace::{Application, ConfinedFiles},
 };
-use ratchet_runner::{AllowedHosts, FilesOf, Runner, Web};
+use ratchet_runner::{AllowedHosts, FilesOf, Runner, Web, profile::Confinement};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -288,7 +288,8 @@ impl Desk {
         let secrets = secrets()?;
         let runner = Runner::new(blobs, agent, told.clone(), files_of(state.clone()))
             .with_secrets(secrets.clone())
-            .with_web(web()?);
+            .with_web(web()?)
+            .with_confinement(confinement()?);
         let runner = Arc::new(runner);
         if let Some(workspace) = options.place["workspace"].as_str().map(PathBuf::from) {
             let runner = runner.clone();
@@ -519,6 +520,15 @@ pub(crate) fn web() -> Result<Web, CommandError> {
         hint: "list hosts with commas between them, each with a port or without: localhost:8080,build.example.org",
     })?;
     Ok(Web::default().allowing(allowed))
+}
+
+/// What the caller says of profiles.
+pub(crate) fn confinement() -> Result<Confinement, CommandError> {
+    Confinement::of_this_process().map_err(|reason| CommandError::Argument {
+        argument: "RATCHET_CONFINEMENT and RATCHET_PROFILE_MAX",
+        reason,
+        hint: "the first is `kernel` or `off`, the second the widest profile that a step may have; or unset them",
+    })
 }
 
 /// The secrets that the caller gave: in the environment, and in the file that a variable names.

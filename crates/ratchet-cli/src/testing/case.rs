@@ -135,7 +135,9 @@ async fn play(
     let blobs: Arc<dyn BlobStore> = Arc::new(LocalBlobStore::new(state.blobs()));
     let web = driving::web().map_err(|error| words(&error))?;
     let runner = Runner::new(blobs, agent.clone(), Arc::new(Silent), driving::files_of(state.clone()));
-    let runner = Arc::new(runner.with_secrets(Arc::new(MadeUp(test.secrets.clone()))).with_web(web));
+    let confinement = driving::confinement().map_err(|error| words(&error))?;
+    let runner = runner.with_secrets(Arc::new(MadeUp(test.secrets.clone()))).with_web(web);
+    let runner = Arc::new(runner.with_confinement(confinement));
     let runner = Arc::new(StatedRunner::new(runner, test.steps.clone()));
     let local = Arc::new(
         LocalEngine::open(LocalConfig {

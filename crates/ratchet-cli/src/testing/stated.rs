@@ -142,7 +142,8 @@ fn stand_in(stated: &Stated, work: &Work) -> Work {
         Work::Command { allow_exit_codes, .. } => allow_exit_codes.clone(),
         Work::Agent(_) | Work::Request(_) | Work::Program(_) => Vec::new(),
     };
-    Work::Command { argv, values: BTreeMap::new(), allow_exit_codes }
+    // What stands in is no program of the step's: nothing is kept from it.
+    Work::Command { argv, values: BTreeMap::new(), allow_exit_codes, profile: None }
 }
 
 /// Writes a recording of what agents say and do in a test: that of a folder, with what is stated in its place. An idle one edits nothing.

@@ -386,7 +386,8 @@ fn any_text_is_parsed_or_refused_with_places_inside_it() {
 
 fn rendered(evaluator: &Evaluator, text: &str, interpreter: Interpreter) -> RenderedCommand {
     let parsed = parse::command(text, &interpreter).unwrap_or_else(|mistakes| panic!("{text}: {mistakes:?}"));
-    let shell = Shell { source: text.to_owned(), program: parsed.value, allow_exit_codes: [].into() };
+    let shell =
+        Shell { source: text.to_owned(), program: parsed.value, allow_exit_codes: [].into(), security_profile: None };
     evaluator.command(&shell).unwrap()
 }
 
@@ -424,7 +425,7 @@ fn values_that_no_argument_can_hold_are_errors() {
         for command in ["echo", "run"] {
             let text = format!("{command} {{{{ inputs.{name} }}}}");
             let program = parse::command(&text, &Interpreter::Bash).unwrap().value;
-            let shell = Shell { source: text.clone(), program, allow_exit_codes: [].into() };
+            let shell = Shell { source: text.clone(), program, allow_exit_codes: [].into(), security_profile: None };
             match evaluator.command(&shell) {
                 Err(error) => assert_eq!(error.code, code, "{text}"),
                 Ok(command) => assert!(name == "many" && command.argv.len() == 5_001, "{text}"),

@@ -416,7 +416,9 @@ fn a_whole_workflow_is_filled_in() {
     let evaluator = Evaluator::new(scope, Arc::new(files));
     let command = |text: &str| {
         let program = parse::command(text, &Interpreter::Bash).unwrap_or_else(|mistakes| panic!("{mistakes:?}")).value;
-        evaluator.command(&Shell { source: text.to_owned(), program, allow_exit_codes: [].into() }).unwrap()
+        evaluator
+            .command(&Shell { source: text.to_owned(), program, allow_exit_codes: [].into(), security_profile: None })
+            .unwrap()
     };
     let test = command("pytest --cov --cov-report=xml {{ inputs.target_file }}");
     assert_eq!(test.argv, ["pytest", "--cov", "--cov-report=xml", "src/app.py"]);

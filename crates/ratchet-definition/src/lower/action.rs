@@ -51,7 +51,8 @@ impl<'tree> Lowering<'_, 'tree> {
         };
         let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());
         let source = command.text().map_or_else(|| words().collect::<Vec<_>>().join(" "), str::to_owned);
-        Some(Shell { source, program, allow_exit_codes: fields::exit_codes(node, "allow_exit_codes") })
+        let allow_exit_codes = fields::exit_codes(node, "allow_exit_codes");
+        Some(Shell { source, program, allow_exit_codes, security_profile: profile(node) })
     }
 
     /// A script for a program that is no shell. A value in it would be code there.
@@ -99,12 +100,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let prompt = self.template(node.get("prompt")?, context)?;
         Some(ClaudeCode {
             prompt,
-            security_profile: match node.get("security_profile").and_then(Node::text) {
-                Some("plan_only") => SecurityProfile::PlanOnly,
-                Some("standard") => SecurityProfile::Standard,
-                Some("elevated") => SecurityProfile::Elevated,
-                _ => SecurityProfile::Restricted,
-            },
+            security_profile: profile(node).unwrap_or(SecurityProfile::Restricted),
             model,
             max_turns: fields::count(node, "max_turns"),
             max_cost_usd: fields::number(node, "max_cost_usd"),
@@ -216,5 +212,16 @@ impl<'tree> Lowering<'_, 'tree> {
             let message = format!("`{}` means nothing for a step of type `{step_type}`", entry.key.text);
             self.report().error("RT-0021", entry.key.span.clone(), message, "remove it".to_owned());
         }
+    }
+}
+
+/// The profile that a step names.
+fn profile(node: &Node) -> Option<SecurityProfile> {
+    match node.get("security_profile").and_then(Node::text)? {
+        "plan_only" => Some(SecurityProfile::PlanOnly),
+        "restricted" => Some(SecurityProfile::Restricted),
+        "standard" => Some(SecurityProfile::Standard),
+        "elevated" => Some(SecurityProfile::Elevated),
+        _ => None,
     }
 }

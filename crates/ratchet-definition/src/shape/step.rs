@@ -130,6 +130,11 @@ pub static STEP_TYPES: &[StepType] = &[
                 &Shape::List(&Shape::Integer(0, 255), ListLength::Any),
                 "Exit codes besides 0 that are no failure.",
             ),
+            Field::optional(
+                "security_profile",
+                &SECURITY_PROFILE,
+                "What the command's processes may do. Without it, whatever the person may who runs ratchet.",
+            ),
         ],
     },
     StepType {
@@ -402,10 +407,10 @@ static ON_FAILURE: Shape = Shape::Word(&[
 ]);
 
 static SECURITY_PROFILE: Shape = Shape::Word(&[
-    Word::now("plan_only", "Reads the workspace; the reply is the plan."),
-    Word::now("restricted", "Reads and writes files of the workspace and runs nothing."),
-    Word::now("standard", "Runs the commands of `allowed_tools` besides."),
-    Word::now("elevated", "Anything that the deployment grants."),
+    Word::now("plan_only", "Reads the workspace. An agent's reply is the plan; a command reaches no network."),
+    Word::now("restricted", "Also writes files of the workspace. An agent runs nothing; a command reaches no network."),
+    Word::now("standard", "An agent also runs the commands of `allowed_tools`; a command reaches the network."),
+    Word::now("elevated", "Runs anything, writes all files of the workspace, and reaches the network."),
 ]);
 
 static CACHE_SCOPE: Shape = Shape::Word(&[

@@ -113,9 +113,13 @@ impl FileAccess for KeyFiles {
 
 fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
     match &order.work {
-        Work::Command { argv, values, allow_exit_codes } => {
+        Work::Command { argv, values, allow_exit_codes, profile } => {
             parts.add("command", &json!({"argv": argv, "values": values}));
             parts.add("allow_exit_codes", &json!(allow_exit_codes));
+            // A step without one has the key that it had before there were any.
+            if let Some(profile) = profile {
+                parts.add("security_profile", &json!(profile));
+            }
         }
         Work::Agent(asked) => {
             // How long and how dear it may be decides whether there is a result, not what it is.

@@ -59,6 +59,7 @@ fn step(id: &str) -> Step {
             source: "true".to_owned(),
             program: Program::Words(vec![text("true")]),
             allow_exit_codes: BTreeSet::new(),
+            security_profile: None,
         }),
     }
 }

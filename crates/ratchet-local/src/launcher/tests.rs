@@ -95,7 +95,7 @@ impl Bench {
     }
 
     async fn launch_in(&self, slot: Slot, step: &str) {
-        let work = Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![] };
+        let work = Work::Command { argv: vec![], values: BTreeMap::new(), allow_exit_codes: vec![], profile: None };
         let order = Order { place: json!({"workspace": "/somewhere"}), ..order(key(step), 1, work) };
         self.launcher.launch(slot, order).await.unwrap();
     }

@@ -9,7 +9,7 @@ mod said;
 mod secrets;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transcript;
 
 pub use claude_code::{ClaudeCode, Installed};

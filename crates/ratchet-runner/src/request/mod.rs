@@ -19,6 +19,7 @@ use ratchet_engine::{
 use serde_json::{Map, Value};
 
 use self::web::{BODY_MAX, Call, Fault, Reply};
+pub(crate) use self::web::{Connection, secured};
 pub use self::{hosts::AllowedHosts, web::Web};
 use crate::{
     capture::{Said, Withheld},

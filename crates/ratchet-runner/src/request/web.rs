@@ -185,7 +185,7 @@ impl Web {
         converse(stream, call).await
     }
 
-    fn trust(&self) -> Result<Arc<ClientConfig>, Fault> {
+    pub(super) fn trust(&self) -> Result<Arc<ClientConfig>, Fault> {
         let made = self.trust.get_or_init(|| {
             let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
             if let Some(file) = &self.certificates {
@@ -203,6 +203,28 @@ impl Web {
         });
         made.clone().map_err(Fault::NotReached)
     }
+}
+
+/// A connection of either kind.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// Speaks TLS with a host over a connection to it. An error says why not.
+pub(crate) async fn secured(host: &str, stream: TcpStream) -> Result<impl Connection + 'static, String> {
+    static WEB: OnceLock<Web> = OnceLock::new();
+    let web = WEB.get_or_init(|| {
+        let web = Web::default();
+        let certificates = web.certificates.or_else(|| env::var_os("NODE_EXTRA_CA_CERTS").map(PathBuf::from));
+        Web { certificates, ..Web::default() }
+    });
+    let trust = web.trust().map_err(|fault| match fault {
+        Fault::NotReached(reason) => reason,
+        other => format!("{other:?}"),
+    })?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no name that a certificate can have"))?;
+    TlsConnector::from(trust).connect(name, stream).await.map_err(|error| error.to_string())
 }
 
 async fn connect(host: &str, addresses: &[IpAddr], port: u16) -> Result<TcpStream, Fault> {

@@ -136,7 +136,12 @@ impl<L: TaskLauncher> Case<L> {
 
     async fn launch(&self, key: &StepKey, attempt: u32, word: &str) {
         let slot = self.launcher.reserve().await.expect("there is room");
-        let work = Work::Command { argv: vec![word.to_owned()], values: BTreeMap::new(), allow_exit_codes: vec![] };
+        let work = Work::Command {
+            argv: vec![word.to_owned()],
+            values: BTreeMap::new(),
+            allow_exit_codes: vec![],
+            profile: None,
+        };
         let order = order(key.clone(), attempt, work);
         let order = Order { token: token(attempt), place: self.place.clone(), ..order };
         self.launcher.launch(slot, order).await.expect("it can be launched");

@@ -30,7 +30,7 @@ const KEY: &str = "sk-ant-canary-0123456789";
 const STAND_IN: &str = r#"#!/bin/sh
 case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
 cat > /dev/null
-test "$ANTHROPIC_API_KEY" = @KEY@ || exit 9
+test -n "$ANTHROPIC_API_KEY" -a "$ANTHROPIC_API_KEY" != @KEY@ || exit 9
 printf salve > NOTES.md
 cat <<'EVENTS'
 {"type":"system","subtype":"init","session_id":"s-1"}
@@ -139,7 +139,9 @@ echo '{"type":"result","is_error":false,"result":"","session_id":"s-1"}'
 
 #[test]
 fn what_an_agent_does_stands_in_its_steps_line() {
-    let world = World::new();
+    let mut world = World::new();
+    // The gates lie where no profile reaches.
+    world.variables.push(("RATCHET_CONFINEMENT".to_owned(), "off".to_owned()));
     let (gate, second) = (Gate::new(&world, "gate"), Gate::new(&world, "gate2"));
     world.write("workflow.yaml", WRITING);
     let work = world.work().display().to_string();

@@ -254,7 +254,11 @@ fn lines() -> Vec<Line> {
             Ok(parsed) => parsed.value,
             Err(mistakes) => panic!("{interpreter:?} {}: {:?}", place.line, mistakes[0]),
         };
-        Line { place, interpreter, shell: Shell { source, program, allow_exit_codes: [].into() } }
+        Line {
+            place,
+            interpreter,
+            shell: Shell { source, program, allow_exit_codes: [].into(), security_profile: None },
+        }
     };
     let in_sh = PLACES.iter().filter(|place| !place.bash_only).map(|place| line(place, Interpreter::Sh));
     PLACES.iter().map(|place| line(place, Interpreter::Bash)).chain(in_sh).collect()
@@ -434,7 +438,8 @@ fn a_target_is_no_connection() {
             [("a > {{ inputs.v[0] }}", true), ("a > '{{ inputs.v[0] }}x'", true), ("a > b{{ inputs.v[0] }}", false)]
         {
             let program = parse::command(script, &Interpreter::Bash).unwrap().value;
-            let shell = Shell { source: script.to_owned(), program, allow_exit_codes: [].into() };
+            let shell =
+                Shell { source: script.to_owned(), program, allow_exit_codes: [].into(), security_profile: None };
             let code = evaluator.command(&shell).err().map(|error| error.code);
             assert_eq!(code, refused.then_some("RT-0129"), "{script} {value}");
         }

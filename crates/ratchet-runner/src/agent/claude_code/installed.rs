@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::failure;
 use crate::{
     family::Mark,
+    find,
     output_log::Stream,
     process::{self, Limits, Listener, Program},
 };
@@ -37,7 +38,7 @@ impl Installed {
     pub(super) async fn find(named: Option<&Path>, search: &str) -> Result<Self, AgentError> {
         let path = match named {
             Some(path) => path.to_owned(),
-            None => process::find("claude", search, Path::new("/"), &AttemptFiles::in_folder("/")).map_err(|_| AgentError {
+            None => find::find("claude", search, Path::new("/"), &AttemptFiles::in_folder("/")).map_err(|_| AgentError {
                 hint: Some(
                     "install Claude Code, or name its command in RATCHET_CLAUDE; `--agent recorded:DIR` plays a recording without it".to_owned(),
                 ),
@@ -94,6 +95,7 @@ async fn ask(path: &Path, option: &str) -> Result<String, AgentError> {
         files: AttemptFiles::in_folder(home.path()),
         directory: PathBuf::new(),
         stdin: None,
+        enclosure: None,
     };
     let mut answer = Answer::default();
     let limits = Limits { timeout: Some(ANSWER_TIMEOUT), grace: Duration::from_secs(1) };

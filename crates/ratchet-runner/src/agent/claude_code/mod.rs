@@ -4,6 +4,7 @@
 //! configuration, is given back as part of the system prompt.
 
 mod arguments;
+mod door;
 mod installed;
 mod judge;
 #[cfg(test)]
@@ -16,7 +17,7 @@ mod variables;
 use std::{
     collections::BTreeMap,
     env, fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -25,13 +26,19 @@ use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequ
 use tokio::sync::OnceCell;
 
 pub use self::installed::Installed;
-use self::{session::Session, variables::Variables};
+use self::{
+    door::{Door, FOLDER_INSIDE},
+    session::Session,
+    variables::Variables,
+};
 use super::transcript::mask_files;
 use crate::{
     family::Mark,
+    hooks,
     output_log::{Bounds, OutputLog},
     paths,
     process::{self, Limits, Program},
+    profile::{self, Confinement, Enclosure, Lack, Needs, Runs, Worker},
 };
 
 /// The longest `CLAUDE.md` that is given back, in bytes.
@@ -43,6 +50,7 @@ pub struct ClaudeCode {
     named: Option<PathBuf>,
     search: String,
     variables: Variables,
+    confinement: Result<Confinement, String>,
     grace: Duration,
     installed: OnceCell<Installed>,
 }
@@ -54,6 +62,7 @@ impl ClaudeCode {
             named: given.get("RATCHET_CLAUDE").filter(|path| !path.is_empty()).map(PathBuf::from),
             search: given.get("PATH").cloned().unwrap_or_default(),
             variables: Variables::of(given),
+            confinement: Confinement::of(given),
             // It ends what it started itself when it is asked to, which takes it a moment.
             grace: Duration::from_secs(5),
             installed: OnceCell::new(),
@@ -78,6 +87,7 @@ impl ClaudeCode {
         if stop.borrow().is_some() {
             return Err(failure(AgentFault::Stopped, "the agent was told to stop before it began".to_owned()));
         }
+        let confinement = self.confine(request)?;
         let tools = arguments::tools(request)?;
         let installed = self.installed().await?;
         let prepared = Prepared::of(request).map_err(|error| {
@@ -88,13 +98,22 @@ impl ClaudeCode {
         })?;
         let mut session = Session::open(request)
             .map_err(|error| failure(AgentFault::Unavailable, format!("the transcript cannot be written: {error}")))?;
-        let (environment, dropped) = self.variables.environment(request);
+        let (mut environment, dropped) = self.variables.environment(request);
         if !dropped.is_empty() {
             session.warn(&format!(
                 "the step's variables {} are left out: who configures the agent is the person who runs ratchet",
                 dropped.join(", ")
             ));
         }
+        let walls = if confinement.is_on {
+            let walls = self.walls(request, &prepared, &installed.path, &mut environment, &mut session);
+            let walls = walls.map_err(|error| not_confined(request, &error))?;
+            (Some(walls.0), walls.1)
+        } else {
+            (None, None)
+        };
+        // Open as long as the command runs.
+        let (enclosure, _door) = walls;
         let program = Program {
             file: installed.path.clone(),
             arguments: arguments::of(request, installed, &tools, &prepared),
@@ -103,6 +122,7 @@ impl ClaudeCode {
             files: request.files.clone(),
             directory: PathBuf::new(),
             stdin: Some(prepared.prompt),
+            enclosure,
         };
         let limits = Limits { timeout: request.timeout, grace: self.grace };
         let log = OutputLog::new(request.directory.join("output.log"), Instant::now(), Bounds::default(), |_| {});
@@ -110,12 +130,91 @@ impl ClaudeCode {
         let mut listener = session.listening(log);
         let ended = process::run(program, limits, stop, &mut listener).await;
         mask(request).await;
-        let ended = ended.map_err(|error| AgentError {
-            hint: Some("RATCHET_CLAUDE names the command where it is not the one on the PATH".to_owned()),
-            ..failure(AgentFault::Unavailable, format!("{} cannot be started: {error}", installed.path.display()))
+        let ended = ended.map_err(|error| match error.downcast::<Lack>() {
+            Ok(lack) => not_confined(request, &lack),
+            Err(error) => not_started(installed, &error),
         })?;
         let (heard, last_words) = listener.end();
         judge::judge(&heard, ended.reason, ended.code(), request, &last_words)
+    }
+
+    /// Whether the kernel keeps the command to its profile. What nothing would keep is refused.
+    fn confine(&self, request: &AgentRequest) -> Result<Confinement, AgentError> {
+        let refused = |message: String, hint: &str| AgentError {
+            hint: Some(hint.to_owned()),
+            ..failure(AgentFault::Profile, message)
+        };
+        let confinement = self.confinement.clone().map_err(|message| refused(message, "unset it"))?;
+        if let Some(message) = confinement.refusal(request.profile) {
+            return Err(refused(message, "ask whoever set RATCHET_PROFILE_MAX, or give the step a narrower profile"));
+        }
+        let runs = profile::rules(request.profile, Worker::Agent).runs;
+        if !confinement.is_on && runs != Runs::Nothing {
+            let message = format!(
+                "nothing would keep an agent of the profile {} to it: RATCHET_CONFINEMENT is off",
+                profile::name(request.profile)
+            );
+            return Err(refused(message, "unset RATCHET_CONFINEMENT, or use `security_profile: restricted`"));
+        }
+        Ok(confinement)
+    }
+
+    /// The walls around the command, and the door in them.
+    fn walls(
+        &self,
+        request: &AgentRequest,
+        prepared: &Prepared,
+        program: &Path,
+        environment: &mut BTreeMap<String, String>,
+        session: &mut Session,
+    ) -> io::Result<(Enclosure, Option<Door>)> {
+        let mut rules = profile::rules(request.profile, Worker::Agent);
+        let door = self.variables.api().map(|api| Door::open(&request.directory, api)).transpose()?;
+        if door.is_some() {
+            if environment.contains_key("CLAUDE_CODE_ENABLE_TELEMETRY") {
+                session.warn("the agent's own telemetry is off: no collector is reached from within its walls");
+            }
+            Variables::behind_door(environment);
+        } else {
+            session.warn("the agent has its key and the network: its API is reached in a way that only itself can");
+            rules.network = profile::Network::Open;
+        }
+        if rules.runs == Runs::Anything {
+            // The command runs everything as root only where it is told that there are walls.
+            environment.insert("IS_SANDBOX".to_owned(), "1".to_owned());
+        }
+        let folder = |name: &str| request.directory.join(name);
+        let mut readable = prepared.readable.clone();
+        readable.extend(prepared.system_prompt.clone());
+        readable.extend(hooks::named(environment));
+        let workspace = request.files.path();
+        let needs = Needs {
+            workspace,
+            workspace_here: request.files.root(),
+            directory: workspace,
+            home: &folder("home"),
+            temporary: &folder("tmp"),
+            writable: &[folder("claude")],
+            readable: &readable,
+            program,
+            search: environment.get("PATH").map_or("", String::as_str),
+            door: door.as_ref().map(|door| (door.folder(), Path::new(FOLDER_INSIDE))),
+            grace: self.grace,
+        };
+        Ok((Enclosure::new(rules, &needs)?, door))
+    }
+}
+
+fn not_confined(request: &AgentRequest, error: &dyn std::fmt::Display) -> AgentError {
+    let message =
+        format!("this machine cannot keep the agent to its profile {}: {error}", profile::name(request.profile));
+    AgentError { hint: Some(profile::HINT.to_owned()), ..failure(AgentFault::Profile, message) }
+}
+
+fn not_started(installed: &Installed, error: &io::Error) -> AgentError {
+    AgentError {
+        hint: Some("RATCHET_CLAUDE names the command where it is not the one on the PATH".to_owned()),
+        ..failure(AgentFault::Unavailable, format!("{} cannot be started: {error}", installed.path.display()))
     }
 }
 

@@ -229,6 +229,59 @@ async fn a_plan_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_standard_agent_runs_the_commands_that_were_allowed() {
+    let outcome = perform(|request| {
+        prepare_forbidden(request);
+        request.profile = SecurityProfile::Standard;
+        fs::write(request.files.path().join("a.txt"), "a").unwrap();
+        let tools = ["Read", "Edit", "Write", "Bash(cp a.txt b.txt)", "Bash(sh run.sh)"];
+        request.allowed_tools = Some(tools.map(str::to_owned).to_vec());
+        let outside = request.files.path().parent().unwrap().display().to_string();
+        // What the agent may write and run, it may make do anything: so the walls have to hold.
+        let script =
+            format!("env > env.txt; cat {outside}/secret > got.txt; touch {outside}/made; touch .git/hooks/made\n");
+        let bash = |command: &str| Answer::tool("Bash", json!({"command": command, "description": "work"}));
+        vec![
+            bash("cp a.txt b.txt"),
+            bash("cp a.txt c.txt"),
+            Answer::tool("Write", json!({"file_path": request.files.path().join("run.sh"), "content": script})),
+            bash("sh run.sh"),
+            Answer::text("done"),
+        ]
+    });
+    let Some(outcome) = outcome.await else { return };
+    let denials = &outcome.reply().permission_denials;
+    let denied: Vec<_> = denials.iter().map(|denial| denial["tool_input"]["command"].clone()).collect();
+    assert_eq!(denied, ["cp a.txt c.txt"], "{:#?}", tool_results(&outcome));
+    let root = outcome.root();
+    assert!(root.join("b.txt").exists() && !root.join("c.txt").exists(), "{:#?}", tool_results(&outcome));
+    let environment = fs::read_to_string(root.join("env.txt")).unwrap();
+    assert!(!environment.contains("scripted-key"), "{environment}");
+    assert_eq!(fs::read_to_string(root.join("got.txt")).unwrap(), "");
+    assert!(!outcome.place.path().join("made").exists() && !root.join(".git/hooks/made").exists());
+}
+
+#[tokio::test]
+async fn an_elevated_agent_runs_anything_within_its_walls() {
+    let outcome = perform(|request| {
+        prepare_forbidden(request);
+        request.profile = SecurityProfile::Elevated;
+        let outside = request.files.path().parent().unwrap().display().to_string();
+        let script = format!(
+            "touch made .git/hooks/made; env > env.txt; cat {outside}/secret > got.txt; touch {outside}/made; true"
+        );
+        vec![Answer::tool("Bash", json!({"command": script, "description": "work"})), Answer::text("done")]
+    });
+    let Some(outcome) = outcome.await else { return };
+    assert!(outcome.reply().permission_denials.is_empty());
+    let root = outcome.root();
+    assert!(root.join("made").exists() && root.join(".git/hooks/made").exists(), "{:#?}", tool_results(&outcome));
+    assert!(!fs::read_to_string(root.join("env.txt")).unwrap().contains("scripted-key"));
+    assert_eq!(fs::read_to_string(root.join("got.txt")).unwrap(), "");
+    assert!(!outcome.place.path().join("made").exists());
+}
+
+#[tokio::test]
 async fn a_hostile_repository_configures_nothing() {
     let outcome = perform(|request| {
         let root = &request.files.path();

@@ -8,7 +8,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::ClaudeCode;
-use crate::agent::testing::{request, stop};
+use crate::{
+    agent::testing::{request, stop},
+    profile::Confinement,
+};
 
 /// A command that answers as `version` does and then runs a script, whose first argument to `say` becomes an event.
 fn command(place: &Path, version: &str, help: &str, script: &str) -> ClaudeCode {
@@ -27,6 +30,8 @@ fn command(place: &Path, version: &str, help: &str, script: &str) -> ClaudeCode 
     ]);
     let mut agent = ClaudeCode::new(&given);
     agent.grace = Duration::from_millis(100);
+    // It notes what it was given outside of what any profile lets it see.
+    agent.confinement = Ok(Confinement { is_on: false, ..Confinement::default() });
     agent
 }
 
@@ -232,8 +237,8 @@ async fn an_older_command_gets_only_options_that_it_has() {
 async fn a_profile_is_enforced_or_refused() {
     let allow = |tools: &[&str]| Some(tools.iter().map(|tool| (*tool).to_owned()).collect::<Vec<_>>());
     for (profile, tools, part) in [
-        (SecurityProfile::Standard, None, "cannot enforce the profile standard"),
-        (SecurityProfile::Elevated, None, "cannot enforce the profile elevated"),
+        (SecurityProfile::Standard, None, "nothing would keep an agent of the profile standard"),
+        (SecurityProfile::Elevated, None, "nothing would keep an agent of the profile elevated"),
         (SecurityProfile::Restricted, allow(&["Bash"]), "the tool Bash"),
         (SecurityProfile::Restricted, allow(&["Edit(src/**)"]), "the tool Edit(src/**)"),
         (SecurityProfile::PlanOnly, allow(&["Write"]), "the tool Write"),
@@ -248,6 +253,59 @@ async fn a_profile_is_enforced_or_refused() {
         assert!(error.message.contains(part), "{error}");
         assert!(!place.path().join("arguments").exists());
     }
+}
+
+#[test]
+fn the_tools_of_a_profile_are_told_to_the_command() {
+    use SecurityProfile::{Elevated, PlanOnly, Restricted, Standard};
+    let place = tempfile::tempdir().unwrap();
+    for (profile, allowed, expected) in [
+        (PlanOnly, None, Ok("dontAsk Read,Grep,Glob")),
+        (Restricted, Some(vec!["Read", "Write"]), Ok("acceptEdits Read,Write")),
+        (Standard, None, Ok("dontAsk Read,Grep,Glob,Edit,Write +Edit(./**)")),
+        (
+            Standard,
+            Some(vec!["Read", "Bash(cargo test:*)", "Bash(ls)"]),
+            Ok("dontAsk Read,Bash +Bash(cargo test:*) +Bash(ls)"),
+        ),
+        (Standard, Some(vec!["Bash(ls)", "Edit"]), Ok("dontAsk Bash,Edit +Bash(ls) +Edit(./**)")),
+        (Standard, Some(vec!["Bash"]), Err("the tool Bash")),
+        (Standard, Some(vec!["Bash(*)"]), Err("the tool Bash(*)")),
+        (Standard, Some(vec!["WebFetch"]), Err("the tool WebFetch")),
+        (Elevated, None, Ok("bypassPermissions Read,Grep,Glob,Edit,Write,Bash")),
+        (Elevated, Some(vec!["Bash"]), Ok("bypassPermissions Bash")),
+    ] {
+        let mut request = request(place.path(), "ask");
+        request.profile = profile;
+        request.allowed_tools = allowed.map(|tools| tools.into_iter().map(str::to_owned).collect());
+        let told = super::arguments::tools(&request).map(|tools| told_of(&request, &tools));
+        match (told, expected) {
+            (Ok(told), Ok(expected)) => assert_eq!(told, expected),
+            (Err(error), Err(part)) => assert!(error.message.contains(part), "{error}"),
+            (other, _) => panic!("{profile:?}: {other:?}"),
+        }
+    }
+}
+
+/// The mode, the tools and what is allowed of them, as the command is told.
+fn told_of(request: &AgentRequest, tools: &super::arguments::Tools) -> String {
+    let installed = super::Installed {
+        path: "claude".into(),
+        version: VERSION.to_owned(),
+        has_restricted: true,
+        has_permission_prompts: true,
+    };
+    let prepared = super::Prepared::of(request).unwrap();
+    let arguments = super::arguments::of(request, &installed, tools, &prepared);
+    let arguments: Vec<_> = arguments.iter().map(|word| word.to_str().unwrap()).collect();
+    let after = |option: &str| {
+        let at = arguments.iter().position(|word| *word == option);
+        let rest = at.map_or(&[][..], |at| &arguments[at + 1..]);
+        rest.iter().take_while(|word| !word.starts_with("--")).copied().collect::<Vec<_>>()
+    };
+    let rules: Vec<String> = after("--allowedTools").iter().map(|rule| format!("+{rule}")).collect();
+    let told = format!("{} {} {}", after("--permission-mode")[0], after("--tools")[0], rules.join(" "));
+    told.trim_end().to_owned()
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, env, path::Path};
 
 use ratchet_engine::ports::AgentRequest;
 
+use super::door::{self, Api, Door};
+
 /// What reaches the agent of the variables of whoever runs ratchet.
 #[derive(Debug, Clone)]
 pub(super) struct Variables(BTreeMap<String, String>);
@@ -28,6 +30,27 @@ const TAKEN: [&str; 17] = [
     "MAX_THINKING_TOKENS",
     "SSL_CERT_FILE",
 ];
+
+/// Where the API is where nobody says.
+const API_URL: &str = "https://api.anthropic.com";
+
+/// Variables that hold what the API knows a person by.
+const KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
+
+/// Variables with which the command reaches its API in a way that nobody else can.
+const ALONE: [&str; 6] = [
+    "CLAUDE_CODE_CLIENT_CERT",
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_VERTEX",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+];
+
+/// What the agent has in a key's place.
+fn stand_in(name: &str) -> String {
+    format!("the-runner-adds-{}", name.to_ascii_lowercase().replace('_', "-"))
+}
 
 impl Variables {
     /// Chooses from the variables of whoever runs ratchet.
@@ -74,6 +97,34 @@ impl Variables {
             taken.insert(name.to_owned(), "1".to_owned());
         }
         Self(taken)
+    }
+
+    /// Where the API is and what its key is, where requests to it can be made in the agent's place: then it gets neither a network nor a key. Another provider's requests are
+    /// signed by the command itself, and one that is reached through a proxy, or by a certificate of the person's, is reached by the command alone.
+    pub(super) fn api(&self) -> Option<Api> {
+        if ALONE.iter().any(|name| self.0.get(*name).is_some_and(|value| !value.is_empty() && value != "0")) {
+            return None;
+        }
+        let url = self.0.get("ANTHROPIC_BASE_URL").filter(|url| !url.is_empty()).map_or(API_URL, String::as_str);
+        let replaced = KEYS.iter().filter_map(|name| Some((stand_in(name), self.0.get(*name)?.clone())));
+        let replaced = replaced.filter(|(_, key)| !key.is_empty()).collect();
+        let added = self.0.get("ANTHROPIC_CUSTOM_HEADERS").map(|text| door::headers(text)).unwrap_or_default();
+        Some(Api { url: url.parse().ok()?, replaced, added })
+    }
+
+    /// What the agent sees of its API through the door.
+    pub(super) fn behind_door(environment: &mut BTreeMap<String, String>) {
+        for name in KEYS {
+            if let Some(key) = environment.get_mut(name).filter(|key| !key.is_empty()) {
+                *key = stand_in(name);
+            }
+        }
+        environment.remove("ANTHROPIC_CUSTOM_HEADERS");
+        // No collector is reached from within.
+        environment.retain(|name, _| !name.starts_with("OTEL_"));
+        environment.remove("CLAUDE_CODE_ENABLE_TELEMETRY");
+        environment.insert("ANTHROPIC_BASE_URL".to_owned(), "http://127.0.0.1".to_owned());
+        environment.insert("ANTHROPIC_UNIX_SOCKET".to_owned(), Door::inside());
     }
 
     /// The environment for a request, and which of the step's own variables are left out because they would configure the agent.
