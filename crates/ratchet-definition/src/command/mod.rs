@@ -9,18 +9,20 @@ mod marks;
 mod nesting;
 mod place;
 mod plain;
+mod reader;
 mod refusal;
 pub(crate) mod variables;
 mod verdict;
 mod words;
 
-use brush_parser::{ParseError, Parser, ParserOptions};
+use brush_parser::{ParseError, ParserOptions};
 use ratchet_core::workflow::{Program, Quoting, ScriptPart, Target, Template, Uses};
 
 use self::{
     commands::{Argument, Taken},
     marks::{Cut, Marked, Placeholder, Segment},
     place::Finder,
+    reader::Unreadable,
     verdict::{Stance, Surroundings, Verdict, merged as merged_verdict},
 };
 use crate::{
@@ -42,8 +44,7 @@ pub(crate) fn parse(text: &str, interpreter: Interpreter) -> Result<Parsed<Progr
         nesting::check(&marked.text, !cut.placeholders.is_empty())?;
         let mut first = true;
         for options in readings(interpreter) {
-            let parsed = Parser::new(marked.text.as_bytes(), &options).parse_program();
-            let tree = match parsed {
+            let tree = match reader::program(&marked.text, &options) {
                 Ok(tree) => tree,
                 Err(error) if first => return unparsed(text, &cut, &marked, interpreter, &error),
                 // A shell that reads it so does not run it.
@@ -163,19 +164,26 @@ fn unparsed(
     cut: &Cut,
     marked: &Marked,
     interpreter: Interpreter,
-    error: &ParseError,
+    error: &Unreadable,
 ) -> Result<Parsed<Program>, Vec<Mistake>> {
+    let mut help = "a quote, bracket or keyword before this place may not be closed";
     let (message, index) = match error {
-        ParseError::ParsingNear(position) => ("the shell cannot parse this".to_owned(), Some(position.index)),
-        ParseError::ParsingAtEndOfInput => ("the script ends too early".to_owned(), None),
-        ParseError::Tokenizing { inner, position } => {
+        Unreadable::Number(index) => {
+            help = "write a space before `<` or `>` where it is no number of a file, and quotes around it elsewhere";
+            ("this number is too large for where it stands".to_owned(), *index)
+        }
+        Unreadable::Broken => ("the shell cannot parse this".to_owned(), None),
+        Unreadable::Parser(ParseError::ParsingNear(position)) => {
+            ("the shell cannot parse this".to_owned(), Some(position.index))
+        }
+        Unreadable::Parser(ParseError::ParsingAtEndOfInput) => ("the script ends too early".to_owned(), None),
+        Unreadable::Parser(ParseError::Tokenizing { inner, position }) => {
             (format!("the shell cannot parse this: {inner}"), position.as_ref().map(|position| position.index))
         }
     };
     let at = index.map_or(text.trim_end().len(), |index| marked.origin(index, text));
     let start = text.floor_char_boundary(at.min(text.trim_end().len().saturating_sub(1)));
     let end = text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
-    let help = "a quote, bracket or keyword before this place may not be closed";
     let mistake = Mistake::error("RT-0110", message, start..end).with_help(help);
     if !cut.is_literal() {
         return Err(vec![mistake]);

@@ -3,14 +3,14 @@
 use brush_parser::{
     ParserOptions,
     ast::{Command, CommandPrefixOrSuffixItem, Program, SeparatorOperator, SimpleCommand, Word},
-    word::{WordPiece, WordPieceWithSource, parse as parse_word},
+    word::{WordPiece, WordPieceWithSource},
 };
 use ratchet_core::workflow::Template;
 
 use super::{
     commands::is_shells_own,
     marks::{Cut, split},
-    merged,
+    merged, reader,
     words::escaped,
 };
 
@@ -51,7 +51,7 @@ fn only_command(tree: &Program) -> Option<&SimpleCommand> {
 
 /// A word without its quotes, as a template; nothing where the shell would make something of it.
 fn template(word: &Word, cut: &Cut, options: &ParserOptions) -> Option<Template> {
-    let pieces = parse_word(&word.value, options).ok()?;
+    let pieces = reader::word(&word.value, options)?;
     let mut parts = Vec::new();
     add(&pieces, false, &mut parts)?;
     let whole = matches!(split(&word.value)[..], [Ok(_)]);

@@ -1,9 +1,8 @@
 //! Where values stand in the words of a script.
 
 use brush_parser::{
-    Parser,
     ast::Word,
-    word::{WordPiece, WordPieceWithSource, parse as parse_word},
+    word::{WordPiece, WordPieceWithSource},
 };
 use ratchet_core::workflow::Target;
 
@@ -11,6 +10,7 @@ use super::{
     commands::Argument,
     marks::{marks_in, split},
     place::{Finder, Place},
+    reader,
     refusal::Refusal,
     verdict::{Stance, Surroundings, Verdict, merged},
 };
@@ -27,7 +27,7 @@ impl Finder<'_> {
         if word.value.bytes().all(is_ordinary) {
             return Argument::Literal(word.value.clone());
         }
-        let Ok(pieces) = parse_word(&word.value, self.options) else { return Argument::Dynamic };
+        let Some(pieces) = reader::word(&word.value, self.options) else { return Argument::Dynamic };
         let has_value = pieces.iter().any(|piece| match &piece.piece {
             WordPiece::CommandSubstitution(_) | WordPiece::BackquotedCommandSubstitution(_) => false,
             _ => marks_in(source_of(word, piece)).next().is_some(),
@@ -44,7 +44,7 @@ impl Finder<'_> {
         if marks_in(&word.value).next().is_none() {
             return;
         }
-        let Ok(pieces) = parse_word(&word.value, self.options) else {
+        let Some(pieces) = reader::word(&word.value, self.options) else {
             self.refuse(&word.value, &Refusal::Unseen);
             return;
         };
@@ -109,8 +109,7 @@ impl Finder<'_> {
         if marks_in(source).next().is_none() {
             return;
         }
-        let tree = Parser::new(script.as_bytes(), self.options).parse_program();
-        match tree {
+        match reader::program(script, self.options) {
             Ok(tree) if self.depth < DEPTH_MAX => {
                 self.depth += 1;
                 self.program(&tree);
