@@ -68,10 +68,15 @@ pub(crate) fn folder(scratch: &Path) -> io::Result<PathBuf> {
     // Written whole under another name: several attempts may be the first.
     let made = scratch.join(format!("{FOLDER}.{}", MADE.fetch_add(1, Ordering::Relaxed)));
     fs::create_dir_all(&made)?;
-    for (name, text) in OTHERS.into_iter().map(|name| (name, CHAIN)).chain([(MESSAGE, CHAIN_AND_ADD)]) {
+    let write = |name: &str, text: &str| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o500).open(made.join(name))?;
-        file.write_all(text.as_bytes())?;
-    }
+        file.write_all(text.as_bytes())
+    };
+    write(MESSAGE, CHAIN_AND_ADD)?;
+    let [first, others @ ..] = OTHERS;
+    write(first, CHAIN)?;
+    // One file under many names: every run makes such a folder.
+    others.iter().try_for_each(|name| fs::hard_link(made.join(first), made.join(name)))?;
     match fs::rename(&made, &folder) {
         Err(_) if folder.is_dir() => fs::remove_dir_all(&made)?,
         renamed => renamed?,
