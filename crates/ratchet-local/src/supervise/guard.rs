@@ -3,11 +3,8 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::{CommandExt, ExitStatusExt},
-    },
-    process::{self, ExitStatus},
+    os::fd::OwnedFd,
+    process,
 };
 
 use rustix::{
@@ -15,72 +12,62 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::{
         Pid, Signal, getpid, kill_process, kill_process_group, set_child_subreaper, set_parent_process_death_signal,
+        setpgid,
     },
 };
 
 use super::{
-    Choice, Supervision, failed, inherited, namespace,
-    role::{Chain, GuardRole, ReaperRole, Role},
-    signals::{PASSED_ON, Signals},
+    Above, Choice, Supervision,
+    chain::{Chain, bury},
+    failed, namespace, reaper,
+    signals::{GUARD_DIED, Signals},
+    split::{Half, split},
 };
 use crate::{
     error::LocalError,
     processes::{ProcessTable, end_all},
 };
 
-/// Ends with this where the engine was killed by a signal: as shells say it.
-const SIGNAL_BASE: i32 = 128;
-
-/// Starts those below and waits for them. Returns only where nobody is to be above the engine: then this process is the engine.
-pub(super) fn run(choice: Choice) -> Result<Supervision, LocalError> {
+/// Starts those below and waits for them. Returns in the engine, and where nobody is to be above it: then this process is the engine.
+pub(super) fn run(choice: Choice) -> Result<Option<Above>, LocalError> {
     if choice == Choice::This(Supervision::None) {
-        return Ok(Supervision::None);
+        return Ok(None);
     }
-    let proc = open_proc()?;
     if choice != Choice::This(Supervision::Reaper)
-        && let Some(ended) = try_namespace(&proc)?
+        && let Some(above) = try_namespace(begin(Supervision::Namespace)?)?
     {
-        end(ended);
+        return Ok(Some(above));
     }
     if choice == Choice::This(Supervision::Namespace) {
         let reason = io::Error::other("this system does not let its user make one");
         return Err(failed("make a process namespace", reason));
     }
-    let myself = getpid();
-    set_child_subreaper(Some(myself)).map_err(|error| failed("adopt what an engine leaves", error))?;
-    let chain = Chain::begin(Supervision::Reaper, &proc)?;
-    let (started, ended) = start_and_wait(|ready| Role::Reaper(ReaperRole { chain, ready, in_user_namespace: false }))?;
-    end_descendants();
-    if !started {
-        return Err(failed("start the reaper", io::Error::other("it ended before it was ready")));
+    set_child_subreaper(Some(getpid())).map_err(|error| failed("adopt what an engine leaves", error))?;
+    let chain = begin(Supervision::Reaper)?;
+    match start(&chain.signals, || Ok(()))? {
+        Started::Below(ready) => reaper::run(chain, ready, false).map(Some),
+        Started::Above { was_ready, code } => {
+            end_descendants();
+            if !was_ready {
+                return Err(failed("start the reaper", io::Error::other("it ended before it was ready")));
+            }
+            end(code)
+        }
     }
-    end(ended)
 }
 
-/// Stands between the guard and the reaper of a user namespace: the guard itself stays outside, so that it can do without where this fails.
-pub(super) fn run_in_user_namespace(role: GuardRole) -> Result<Supervision, LocalError> {
-    let ready = inherited::take(role.ready).map_err(|error| failed("reach the guard", error))?;
-    namespace::begin_in_user_namespace().map_err(|error| failed("make a user namespace", error))?;
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed("tie a process to its guard", error))?;
-    let chain = role.chain;
-    let start = |ready| Role::Reaper(ReaperRole { chain, ready, in_user_namespace: true });
-    let say_ready = || {
-        // Where nobody reads it, the guard is gone.
-        rustix::io::write(&ready, b".").map_err(|error| failed("reach the guard", error))?;
-        Ok(())
-    };
-    let (_, ended) = start_and_wait_saying(start, say_ready)?;
-    end(ended)
+fn begin(supervision: Supervision) -> Result<Chain, LocalError> {
+    let signals = Signals::hold().map_err(|error| failed("listen to signals", error))?;
+    Ok(Chain::begin(supervision, open_proc()?, signals))
 }
 
 /// `None` where the system does not allow it.
-fn try_namespace(proc: &OwnedFd) -> Result<Option<ExitStatus>, LocalError> {
-    let chain = Chain::begin(Supervision::Namespace, proc)?;
+fn try_namespace(chain: Chain) -> Result<Option<Above>, LocalError> {
     if namespace::begin().is_ok() {
-        let (started, ended) =
-            start_and_wait(|ready| Role::Reaper(ReaperRole { chain, ready, in_user_namespace: false }))?;
-        if started {
-            return Ok(Some(ended));
+        match start(&chain.signals, || Ok(()))? {
+            Started::Below(ready) => return reaper::run(chain, ready, false).map(Some),
+            Started::Above { was_ready: true, code } => end(code),
+            Started::Above { .. } => {}
         }
         namespace::take_back().map_err(|error| failed("leave a process namespace", error))?;
         return Ok(None);
@@ -88,48 +75,65 @@ fn try_namespace(proc: &OwnedFd) -> Result<Option<ExitStatus>, LocalError> {
     if !namespace::may_work_in_user_namespace() {
         return Ok(None);
     }
-    let (started, ended) = start_and_wait(|ready| Role::Guard(GuardRole { chain, ready }))?;
-    Ok(started.then_some(ended))
+    match start(&chain.signals, || Ok(()))? {
+        Started::Below(ready) => run_in_user_namespace(chain, &ready).map(Some),
+        Started::Above { was_ready: true, code } => end(code),
+        Started::Above { .. } => Ok(None),
+    }
 }
 
-fn start_and_wait(role: impl FnOnce(i32) -> Role) -> Result<(bool, ExitStatus), LocalError> {
-    start_and_wait_saying(role, || Ok(()))
+/// Stands between the guard and the reaper of a user namespace: the guard itself stays outside, so that it can do without where this fails.
+fn run_in_user_namespace(chain: Chain, ready: &OwnedFd) -> Result<Above, LocalError> {
+    if namespace::begin_in_user_namespace().is_err() {
+        end(1);
+    }
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| failed("tie a process to its guard", error))?;
+    match start(&chain.signals, || say_ready(ready))? {
+        Started::Below(ready) => reaper::run(chain, ready, true),
+        Started::Above { code, .. } => end(code),
+    }
 }
 
-/// Starts the process below in a group of its own, and says whether it got ready and how it ended. `say_ready` is called in between.
-fn start_and_wait_saying(
-    role: impl FnOnce(i32) -> Role,
-    say_ready: impl FnOnce() -> Result<(), LocalError>,
-) -> Result<(bool, ExitStatus), LocalError> {
+/// What [`start`] comes back with, in either process.
+enum Started {
+    /// In the new one: where it says that it is ready.
+    Below(OwnedFd),
+    /// In this one, when the new one has ended: with what, and whether it was ready before.
+    Above { was_ready: bool, code: i32 },
+}
+
+/// Starts the process below in a group of its own and waits for its end. `once_ready` is called when it got ready.
+fn start(signals: &Signals, once_ready: impl FnOnce() -> Result<(), LocalError>) -> Result<Started, LocalError> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("make a pipe", error))?;
-    inherited::pass_on(&write).map_err(|error| failed("pass a pipe on", error))?;
-    let mut command = role(write.as_raw_fd()).command()?;
-    command.process_group(0);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| failed("wait for the engine", error))?;
-    runtime.block_on(async move {
-        // Listened to before there is anybody to pass them to, so that none is lost and none ends this process alone.
-        let mut signals = Signals::listen(&PASSED_ON).map_err(|error| failed("listen to signals", error))?;
-        let mut child =
-            tokio::process::Command::from(command).spawn().map_err(|error| failed("start the reaper", error))?;
-        drop(write);
-        let mut byte = [0];
-        let is_ready = File::from(read).read(&mut byte).is_ok_and(|count| count == 1);
-        if is_ready {
-            say_ready()?;
+    let below = match split().map_err(|error| failed("start the reaper", error))? {
+        Half::Below => {
+            setpgid(None, None).map_err(|error| failed("make a group of processes", error))?;
+            return Ok(Started::Below(write));
         }
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        loop {
-            tokio::select! {
-                ended = child.wait() => {
-                    return ended.map(|ended| (is_ready, ended)).map_err(|error| failed("wait for the engine", error));
+        Half::Above(below) => below,
+    };
+    drop(write);
+    let was_ready = File::from(read).read(&mut [0]).is_ok_and(|count| count == 1);
+    if was_ready {
+        once_ready()?;
+    }
+    loop {
+        match signals.next().map_err(|error| failed("wait for the engine", error))? {
+            Signal::CHILD => {
+                if let Some(code) = bury(below) {
+                    return Ok(Started::Above { was_ready, code });
                 }
-                signal = signals.next() => if let Some(group) = group { pass_on(signal, group) },
             }
+            GUARD_DIED => {}
+            signal => pass_on(signal, below),
         }
-    })
+    }
+}
+
+/// Tells the process above that this one can do its part. Where nobody reads it, that one is gone.
+pub(super) fn say_ready(ready: &OwnedFd) -> Result<(), LocalError> {
+    rustix::io::write(ready, b".").map_err(|error| failed("reach the guard", error))?;
+    Ok(())
 }
 
 /// Gives a signal to those below. One that stops stops this process after them, so that a shell sees it stop.
@@ -145,7 +149,7 @@ fn pass_on(signal: Signal, group: Pid) {
 fn end_descendants() {
     let table = ProcessTable::default();
     // What cannot be ended is found by whoever takes the run over.
-    let _ = end_all(|| table.descendants(process::id()), super::reaper::PATIENCE);
+    let _ = end_all(|| table.descendants(process::id()), reaper::PATIENCE);
 }
 
 fn open_proc() -> Result<OwnedFd, LocalError> {
@@ -153,7 +157,7 @@ fn open_proc() -> Result<OwnedFd, LocalError> {
         .map_err(|error| failed("open /proc", error))
 }
 
-#[expect(clippy::exit, reason = "the guard ends as the engine ended, and has nothing to clean up")]
-fn end(ended: ExitStatus) -> ! {
-    process::exit(ended.code().unwrap_or_else(|| SIGNAL_BASE + ended.signal().unwrap_or_default()))
+#[expect(clippy::exit, reason = "who stands above the engine ends as it ended, and has nothing to clean up")]
+pub(super) fn end(code: i32) -> ! {
+    process::exit(code)
 }

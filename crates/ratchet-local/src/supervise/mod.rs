@@ -1,16 +1,16 @@
 //! Steps' processes die with their engine.
 //!
-//! The command that a person starts (the *guard*) does not do the work. It starts a *reaper*, which starts the *engine*: the same program again, with
-//! the same arguments. Where the kernel allows it, the reaper is the first process of a process namespace, so that the kernel itself ends every
+//! The command that a person starts (the *guard*) does not do the work. It makes a *reaper* out of itself, which makes the *engine* out of itself: the
+//! same program, at the same place of it. Where the kernel allows it, the reaper is the first process of a process namespace, so that the kernel itself ends every
 //! process of every step when the guard, the reaper or the engine dies, whatever those processes did to get away. Elsewhere guard and reaper adopt what the
 //! engine leaves and end it. `docs/decisions/0003-steps-die-with-their-engine.md` says why it is so.
 
+mod chain;
 mod guard;
-mod inherited;
 mod namespace;
 mod reaper;
-mod role;
 mod signals;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,6 @@ use std::{fs, path::Path, sync::OnceLock};
 use ratchet_core::ids::ExecutionId;
 use serde::{Deserialize, Serialize};
 
-use self::role::Role;
 use crate::{
     directory::StateDirectory,
     error::LocalError,
@@ -64,22 +63,14 @@ static ABOVE: OnceLock<Above> = OnceLock::new();
 /// In the process that a person started it never returns: it waits for the engine, passes signals on to it, and ends as it ends. In the engine it returns,
 /// and the rest of `main` runs there. The engine is not in the terminal's foreground group: it may write to the terminal and not read from it.
 pub fn enter(state_dir: &Path) -> Result<Supervision, LocalError> {
-    match Role::of_this_process() {
-        None => {
-            let state = StateDirectory::new(state_dir);
-            end_orphans(&state)?;
-            guard::run(Choice::from_environment()?)
-        }
-        Some(Role::Guard(role)) => guard::run_in_user_namespace(role),
-        Some(Role::Reaper(role)) => reaper::run(role),
-        Some(Role::Engine(role)) => {
-            let above = role.settle()?;
-            let supervision = above.owner.supervision;
-            // Called twice it changes nothing: those above are the same.
+    if ABOVE.get().is_none() {
+        end_orphans(&StateDirectory::new(state_dir))?;
+        if let Some(above) = guard::run(Choice::from_environment()?)? {
+            // Those above stay the same.
             let _ = ABOVE.set(above);
-            Ok(supervision)
         }
     }
+    Ok(current())
 }
 
 /// The name under which this process holds the locks of runs.

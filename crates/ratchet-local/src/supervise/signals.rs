@@ -1,12 +1,8 @@
 //! Signals on their way from a person to the engine.
 
-use std::{fs, io};
+use std::{fs, io, mem::MaybeUninit};
 
 use rustix::process::Signal;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
 
 /// What a person, a terminal or a service manager sends to the process that it knows.
 pub(super) const PASSED_ON: [Signal; 9] = [
@@ -21,37 +17,61 @@ pub(super) const PASSED_ON: [Signal; 9] = [
     Signal::CONT,
 ];
 
-/// Signals as they come. To be made inside a runtime.
+/// Told to a reaper without a namespace when its guard died: no person sends this one.
+pub(super) const GUARD_DIED: Signal = Signal::POWER;
+
+/// Signals that are held back until they are asked for. They stay held back in the processes that this one becomes.
 pub(super) struct Signals {
-    received: mpsc::UnboundedReceiver<Signal>,
+    held: libc::sigset_t,
 }
 
 impl Signals {
-    /// Listens to some signals, less those of [`PASSED_ON`] that whoever started this process chose to ignore
-    /// (`nohup`).
-    pub(super) fn listen(to: &[Signal]) -> io::Result<Self> {
+    /// Holds back the ends of children, and all that those above the engine listen to, less what whoever started this process chose to ignore (`nohup`).
+    /// Before there is anybody to pass them to, so that none is lost and none ends one process alone.
+    pub(super) fn hold() -> io::Result<Self> {
         let ignored = ignored();
-        let (sender, received) = mpsc::unbounded_channel();
-        for kind in to.iter().copied().filter(|kind| ignored & bit(*kind) == 0 || !PASSED_ON.contains(kind)) {
-            let mut stream = signal(SignalKind::from_raw(kind.as_raw()))?;
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                while stream.recv().await.is_some() {
-                    if sender.send(kind).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        Ok(Self { received })
+        let heard = PASSED_ON.into_iter().filter(|kind| ignored & bit(*kind) == 0);
+        let held = set(heard.chain([Signal::CHILD, GUARD_DIED]));
+        set_mask(&held)?;
+        Ok(Self { held })
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> Signal {
-        match self.received.recv().await {
-            Some(kind) => kind,
-            None => std::future::pending().await,
+    #[expect(unsafe_code, reason = "the kernel's own interface")]
+    pub(super) fn next(&self) -> io::Result<Signal> {
+        let mut number = 0;
+        // SAFETY: both pointers are to values that live as long as the call.
+        match unsafe { libc::sigwait(&raw const self.held, &raw mut number) } {
+            0 => Signal::from_named_raw(number).ok_or_else(|| io::Error::other("a signal without a name")),
+            error => Err(io::Error::from_raw_os_error(error)),
         }
+    }
+}
+
+/// Holds no signal back any more, as in a program that was just started.
+pub(super) fn let_through() -> io::Result<()> {
+    set_mask(&set([]))
+}
+
+#[expect(unsafe_code, reason = "the kernel's own interface")]
+fn set(kinds: impl IntoIterator<Item = Signal>) -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the first call writes the whole set; the others change a set that is there, by numbers of signals that there are.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for kind in kinds {
+            libc::sigaddset(set.as_mut_ptr(), kind.as_raw());
+        }
+        set.assume_init()
+    }
+}
+
+#[expect(unsafe_code, reason = "the kernel's own interface")]
+fn set_mask(held: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the pointer is to a set that lives as long as the call, and the old mask is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, held, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
