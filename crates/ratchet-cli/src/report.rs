@@ -187,7 +187,8 @@ impl<'a> Report<'a> {
             notes.push(counted(step.attempts as usize, "attempt"));
         }
         if let Some(children) = &step.children {
-            let states = children.by_status.iter().map(|(status, count)| format!("{count} {status}"));
+            let cached = (children.cached > 0).then(|| format!("{} cached", children.cached));
+            let states = children.by_status.iter().map(|(status, count)| format!("{count} {status}")).chain(cached);
             notes.push(format!(
                 "{}: {}",
                 counted(children.count as usize, "child").replace("childs", "children"),

@@ -236,6 +236,9 @@ pub struct ChildrenView {
     /// How many stand where; words without a child are left out.
     #[serde(flatten)]
     pub by_status: BTreeMap<StepStatus, u32>,
+    /// How many of those that completed have their result from an earlier run; left out where none has.
+    #[serde(skip_serializing_if = "is_none_of")]
+    pub cached: u32,
     /// The items whose children failed, the first 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_items: Vec<u32>,
@@ -510,6 +513,11 @@ fn failure_view(failure: &StepFailure) -> FailureView {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none_of(count: &u32) -> bool {
+    *count == 0
+}
+
 fn children_view(expected: u32, children: &[ChildBrief]) -> ChildrenView {
     let mut by_status = BTreeMap::new();
     for child in children {
@@ -523,6 +531,7 @@ fn children_view(expected: u32, children: &[ChildBrief]) -> ChildrenView {
     ChildrenView {
         count: expected.max(seen),
         by_status,
+        cached: u32::try_from(children.iter().filter(|child| child.cached).count()).unwrap_or(u32::MAX),
         failed_items: items(|child| child.status == StepStatus::Failed).take(20).collect(),
         asking_items: items(|child| child.asks).take(20).collect(),
     }

@@ -67,7 +67,16 @@ pub(crate) struct Tally {
     pub(crate) settled: u32,
     /// How many of those failed.
     pub(crate) failed: u32,
-    children: HashMap<u32, (StepStatus, Seen)>,
+    /// How many have their result from an earlier run.
+    pub(crate) cached: u32,
+    children: HashMap<u32, (Stand, Seen)>,
+}
+
+/// Where a child stands.
+#[derive(Debug, Clone, Copy)]
+struct Stand {
+    status: StepStatus,
+    cached: bool,
 }
 
 /// The epoch and the number of the last change that was told of a row: the same change twice counts once.
@@ -105,7 +114,7 @@ impl Board {
             step.add_cost(&result.usage);
         }
         if let Some(child) = row.key.path.child {
-            step.children.get_or_insert_default().note(child, row.status(), change);
+            step.children.get_or_insert_default().note(child, stand(row.status(), row.hit().is_some()), change);
             return None;
         }
         step.seen = change;
@@ -135,7 +144,11 @@ impl Board {
             known.note = note(row, &record.transition);
         }
         for child in step.children.iter().flatten() {
-            known.children.get_or_insert_default().note(child.index, child.status, (row.key.epoch, 0));
+            known.children.get_or_insert_default().note(
+                child.index,
+                stand(child.status, child.cached),
+                (row.key.epoch, 0),
+            );
         }
         if let Some(tally) = &mut known.children {
             tally.count = step.children_expected;
@@ -271,7 +284,8 @@ impl BoardStep {
         }
         if let Some(tally) = &self.children {
             let failed = if tally.failed > 0 { format!(", {} failed", tally.failed) } else { String::new() };
-            parts.push(format!("{}/{} done{failed}", tally.settled, tally.count));
+            let cached = if tally.cached > 0 { format!(", {} cached", tally.cached) } else { String::new() };
+            parts.push(format!("{}/{} done{failed}{cached}", tally.settled, tally.count));
         }
         parts.extend(self.cost_usd.filter(|cost| *cost > 0.0).map(dollars));
         if !self.note.is_empty() {
@@ -302,15 +316,22 @@ impl Tally {
         self.children.get(&child).map_or((Epoch(0), 0), |(_, seen)| *seen)
     }
 
-    fn note(&mut self, child: u32, status: StepStatus, seen: Seen) {
-        let before = self.children.insert(child, (status, seen)).map(|(status, _)| status);
-        let failed = |status: &StepStatus| *status == StepStatus::Failed;
-        self.settled += u32::from(status.is_settled());
-        self.settled -= u32::from(before.is_some_and(StepStatus::is_settled));
-        self.failed += u32::from(failed(&status));
-        self.failed -= u32::from(before.as_ref().is_some_and(failed));
+    fn note(&mut self, child: u32, now: Stand, seen: Seen) {
+        let before = self.children.insert(child, (now, seen)).map(|(before, _)| before);
+        for (count, is_of) in [
+            (&mut self.settled, (|stand| stand.status.is_settled()) as fn(Stand) -> bool),
+            (&mut self.failed, |stand| stand.status == StepStatus::Failed),
+            (&mut self.cached, |stand| stand.status == StepStatus::Completed && stand.cached),
+        ] {
+            *count += u32::from(is_of(now));
+            *count -= u32::from(before.is_some_and(is_of));
+        }
         self.count = self.count.max(child + 1);
     }
+}
+
+fn stand(status: StepStatus, cached: bool) -> Stand {
+    Stand { status, cached }
 }
 
 /// What there is to say of where a step stands.

@@ -72,6 +72,8 @@ pub struct ChildBrief {
     pub status: StepStatus,
     /// Whether it waits for a person's word.
     pub asks: bool,
+    /// Whether its result is an earlier run's.
+    pub cached: bool,
     /// The child whose lane it took over.
     pub predecessor: Option<u32>,
     /// When it settled.
@@ -325,6 +327,7 @@ fn brief(child: &StepRow, attempts: &[AttemptRow]) -> ChildBrief {
         index: child.key.path.child.unwrap_or(0),
         status: child.status(),
         asks: matches!(child.state, StepState::Waiting(Waiting::Approval(_))),
+        cached: child.hit().is_some(),
         predecessor: child.predecessor,
         settled_at: child.settled_at,
         execution: child.execution.clone(),

@@ -239,6 +239,7 @@ fn the_overhead_follows_the_critical_path() {
     let child = |index, predecessor, settled| ChildBrief {
         execution: None,
         asks: false,
+        cached: false,
         index,
         status: StepStatus::Completed,
         predecessor,

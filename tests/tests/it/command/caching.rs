@@ -71,6 +71,8 @@ fn a_result_stands_in_for_a_step_on_another_copy() {
     );
     let second = run(&world, "two", &[]);
     assert_eq!((cached(&second), ran(&world).len()), ([true, true], 4), "no process ran");
+    let children = [&first, &second].map(|run| run["steps"]["each"]["children"]["cached"].as_u64());
+    assert_eq!(children, [Some(1), Some(3)], "two of the first run's are alike");
     for step in ["large", "count", "each"] {
         assert_eq!(first["steps"][step]["outputs"], second["steps"][step]["outputs"], "{step}");
     }
