@@ -189,8 +189,24 @@ impl Journal {
         self.stage.join(number.to_string())
     }
 
+    /// Whether the user put a link above a path: what lies behind it is none of the application's.
+    fn is_behind_link(&self, path: &TreePath) -> io::Result<bool> {
+        for ancestor in path.ancestors() {
+            match self.target.join(ancestor.as_path()).symlink_metadata() {
+                Ok(metadata) if metadata.is_symlink() => return Ok(true),
+                Err(error) if !is_absent(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
     fn perform_one(&self, operation: &Operation) -> io::Result<Option<&'static str>> {
         let target = self.target.join(operation.path().as_path());
+        let is_done = matches!(operation, Operation::Remove { slot, .. } if Seen::at(&self.slot(*slot))?.is_some());
+        if !is_done && self.is_behind_link(operation.path())? {
+            return Ok(Some("lies in a folder that was replaced"));
+        }
         match operation {
             Operation::Remove { observed, slot, .. } => {
                 let kept = self.slot(*slot);
@@ -279,16 +295,26 @@ impl Journal {
 
     /// Takes one thing back, or says in which slot the user's lies that has no place any more.
     fn undo_one(&self, operation: &Operation, target: &Path) -> io::Result<Option<usize>> {
+        let is_behind_link = self.is_behind_link(operation.path())?;
         match operation {
             Operation::Remove { slot, .. } => {
                 let kept = self.slot(*slot);
                 if Seen::at(&kept)?.is_none() {
                     return Ok(None);
                 }
+                if is_behind_link {
+                    return Ok(Some(*slot));
+                }
                 match rename(&kept, target, RenameFlags::NOREPLACE) {
                     Err(error) if is_taken(&error) => Ok(Some(*slot)),
                     other => other.map(|()| None),
                 }
+            }
+            // Either nothing of it was done yet, or it has lost its place: the folder was empty.
+            Operation::RemoveFolder { .. } | Operation::MakeFolder { .. } | Operation::SetMode { .. }
+                if is_behind_link =>
+            {
+                Ok(None)
             }
             Operation::RemoveFolder { mode, .. } => match fs::create_dir(target) {
                 Ok(()) => fs::set_permissions(target, Permissions::from_mode(*mode)).map(|()| None),
@@ -301,8 +327,10 @@ impl Journal {
                 _ => Ok(None),
             },
             Operation::Put { observed, staged, slot, .. } => {
-                settle_exchange(&self.slot(*slot), target)?;
-                let ours = Seen::at(target)?.is_some_and(|now| now.is(staged));
+                if !is_behind_link {
+                    settle_exchange(&self.slot(*slot), target)?;
+                }
+                let ours = !is_behind_link && Seen::at(target)?.is_some_and(|now| now.is(staged));
                 match (ours, observed) {
                     // Where it is not ours, what was there before is in the slot only if it was exchanged.
                     (false, Some(observed)) => {

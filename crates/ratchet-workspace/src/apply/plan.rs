@@ -95,9 +95,13 @@ struct Sides<'a> {
 
 impl Sides<'_> {
     fn compare(&self, path: &TreePath, change: &Change) -> Result<Compared, WorkspaceError> {
-        if let Some(reason) = self.ancestors_in_the_way(path)? {
+        match self.way_to(path)? {
+            Way::Open => {}
+            Way::ToBeMade if change.before.is_none() => return Ok(Compared::Free(None)),
             // What is to go is gone with its folder.
-            return Ok(if change.after.is_none() { Compared::Done } else { Compared::Taken(reason) });
+            Way::ToBeMade | Way::Closed(_) if change.after.is_none() => return Ok(Compared::Done),
+            Way::ToBeMade => return Ok(Compared::Taken("was removed")),
+            Way::Closed(reason) => return Ok(Compared::Taken(reason)),
         }
         let absolute = self.target.join(path.as_path());
         let now = Seen::at(&absolute).map_err(|error| WorkspaceError::reading(&absolute, error))?;
@@ -128,20 +132,32 @@ impl Sides<'_> {
         })
     }
 
-    /// Nothing is written through a link, nor into a folder that the user took away.
-    fn ancestors_in_the_way(&self, path: &TreePath) -> Result<Option<&'static str>, WorkspaceError> {
+    /// Nothing is written through a link, nor into a folder that the user took away; and nothing is looked for through a link that makes room for a folder.
+    fn way_to(&self, path: &TreePath) -> Result<Way, WorkspaceError> {
+        let mut way = Way::Open;
         for ancestor in path.ancestors() {
             let becomes_folder =
                 self.layer.get(&ancestor).is_some_and(|change| change.after.as_ref().is_some_and(Entry::is_folder));
             let was_folder = self.start.get(&ancestor).is_some_and(Entry::is_folder);
             let absolute = self.target.join(ancestor.as_path());
             match Seen::at(&absolute).map_err(|error| WorkspaceError::reading(&absolute, error))? {
-                Some(seen) if seen.is_folder() || becomes_folder => {}
-                Some(_) => return Ok(Some("lies in a folder that was replaced")),
-                None if becomes_folder && !was_folder => {}
-                None => return Ok(Some("lies in a folder that was removed")),
+                Some(seen) if seen.is_folder() => {}
+                Some(_) if becomes_folder => way = Way::ToBeMade,
+                Some(_) => return Ok(Way::Closed("lies in a folder that was replaced")),
+                None if becomes_folder && !was_folder => way = Way::ToBeMade,
+                None => return Ok(Way::Closed("lies in a folder that was removed")),
             }
         }
-        Ok(None)
+        Ok(way)
     }
+}
+
+/// What lies above a path.
+enum Way {
+    /// Folders.
+    Open,
+    /// Something, or nothing, that gives way to a folder: nothing lies below it yet.
+    ToBeMade,
+    /// What lets nothing be put there: a fragment that reads after the path.
+    Closed(&'static str),
 }

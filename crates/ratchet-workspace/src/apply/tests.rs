@@ -144,6 +144,7 @@ fn check(name: &str, start: &str, run: &str, user: &str, expected: &str, directo
 #[test]
 fn changes_are_applied() {
     let start = "+a one\n+b two\n+deep/c three\nll a\ndempty";
+    let linked = "+a one\n+b two\n+deep/c three\nll deep\ndempty\nddeep/inner";
     for (name, run, user, expected, directory) in [
         (
             "nothing happened",
@@ -209,6 +210,13 @@ fn changes_are_applied() {
             "a 644 one\nb 644 two\ndeep 755 folder\ndeep/c 644 three\nempty 755 folder\nl -> a\nreport.xml 644 r",
         ),
         (
+            "a link gives way to a folder of what it leads to",
+            "-l\ndl\ndl/inner\n+l/c three\n-deep",
+            "+deep/mine x",
+            "applied deep deep/c deep/inner l l/c l/inner",
+            "a 644 one\nb 644 two\ndeep 755 folder\ndeep/mine 644 x\nempty 755 folder\nl 755 folder\nl/c 644 three\nl/inner 755 folder",
+        ),
+        (
             "a closed folder",
             "mdeep 555\ndshut\n+shut/x y\nmshut 500",
             "",
@@ -216,8 +224,9 @@ fn changes_are_applied() {
             "a 644 one\nb 644 two\ndeep 555 folder\ndeep/c 644 three\nempty 755 folder\nl -> a\nshut 500 folder\nshut/x 644 y",
         ),
     ] {
-        if name == "a removed folder keeps what the user put into it" {
+        if user.starts_with("+deep/mine") {
             // What is left of it is not what the run made of it, so it is tried again, and left alone again.
+            let start = if run.starts_with("-l") { linked } else { start };
             let mut scene = Scene::new(|root| edit(root, start));
             edit(scene.view.root(), run);
             edit(&scene.source, user);
@@ -258,6 +267,20 @@ fn what_the_user_changed_is_never_overwritten() {
     ] {
         check(name, start, run, user, expected, None);
     }
+}
+
+/// An undo that reaches what was not done yet leaves alone what lies behind the link that is still there.
+#[test]
+fn nothing_is_taken_back_behind_a_link() {
+    let mut scene = Scene::new(|root| edit(root, "+a one\nddeep\nddeep/inner\nll deep"));
+    edit(scene.view.root(), "+a ONE\n-l\ndl\ndl/inner\nml/inner 500");
+    let before = scene.shown();
+    let mut journal = scene.begun();
+    journal.phase = Phase::Undoing(vec![Conflict::new(&TreePath::new("a").unwrap(), "was changed")]);
+    journal.save(&scene.journal()).unwrap();
+    assert_eq!(said(&recover(&scene.journal()).unwrap().unwrap()), "not applied: a was changed");
+    assert_eq!(scene.shown(), before);
+    scene.assert_clean();
 }
 
 proptest! {
