@@ -15,7 +15,7 @@ use ratchet_core::{
     status::{ExecutionStatus, StepStatus},
     step::{FailureClass, StepFailure, StepState, Waiting},
     transition::SkipReason,
-    workflow::{ValueType, Workflow},
+    workflow::{Step, ValueType, Workflow},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
@@ -317,12 +317,7 @@ impl ExecutionView {
             turn.group = masks.text(&turn.group).into_owned();
         }
         for (_, step) in &mut self.steps {
-            mask_values(masks, &mut step.outputs);
-            step.error = step.error.take().map(|error| error.masked(masks));
-            mask_text(masks, &mut step.warning);
-            if let Some(question) = &mut step.question {
-                question.message = masks.text(&question.message).into_owned();
-            }
+            step.mask(masks);
         }
         self
     }
@@ -330,6 +325,24 @@ impl ExecutionView {
     /// The view of one step.
     pub fn step(&self, id: &StepId) -> Option<&StepView> {
         self.steps.iter().find(|(other, _)| other == id).map(|(_, step)| step)
+    }
+}
+
+impl StepView {
+    /// A step, or a child of one, whose large values were put back in their place; nothing but what it does where it has no row.
+    pub fn of(step: &Step, rows: Option<&StepRows>, masks: &Masks) -> Self {
+        let mut view = step_view(step.action.type_name(), rows);
+        view.mask(masks);
+        view
+    }
+
+    fn mask(&mut self, masks: &Masks) {
+        mask_values(masks, &mut self.outputs);
+        self.error = self.error.take().map(|error| error.masked(masks));
+        mask_text(masks, &mut self.warning);
+        if let Some(question) = &mut self.question {
+            question.message = masks.text(&question.message).into_owned();
+        }
     }
 }
 

@@ -43,6 +43,13 @@ pub(super) enum KeptRow {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark(Option<Header>);
 
+impl Mark {
+    /// What stood in the header; `None` where that is not known.
+    pub(super) fn header(self) -> Option<Header> {
+        self.0
+    }
+}
+
 impl Kept {
     /// Nothing yet. What is kept must not be asked for after the connection was closed.
     pub(super) fn new(connection: &Connection) -> Self {

@@ -16,6 +16,7 @@ mod row;
 mod schema;
 mod shared_header;
 mod step_cache;
+mod watch;
 mod writer;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ use kept::KeptRow;
 pub use maintenance::StoreSize;
 use readers::Readers;
 pub use step_cache::LocalStepCache;
+pub use watch::{Moment, Overview};
 use writer::Writer;
 pub use writer::WriterCounts;
 
@@ -81,6 +83,17 @@ impl LocalStateStore {
     /// Runs that steps of a run started, however far below, and whose `wake_at` is not after `now`.
     pub fn due_within(&self, root: &ExecutionId, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {
         self.readers.read(|connection| reads::due_within(connection, root, now, limit))
+    }
+
+    /// Executions whose name or whose workflow's name has a text in it, in upper or lower case; otherwise as [`executions`](StateStore::executions).
+    pub fn executions_with(
+        &self,
+        text: &str,
+        filter: &ExecutionFilter,
+        after: Option<&ExecutionId>,
+        limit: usize,
+    ) -> Result<Page<ExecutionRow>, StoreError> {
+        self.readers.read(|connection| reads::executions(connection, filter, Some(text), after, limit))
     }
 }
 
@@ -171,7 +184,7 @@ impl StateStore for LocalStateStore {
         after: Option<&ExecutionId>,
         limit: usize,
     ) -> Result<Page<ExecutionRow>, StoreError> {
-        self.readers.read(|connection| reads::executions(connection, filter, after, limit))
+        self.readers.read(|connection| reads::executions(connection, filter, None, after, limit))
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<ExecutionId>, StoreError> {

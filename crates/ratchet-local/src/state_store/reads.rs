@@ -134,9 +134,15 @@ pub(super) fn group(connection: &Connection, name: &str) -> Result<Option<GroupR
 /// What comes after a row that was given.
 const OLDER: &str = " AND (created_at, id) < (SELECT created_at, id FROM execution WHERE id = ?3)";
 
+/// Names alone are looked through, which stand in an index: the rows themselves are large.
+const WITH_TEXT: &str = " AND id IN (
+    SELECT id FROM execution INDEXED BY execution_by_workflow WHERE instr(lower(id), ?4) OR instr(lower(workflow), ?4)
+)";
+
 pub(super) fn executions(
     connection: &Connection,
     filter: &ExecutionFilter,
+    text: Option<&str>,
     after: Option<&ExecutionId>,
     limit: usize,
 ) -> Result<Page<ExecutionRow>, StoreFailure> {
@@ -145,12 +151,18 @@ pub(super) fn executions(
     let after = after.map(ExecutionId::as_str);
     // Each combination is a statement of its own, so that its conditions can use an index.
     let roots = filter.roots_only.then_some(" AND instr(id, '.') = 0");
-    let conditions =
-        [workflow.map(|_| " AND workflow = ?1"), status.map(|_| " AND status = ?2"), after.map(|_| OLDER), roots];
+    let text = text.map(str::to_lowercase);
+    let conditions = [
+        workflow.map(|_| " AND workflow = ?1"),
+        status.map(|_| " AND status = ?2"),
+        after.map(|_| OLDER),
+        text.as_ref().map(|_| WITH_TEXT),
+        roots,
+    ];
     let conditions: String = conditions.into_iter().flatten().collect();
     let statement =
-        format!("SELECT body FROM execution WHERE TRUE{conditions} ORDER BY created_at DESC, id DESC LIMIT ?4");
-    let rows = many(connection, &statement, params![workflow, status, after, one_more(limit)])?;
+        format!("SELECT body FROM execution WHERE TRUE{conditions} ORDER BY created_at DESC, id DESC LIMIT ?5");
+    let rows = many(connection, &statement, params![workflow, status, after, text, one_more(limit)])?;
     Ok(page(rows, limit))
 }
 

@@ -2,6 +2,7 @@ mod crash;
 mod differential;
 mod failures;
 mod sharing;
+mod watching;
 
 use std::{
     path::PathBuf,
