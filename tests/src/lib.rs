@@ -1,5 +1,6 @@
 //! What the black-box tests share: where the repository is, where the command under test is, and a world of its own for each test.
 
+pub mod page;
 pub mod running;
 pub mod world;
 

@@ -266,7 +266,7 @@ impl CommandError {
     }
 
     /// What to do about it.
-    fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         Some(match self {
             Self::File { .. } => "check the path, and that you may read it".to_owned(),
             Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),

@@ -27,6 +27,7 @@ mod state_directory;
 mod summary;
 mod telemetry;
 mod testing;
+mod ui;
 mod words;
 
 use std::process::ExitCode;

@@ -2,12 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ratchet_core::{
-    execution::ExecutionRow,
-    ids::{ExecutionId, StepPath},
-    status::ExecutionStatus,
-    workflow::Workflow,
-};
+use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::{
     masks::Masks,
     ports::{BlobStore, StateStore},
@@ -120,8 +115,15 @@ impl State {
 
     /// An execution as it is shown, with what became of its files.
     pub(crate) async fn outcome(&self, execution: &ExecutionRow, workflow: &Workflow) -> Result<Outcome, CommandError> {
-        let (view, nested) = self.view(execution, workflow).await?;
-        let nested = nested::below(self, nested).await?;
+        let rows = self.rows(execution, workflow).await?;
+        self.outcome_of(&rows, workflow).await
+    }
+
+    /// An execution as it is shown, from its rows.
+    pub(crate) async fn outcome_of(&self, rows: &ExecutionRows, workflow: &Workflow) -> Result<Outcome, CommandError> {
+        let execution = &rows.execution;
+        let view = ExecutionView::new(workflow, rows);
+        let nested = nested::below(self, rows.nested(workflow)).await?;
         let place = LocalPlace::of(execution)?;
         let application = self.application(execution, &place)?;
         let left_behind = match execution.status {
@@ -170,15 +172,13 @@ impl State {
         })
     }
 
-    /// An execution as it is shown.
-    async fn view(
+    /// All that is known of an execution.
+    pub(crate) async fn rows(
         &self,
         execution: &ExecutionRow,
         workflow: &Workflow,
-    ) -> Result<(ExecutionView, Vec<(StepPath, ExecutionId)>), CommandError> {
+    ) -> Result<ExecutionRows, CommandError> {
         let rows = ExecutionRows::load(&*self.store, &*self.blobs, workflow, &execution.id).await?;
-        let unknown = |id: &ExecutionId| CommandError::UnknownExecution { name: id.to_string() };
-        rows.map(|rows| (ExecutionView::new(workflow, &rows), rows.nested(workflow)))
-            .ok_or_else(|| unknown(&execution.id))
+        rows.ok_or_else(|| CommandError::UnknownExecution { name: execution.id.to_string() })
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn run(
         None => Vec::new(),
     };
     if arguments.json {
-        console.json(&listed.iter().map(brief).collect::<Vec<Value>>())?;
+        console.json(&listed.iter().map(|one| brief(&one.row, one.left_behind)).collect::<Vec<Value>>())?;
     } else if listed.is_empty() {
         console.say("no executions; `ratchet run FILE` makes one");
     } else {
@@ -133,8 +133,8 @@ pub(super) async fn newest(
     Ok(rows)
 }
 
-fn brief(listed: &Listed) -> Value {
-    let Listed { row, left_behind } = listed;
+/// An execution as `--json` prints it.
+pub(crate) fn brief(row: &ExecutionRow, left_behind: bool) -> Value {
     json!({
         "execution_id": row.id,
         "workflow_id": row.definition.digest,

@@ -6,11 +6,11 @@ mod artifacts;
 mod cache;
 mod cancel;
 mod completions;
-mod diff;
+pub(crate) mod diff;
 mod doctor;
 mod graph;
 mod history;
-mod list;
+pub(crate) mod list;
 mod logs;
 mod new;
 mod plan;
@@ -18,6 +18,7 @@ mod prune;
 mod publish;
 mod render;
 mod replay;
+mod report;
 mod rerun;
 mod resume;
 mod rm;
@@ -26,8 +27,9 @@ mod schema;
 mod shell;
 mod status;
 mod test;
+mod ui;
 mod validate;
-mod why;
+pub(crate) mod why;
 mod workflows;
 
 use std::{future::Future, num::NonZeroUsize, thread::available_parallelism};
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     List(list::ListArguments),
     Logs(logs::LogsArguments),
     Diff(diff::DiffArguments),
+    Ui(ui::UiArguments),
+    Report(report::ReportArguments),
     Shell(shell::ShellArguments),
     History(history::HistoryArguments),
     Replay(replay::ReplayArguments),
@@ -97,6 +101,8 @@ impl Command {
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
             Self::Logs(arguments) => wait_for(logs::run(arguments, common, console)),
             Self::Diff(arguments) => wait_for(diff::run(arguments, common, console)),
+            Self::Ui(arguments) => wait_for(ui::run(arguments, common, console)),
+            Self::Report(arguments) => wait_for(report::run(arguments, common, console)),
             Self::Shell(arguments) => wait_for(shell::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
             Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),

@@ -57,16 +57,27 @@ pub(super) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let state = State::open_for(common, &arguments.execution)?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
-    let workflow = state.workflow(&row).await?;
-    let (step, path) = path(&workflow, &arguments.step)?;
-    let step_row = find(&state, &row, &path).await?;
-    let why = Why::find(&state, &row, step, &path, step_row.as_ref()).await?;
+    let (path, why) = Why::of(&state, &row, &arguments.step).await?;
     if arguments.json {
         console.json(&why.json(&row, &path))?;
     } else {
         console.text(&why.text(&path))?;
     }
     Ok(ExitCode::Completed)
+}
+
+/// What `--json` prints, with the parts of the key.
+pub(crate) async fn answer(state: &State, row: &ExecutionRow, step: &str) -> Result<Value, CommandError> {
+    let (path, why) = Why::of(state, row, step).await?;
+    let mut answer = why.json(row, &path);
+    let parts = match &why.cache {
+        Some(cache) => parts(&*state.blobs, &cache.key).await?,
+        None => None,
+    };
+    answer["parts"] = parts.map_or(Value::Null, |parts| {
+        parts.iter().map(|(name, digest)| json!({ "name": name, "digest": digest })).collect()
+    });
+    Ok(answer)
 }
 
 /// `step`, or `step[3]`.
@@ -122,6 +133,14 @@ impl Before {
 }
 
 impl Why {
+    async fn of(state: &State, row: &ExecutionRow, step: &str) -> Result<(StepPath, Self), CommandError> {
+        let workflow = state.workflow(row).await?;
+        let (step, path) = path(&workflow, step)?;
+        let step_row = find(state, row, &path).await?;
+        let why = Self::find(state, row, step, &path, step_row.as_ref()).await?;
+        Ok((path, why))
+    }
+
     async fn find(
         state: &State,
         run: &ExecutionRow,

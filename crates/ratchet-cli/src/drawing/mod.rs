@@ -5,7 +5,11 @@ mod layout;
 mod mermaid;
 mod svg;
 
-pub(crate) use self::{dot::dot, mermaid::mermaid, svg::svg};
+pub(crate) use self::{
+    dot::dot,
+    mermaid::mermaid,
+    svg::{placed, svg},
+};
 
 use std::{
     cmp::Reverse,

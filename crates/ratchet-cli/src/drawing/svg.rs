@@ -1,7 +1,9 @@
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::{
-    Look, Picture,
+    Look, Picture, PictureNode,
     layout::{Layout, layout},
 };
 
@@ -48,6 +50,63 @@ pub(crate) fn svg(picture: &Picture) -> String {
     }
     text.push_str("</svg>\n");
     text
+}
+
+/// Where a page draws boxes and arrows, in pixels.
+#[derive(Debug, Serialize)]
+pub(crate) struct Placed {
+    width: f64,
+    height: f64,
+    box_width: f64,
+    box_height: f64,
+    boxes: Vec<PlacedBox>,
+    /// Arrows as paths of SVG, with the boxes that they lead from and to.
+    arrows: Vec<(usize, usize, String)>,
+}
+
+/// A box, with the place of its upper left corner.
+#[derive(Debug, Serialize)]
+struct PlacedBox {
+    x: f64,
+    y: f64,
+    name: String,
+    note: String,
+    is_step: bool,
+}
+
+/// What a page adds to a box: a mark before the name, and the longest word for where a step stands.
+const ADDED_TO_NAME: &str = "   ";
+const ADDED_TO_NOTE: &str = "    . completed";
+
+/// The boxes and arrows of a picture for a page that draws them itself.
+pub(crate) fn placed(picture: &Picture) -> Placed {
+    let layout = layout(picture);
+    let widened = |node: &PictureNode| PictureNode {
+        name: format!("{}{ADDED_TO_NAME}", node.name),
+        note: format!("{}{ADDED_TO_NOTE}", node.note),
+        look: node.look,
+    };
+    let nodes = picture.nodes.iter().map(widened).collect();
+    let frame = Frame::of(&Picture { nodes, arrows: Vec::new(), frames: Vec::new() }, &layout);
+    let placed = |(node, place): (&PictureNode, &(usize, usize))| {
+        let (x, y) = frame.centre(*place);
+        PlacedBox {
+            x: x - frame.box_width / 2.0,
+            y: y - BOX_HEIGHT / 2.0,
+            name: node.name.clone(),
+            note: node.note.clone(),
+            is_step: node.look != Look::Joint,
+        }
+    };
+    let arrows = picture.arrows.iter().zip(&layout.paths);
+    Placed {
+        width: frame.width,
+        height: frame.height,
+        box_width: frame.box_width,
+        box_height: BOX_HEIGHT,
+        boxes: picture.nodes.iter().zip(&layout.boxes).map(placed).collect(),
+        arrows: arrows.map(|((from, to), path)| (*from, *to, frame.curve(path))).collect(),
+    }
 }
 
 const STYLE: &str = "<style>rect{fill:#fff;stroke:#57606a}.agent{fill:#f5f0ff;stroke:#8250df}.check{fill:#fff8e5;stroke:#9a6700}\

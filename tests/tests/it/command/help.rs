@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 32] = [
     "run",
     "plan",
     "rerun",
@@ -21,6 +21,8 @@ const COMMANDS: [&str; 30] = [
     "list",
     "logs",
     "diff",
+    "ui",
+    "report",
     "shell",
     "new",
     "workflows",

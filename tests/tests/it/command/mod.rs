@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod browser;
 mod caching;
 mod conclusions;
 mod differences;
@@ -27,6 +28,7 @@ mod terminal;
 mod testing;
 mod traces;
 mod troubles;
+mod ui;
 mod waiting;
 mod webhooks;
 mod workspaces;

@@ -17,7 +17,7 @@ use ratchet_local::{
     place::LocalPlace,
     workspace::{Difference, Files},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::change::Shown;
 use crate::{
@@ -63,20 +63,12 @@ pub(super) async fn run(
         Some(step) => nested::descend(&state, &root, step).await.map(|(row, step)| (row, Some(step)))?,
         None => (root, None),
     };
-    let (what, from, to) = trees(&state, &row, step).await?;
-    let files = Files::new(state.directory.clone(), LocalBlobStore::new(state.directory.blobs()));
-    let difference = Difference::between(&files, &row.id, &from, &to)?;
-    let mut changes = Vec::new();
-    for (path, change) in change::told(difference.layer()) {
-        changes.push(Shown::of(&difference, path, change)?);
-    }
     if arguments.json {
-        console.json(&json!({
-            "execution_id": row.id, "step": step, "from": from, "to": to,
-            "changes": changes.iter().map(Shown::json).collect::<Vec<_>>(),
-        }))?;
+        console.json(&answer(&state, &row, step).await?)?;
         return Ok(ExitCode::Completed);
     }
+    let (what, from, to) = trees(&state, &row, step).await?;
+    let changes = changes(&state, &row, &from, &to)?;
     let (shown, hidden): (Vec<Shown>, Vec<Shown>) =
         changes.into_iter().partition(|change| arguments.all || change.is_usual());
     if arguments.stat {
@@ -94,6 +86,22 @@ pub(super) async fn run(
         console.say(&format!("{paths} changed that git ignores, tools leave behind or git keeps: --all shows them"));
     }
     Ok(ExitCode::Completed)
+}
+
+/// What `--json` prints.
+pub(crate) async fn answer(state: &State, row: &ExecutionRow, step: Option<&str>) -> Result<Value, CommandError> {
+    let (_, from, to) = trees(state, row, step).await?;
+    let changes = changes(state, row, &from, &to)?;
+    Ok(json!({
+        "execution_id": row.id, "step": step, "from": from, "to": to,
+        "changes": changes.iter().map(Shown::json).collect::<Vec<_>>(),
+    }))
+}
+
+fn changes(state: &State, row: &ExecutionRow, from: &Digest, to: &Digest) -> Result<Vec<Shown>, CommandError> {
+    let files = Files::new(state.directory.clone(), LocalBlobStore::new(state.directory.blobs()));
+    let difference = Difference::between(&files, &row.id, from, to)?;
+    change::told(difference.layer()).map(|(path, change)| Shown::of(&difference, path, change)).collect()
 }
 
 /// What is compared: its name, and the trees before and after.
@@ -145,7 +153,7 @@ pub(super) fn left(row: &StepRow) -> Option<Digest> {
 }
 
 /// The newest row of a step, or of a child, which may have been taken over from an earlier epoch.
-pub(super) async fn find(state: &State, run: &ExecutionRow, path: &StepPath) -> Result<Option<StepRow>, CommandError> {
+pub(crate) async fn find(state: &State, run: &ExecutionRow, path: &StepPath) -> Result<Option<StepRow>, CommandError> {
     let newest = state.store.newest_steps(&run.id, run.epoch, std::slice::from_ref(&path.step)).await?;
     let mut above = newest.into_iter().next().flatten();
     if path.child.is_none() {
