@@ -11,6 +11,7 @@ pub mod budget;
 pub mod cached;
 pub mod command;
 pub mod decide;
+mod declaration;
 pub mod diagram;
 pub mod edit;
 pub mod event;

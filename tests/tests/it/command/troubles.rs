@@ -20,7 +20,7 @@ fn sections() -> Vec<Vec<Block>> {
     for (number, line) in page.lines().enumerate() {
         let blocks = sections.last_mut().expect("there is one");
         match (kind, line.strip_prefix("```")) {
-            (None, Some("yaml")) => {
+            (None, Some("yaml" | "yaml wrong")) => {
                 blocks.push(Block::Workflow(String::new()));
                 kind = Some("yaml");
             }
