@@ -6,10 +6,10 @@ use super::{agents::files_with, terminal::on_a_terminal, traces::Collector};
 
 /// The values, each with a part of it that nothing else holds.
 const PLAIN: &str = "canary-plain-3fb1";
-const QUOTED: &str = "canary \"qu0ted\" 7f3a";
+const QUOTED: &str = "canary \"qu0ted\" tail-7f3a";
 const PIN: &str = "4815162342";
 const KEY: &str = "-----BEGIN-----\ncanaryline9c2d\ncanaryline0e5f\n-----END-----";
-const CANARIES: [&str; 6] = ["canary-plain", "qu0ted", "7f3a", PIN, "canaryline9c2d", "canaryline0e5f"];
+const CANARIES: [&str; 6] = ["canary-plain", "qu0ted", "tail-7f3a", PIN, "canaryline9c2d", "canaryline0e5f"];
 
 /// Every way from an input to something that is kept or shown.
 const LEAKING: &str = r#"
