@@ -1,8 +1,11 @@
 //! The ports' contracts, on an emulator of AWS.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -10,15 +13,17 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::Message;
 use jiff::Timestamp;
-use ratchet_engine::ports::{BlobStore, Clock, Envelope, EventBus, StateStore};
-use ratchet_testkit::{contract, memory::MemoryBlobStore};
+use ratchet_core::execution::ExecutionRow;
+use ratchet_engine::ports::{BlobStore, Clock, Envelope, EventBus, StateStore, Workspaces};
+use ratchet_testkit::{builders::execution_row, contract, memory::MemoryBlobStore};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
-    DynamoStateStore, SystemClock, Table,
+    BlobContents, DynamoStateStore, S3BlobStore, SystemClock, Table,
     emulator::Emulator,
     event_bus::{BusPlace, EventBridgeBus, Timed, open},
+    workspaces::{BlobWorkspaces, FOLDER},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,6 +37,32 @@ async fn state_in_dynamodb_keeps_the_contract() {
         Arc::new(DynamoStateStore::new(client.clone(), name)) as Arc<dyn StateStore>
     })
     .await;
+}
+
+#[tokio::test]
+async fn workspaces_of_blobs_keep_the_contract() {
+    let blobs = Arc::new(MemoryBlobStore::default());
+    contract::workspaces(async || workspaces(blobs.clone(), blobs.clone()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workspaces_in_a_bucket_keep_the_contract() {
+    let Some(emulator) = Emulator::start().await else { return };
+    let client = aws_sdk_s3::Client::new(&emulator.config().await);
+    client.create_bucket().bucket("bucket").send().await.unwrap();
+    let store = async || {
+        let client = aws_sdk_s3::Client::new(&emulator.config().await);
+        Arc::new(S3BlobStore::new(client, "bucket", ""))
+    };
+    contract::workspaces(async || workspaces(store().await, store().await).await).await;
+}
+
+/// Workspaces in a store, whose contents have connections of their own, and a run that begins without a file.
+async fn workspaces(blobs: Arc<dyn BlobStore>, of_contents: Arc<dyn BlobStore>) -> (Arc<dyn Workspaces>, ExecutionRow) {
+    let contents = Arc::new(BlobContents::new(of_contents).unwrap());
+    let workspaces = BlobWorkspaces::new(contents, blobs, Path::new(FOLDER));
+    let run = ExecutionRow { tree: Some(workspaces.empty().await.unwrap()), ..execution_row("run") };
+    (Arc::new(workspaces), run)
 }
 
 #[test]

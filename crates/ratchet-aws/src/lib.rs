@@ -13,6 +13,7 @@ pub mod published;
 mod secrets;
 mod state_store;
 pub mod trigger;
+pub mod workspaces;
 
 pub use blob_store::S3BlobStore;
 pub use clock::SystemClock;

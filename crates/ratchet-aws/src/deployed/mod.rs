@@ -75,6 +75,20 @@ impl Embedded {
     }
 }
 
+/// Steps write files and read those of others; what two of them wrote meets, or is at odds.
+async fn a_run_with_files(stack: &Stack, embedded: &Embedded) {
+    let file = workflow("files.yaml");
+    stack.publish(&file).await;
+    let started = stack.invoke(&json!({"workflow": "files", "idempotency_key": "one"}));
+    let id = started["execution_id"].as_str().unwrap_or_else(|| panic!("it was not started: {started}")).to_owned();
+    let here = embedded.run(&["run", file.to_str().unwrap()]);
+    stack.publish(&workflow("checkout.yaml")).await;
+    let refused = stack.invoke(&json!({"workflow": "checkout", "idempotency_key": "one"}));
+    assert_eq!(refused["error"]["code"], "RT-0453", "nothing here checks a repository out: {refused}");
+    assert_eq!(here["steps"]["at-odds"]["error"]["code"], "RT-0195", "{here:#}");
+    assert_eq!(plain(stack.still(&id).await), plain(here));
+}
+
 /// Invokes, answers and compares.
 async fn an_invoked_run(stack: &Stack, embedded: &Embedded) {
     let file = workflow("inline.yaml");
@@ -106,6 +120,7 @@ async fn runs_end_as_in_the_embedded_engine() {
     let stack = Stack::deploy(emulator, &functions).await;
     stack.has_the_table_of_the_store().await;
     an_invoked_run(&stack, &embedded).await;
+    a_run_with_files(&stack, &embedded).await;
 
     let file = workflow("pushed.yaml");
     stack.publish(&file).await;
@@ -122,7 +137,7 @@ async fn runs_end_as_in_the_embedded_engine() {
         embedded.run(&["run", file.to_str().unwrap(), "--event", "event.json"])
     };
     stack.put_event("github.example", "push", &push("c1")).await;
-    let newest = stack.executions(2).await.swap_remove(0);
+    let newest = stack.executions(3).await.swap_remove(0);
     let event = json!({"source": "github.example", "detail-type": "push", "detail": push("c1")});
     assert_eq!(plain(stack.still(&newest).await), plain(here(&event)));
 
@@ -140,7 +155,7 @@ async fn runs_end_as_in_the_embedded_engine() {
     assert_eq!(stack.post("WebhooksUrl", "/", &replayed, &body).await.0, 409, "a header makes no new delivery");
     assert_eq!(stack.post("WebhooksUrl", "/", &signed, &push("c3").to_string()).await.0, 401);
     assert_eq!(stack.post("WebhooksUrl", "/", &[], &body).await.0, 401);
-    assert_eq!(stack.executions(3).await.len(), 3, "nothing more was started");
+    assert_eq!(stack.executions(4).await.len(), 4, "nothing more was started");
 }
 
 #[tokio::test(flavor = "multi_thread")]

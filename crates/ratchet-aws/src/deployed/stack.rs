@@ -26,6 +26,7 @@ use crate::{
     deployment::{Deployment, Settings},
     emulator::Emulator,
     published::Publication,
+    workspaces::FOLDER,
 };
 
 /// What webhooks are signed with.
@@ -94,8 +95,11 @@ impl Stack {
             timers: outputs["Timers"].clone(),
             webhook_secret: None,
             max_parallel: 50,
+            cache_bytes_max: None,
+            folder: FOLDER.into(),
         };
-        Self { deployment: Deployment::new(&config, settings), emulator, folder, outputs }
+        let deployment = Deployment::new(&config, &emulator.config().await, settings).unwrap();
+        Self { emulator, folder, outputs, deployment }
     }
 
     /// Fails unless the template's table has the keys and indexes of the one that the store's own tests make.

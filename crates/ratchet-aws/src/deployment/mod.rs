@@ -5,7 +5,7 @@ pub mod logs;
 mod settings;
 mod without;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
 use ratchet_core::{execution::TraceParent, history::hex};
@@ -21,9 +21,10 @@ pub use self::{
     settings::{Settings, SettingsError},
 };
 use crate::{
-    DynamoStateStore, S3BlobStore, SystemClock,
+    BlobContents, DynamoStateStore, DynamoStepCache, S3BlobStore, SystemClock,
     event_bus::{BusPlace, CarriedError, EventBridgeBus},
     published::{PublishedError, PublishedWorkflows},
+    workspaces::BlobWorkspaces,
 };
 
 /// The engine of a deployment, and what its functions need beside it.
@@ -32,8 +33,21 @@ pub struct Deployment {
     pub engine: Engine,
     /// The published workflows.
     pub published: PublishedWorkflows,
+    /// The files of runs.
+    pub workspaces: Arc<BlobWorkspaces>,
     /// What the environment says.
     pub settings: Settings,
+}
+
+/// Why a function cannot begin.
+#[derive(Debug, Error)]
+pub enum BeginError {
+    /// Its environment is not that of a deployment.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The system gives no thread.
+    #[error("the contents of files cannot be read: {0}")]
+    Contents(#[from] io::Error),
 }
 
 /// Why an invocation fails: the service that invoked makes it again, and after some times puts it aside for a person.
@@ -63,17 +77,24 @@ pub enum Failure {
 
 impl Deployment {
     /// The deployment that this process's environment names.
-    pub async fn from_environment() -> Result<Self, SettingsError> {
-        Ok(Self::new(&config().await, Settings::from_environment()?))
+    pub async fn from_environment() -> Result<Self, BeginError> {
+        let settings = Settings::from_environment()?;
+        Ok(Self::new(&config().await, &config().await, settings)?)
     }
 
-    /// A deployment whose clients are configured so.
-    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
+    /// A deployment whose clients are configured so. What reads the contents of files has connections of its own, of a configuration of its own.
+    pub fn new(config: &SdkConfig, contents: &SdkConfig, settings: Settings) -> io::Result<Self> {
         let table = aws_sdk_dynamodb::Client::new(config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store: Arc<dyn StateStore> = Arc::new(DynamoStateStore::new(table.clone(), &settings.table));
-        let bucket = aws_sdk_s3::Client::new(config);
-        let blobs: Arc<dyn BlobStore> = Arc::new(S3BlobStore::new(bucket, &settings.bucket, ""));
+        let state = DynamoStateStore::new(table.clone(), &settings.table);
+        let step_cache = DynamoStepCache::new(state.clone(), settings.cache_bytes_max);
+        let store: Arc<dyn StateStore> = Arc::new(state);
+        let blobs_of = |config: &SdkConfig| -> Arc<dyn BlobStore> {
+            Arc::new(S3BlobStore::new(aws_sdk_s3::Client::new(config), &settings.bucket, ""))
+        };
+        let blobs = blobs_of(config);
+        let contents = Arc::new(BlobContents::new(blobs_of(contents))?);
+        let workspaces = Arc::new(BlobWorkspaces::new(contents, blobs.clone(), &settings.folder));
         let place = BusPlace { bus: settings.bus.clone(), timers: settings.timers.clone() };
         let bus: Arc<dyn EventBus> = Arc::new(EventBridgeBus::new(
             aws_sdk_eventbridge::Client::new(config),
@@ -88,12 +109,12 @@ impl Deployment {
             bus,
             launcher: Arc::new(without::Tasks),
             clock,
-            workspaces: Arc::new(without::Files),
-            step_cache: Arc::new(without::Results),
+            workspaces: workspaces.clone(),
+            step_cache: Arc::new(step_cache),
             observer: Arc::new(Silent),
         });
         let published = PublishedWorkflows::new(table, &settings.table);
-        Self { engine, published, settings }
+        Ok(Self { engine, published, workspaces, settings })
     }
 
     /// The context of a new trace.

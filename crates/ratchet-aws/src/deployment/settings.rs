@@ -1,8 +1,10 @@
 //! What a function's environment says: `template.yaml` sets it.
 
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, path::PathBuf};
 
 use thiserror::Error;
+
+use crate::workspaces::FOLDER;
 
 /// What a function is told of its deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,10 @@ pub struct Settings {
     pub webhook_secret: Option<String>,
     /// How many children of a fan-out run at once where a workflow does not say.
     pub max_parallel: u32,
+    /// Bytes of kept results from which on the longest unused ones are pushed out. Without a bound, none are.
+    pub cache_bytes_max: Option<u64>,
+    /// The folder in which tasks work.
+    pub folder: PathBuf,
 }
 
 /// A variable that is missing or wrong.
@@ -32,6 +38,7 @@ pub struct SettingsError {
 }
 
 const MAX_PARALLEL: &str = "RATCHET_MAX_PARALLEL";
+const CACHE_BYTES_MAX: &str = "RATCHET_CACHE_BYTES_MAX";
 
 /// Children of a fan-out at once where nobody says.
 const MAX_PARALLEL_USUAL: u32 = 50;
@@ -45,10 +52,15 @@ impl Settings {
     fn of(variables: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let needed = |name: &'static str| given(name).ok_or(SettingsError { name, problem: "is not set" });
-        let max_parallel = match given(MAX_PARALLEL).map(|text| text.parse()) {
+        let number = |name: &'static str| match given(name).map(|text| text.parse::<u64>()) {
+            None => Ok(None),
+            Some(Ok(number)) => Ok(Some(number)),
+            Some(Err(_)) => Err(SettingsError { name, problem: "is not a number" }),
+        };
+        let max_parallel = match number(MAX_PARALLEL)?.map(u32::try_from) {
             None => MAX_PARALLEL_USUAL,
             Some(Ok(number)) => number,
-            Some(Err(_)) => return Err(SettingsError { name: MAX_PARALLEL, problem: "is not a number" }),
+            Some(Err(_)) => return Err(SettingsError { name: MAX_PARALLEL, problem: "is too large" }),
         };
         Ok(Self {
             table: needed("RATCHET_TABLE")?,
@@ -57,6 +69,8 @@ impl Settings {
             timers: needed("RATCHET_TIMERS")?,
             webhook_secret: given("RATCHET_WEBHOOK_SECRET"),
             max_parallel,
+            cache_bytes_max: number(CACHE_BYTES_MAX)?,
+            folder: given("RATCHET_FOLDER").map_or_else(|| FOLDER.into(), PathBuf::from),
         })
     }
 }
@@ -77,7 +91,14 @@ mod tests {
             fewer.insert(format!("RATCHET_{name}"), String::new());
             assert!(Settings::of(&fewer).unwrap_err().to_string().contains(name), "{name}");
         }
-        variables.insert(MAX_PARALLEL.to_owned(), "many".to_owned());
+        for name in [MAX_PARALLEL, CACHE_BYTES_MAX] {
+            for wrong in ["many", "-1"] {
+                let mut variables = variables.clone();
+                variables.insert(name.to_owned(), wrong.to_owned());
+                assert_eq!(Settings::of(&variables).unwrap_err().name, name, "{wrong}");
+            }
+        }
+        variables.insert(MAX_PARALLEL.to_owned(), "5000000000".to_owned());
         assert_eq!(Settings::of(&variables).unwrap_err().name, MAX_PARALLEL);
     }
 }

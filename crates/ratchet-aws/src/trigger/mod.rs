@@ -24,7 +24,7 @@ use ratchet_core::ids::Digest;
 use serde_json::Value;
 
 use self::{start::Definition, webhook::WebhookSecret};
-use crate::deployment::{self, Deployment, Failure, Settings, SettingsError};
+use crate::deployment::{self, BeginError, Deployment, Failure, Settings};
 
 /// The function that starts executions.
 pub struct Trigger {
@@ -53,9 +53,9 @@ enum Door {
 
 impl Trigger {
     /// The function of the deployment that this process's environment names.
-    pub async fn from_environment() -> Result<Self, SettingsError> {
+    pub async fn from_environment() -> Result<Self, BeginError> {
         let config = deployment::config().await;
-        Ok(Self::new(&config, Deployment::new(&config, Settings::from_environment()?)))
+        Ok(Self::new(&config, Deployment::new(&config, &deployment::config().await, Settings::from_environment()?)?))
     }
 
     /// The function of a deployment.

@@ -16,11 +16,11 @@ use ratchet_definition::{
     inputs::{self, GivenInput},
     sources::compile_stored,
 };
-use ratchet_engine::{StartRequest, Started};
+use ratchet_engine::{EngineError, StartRequest, Started};
 use serde_json::Value;
 
 use super::{Trigger, refusal::Refusal};
-use crate::published::Published;
+use crate::{published::Published, workspaces::DeployedPlace};
 
 /// A published definition, compiled.
 pub(super) struct Definition {
@@ -90,17 +90,20 @@ impl Trigger {
             options: RunOptions {
                 selection: Selection::All,
                 max_parallel: self.deployment.settings.max_parallel,
-                // A deployment without tasks has no results to keep.
-                cache: CacheMode::Off,
+                cache: CacheMode::Use,
                 agent: None,
-                place: Value::Null,
+                place: DeployedPlace::of_workflow(workflow).to_value(),
             },
             // Who may invoke the function is known to IAM, not to the function.
             actor: Actor::Engine,
             trace: self.deployment.new_trace(),
             parent: None,
-            tree: None,
+            tree: Some(self.deployment.workspaces.empty().await.map_err(EngineError::from)?),
         };
+        if self.deployment.engine.source_of(&request)?.repository.is_some() {
+            let reason = "this deployment checks out no repositories".to_owned();
+            return Err(EngineError::Source { workflow: workflow.name.clone(), reason }.into());
+        }
         let started = self.deployment.engine.start(request).await?;
         let (execution, created) = (&started.row.id, started.created);
         tracing::info!(%execution, workflow = workflow.name, created, "started");

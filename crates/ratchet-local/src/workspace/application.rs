@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, io, path::Path};
 
 use ratchet_core::ids::{Digest, Epoch, ExecutionId};
+use ratchet_files::tree_digest;
 use ratchet_workspace::{
     Applied, Conflict, ContentDigest, GitChange, Layer, Marks, MovedRef, TreePath, WorkspaceError,
     apply as apply_layer, recover as recover_layer, write_whole,
@@ -10,7 +11,7 @@ use ratchet_workspace::{
 use serde::{Deserialize, Serialize};
 
 use super::contents::WithSource;
-use super::views::{Files, RunFiles, tree_digest};
+use super::views::{Files, RunFiles};
 use crate::{directory::StateDirectory, error::LocalError};
 
 /// What came of applying the changes of a run.

@@ -1,19 +1,16 @@
-//! Files as they were captured when their step ended.
+//! Files as they were captured when their step ended, in the state directory.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, path::Path};
 
 use ratchet_core::{history::sha256_hex, output::FileValue};
 use ratchet_definition::files::FileError;
+use ratchet_files::{CapturedFiles, write_read_only};
 
-use crate::directory::{self, StateDirectory};
+use crate::directory::StateDirectory;
 
-/// The captured files in a state directory.
-pub(super) struct Captured<'a>(pub(super) &'a StateDirectory);
-
-impl Captured<'_> {
-    /// The content of one.
-    pub(super) fn read(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
-        let blob = self.0.blob(&file.content.digest);
+impl CapturedFiles for StateDirectory {
+    fn read(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
+        let blob = self.blob(&file.content.digest);
         let content = fs::read(&blob).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => FileError::NotFound(file.path.clone()),
             _ => unreadable(file, error.to_string()),
@@ -24,13 +21,12 @@ impl Captured<'_> {
         Ok(content)
     }
 
-    /// The path of a copy that is read only.
-    pub(super) fn path(&self, file: &FileValue) -> Result<String, FileError> {
-        let folder = self.0.captured(&file.content.digest);
+    fn path(&self, file: &FileValue) -> Result<String, FileError> {
+        let folder = self.captured(&file.content.digest);
         let copy = folder.join(Path::new(&file.path).file_name().unwrap_or_default());
         if !copy.is_file() {
             let content = self.read(file)?;
-            write_read_only(&folder, &copy, &content).map_err(|error| unreadable(file, error.to_string()))?;
+            write_read_only(&copy, &content).map_err(|error| unreadable(file, error.to_string()))?;
         }
         copy.into_os_string()
             .into_string()
@@ -40,11 +36,4 @@ impl Captured<'_> {
 
 fn unreadable(file: &FileValue, reason: String) -> FileError {
     FileError::Unreadable { path: file.path.clone(), reason }
-}
-
-fn write_read_only(folder: &Path, copy: &Path, content: &[u8]) -> io::Result<()> {
-    directory::create(folder)?;
-    let file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o400)).tempfile_in(folder)?;
-    io::Write::write_all(&mut file.as_file(), content)?;
-    file.persist(copy).map(|_| ()).map_err(|error| error.error)
 }

@@ -3,11 +3,12 @@
 use std::{io, sync::Arc};
 
 use ratchet_core::ids::{Digest, ExecutionId};
+use ratchet_files::tree_digest;
 use ratchet_workspace::{Contents, Entry, Layer};
 
 use super::{
     contents::WithSource,
-    views::{Files, RunFiles, tree_digest},
+    views::{Files, RunFiles},
 };
 use crate::error::LocalError;
 

@@ -4,12 +4,9 @@ mod application;
 mod captured;
 mod contents;
 mod difference;
-mod files;
-mod folder_digest;
 mod source;
 #[cfg(test)]
 mod tests;
-mod tree_files;
 mod views;
 
 use std::sync::Arc;
@@ -18,7 +15,8 @@ use async_trait::async_trait;
 use ratchet_core::{execution::ExecutionRow, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
-use ratchet_workspace::{ContentDigest, Meeting};
+pub use ratchet_files::ConfinedFiles;
+use ratchet_files::{self as files, TreeFiles, tree_digest};
 
 pub use ratchet_workspace::{
     Change, Conflict, Entry, Layer, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree,
@@ -27,15 +25,14 @@ pub use ratchet_workspace::{
 pub use self::{
     application::{Application, application, recover},
     difference::Difference,
-    files::ConfinedFiles,
     views::Files,
 };
 pub(crate) use self::{
     application::{Changes, apply, record_nothing},
     source::{Source, keeper_in},
-    views::{AttemptView, remove_rooms, tree_digest},
+    views::{AttemptView, remove_rooms},
 };
-use self::{contents::WithSource, tree_files::TreeFiles};
+use self::{contents::WithSource, views::RunTrees};
 use crate::{error::LocalError, place::LocalPlace};
 
 /// The workspaces of this machine's runs.
@@ -54,10 +51,10 @@ impl LocalWorkspaces {
         Ok(ConfinedFiles::new(&place.workspace, self.files.state().clone()))
     }
 
-    fn of_tree(&self, execution: &ExecutionRow, tree: &Digest) -> Result<TreeFiles, WorkspaceError> {
+    fn of_tree(&self, execution: &ExecutionRow, tree: &Digest) -> Result<TreeFiles<RunTrees>, WorkspaceError> {
         let run = self.files.of_run(&execution.id).map_err(|error| refused("be found", &error))?;
         let tree = tree_digest(tree).map_err(|error| refused("be found", &error))?;
-        Ok(TreeFiles::new(self.files.clone(), run, tree))
+        Ok(TreeFiles::new(RunTrees { files: self.files.clone(), run }, tree))
     }
 }
 
@@ -85,55 +82,25 @@ impl Workspaces for LocalWorkspaces {
         path: &str,
         content: &[u8],
     ) -> Result<Written, WorkspaceError> {
+        if let Some(tree) = tree {
+            let over = self.of_tree(execution, tree)?;
+            return files::write((over, self.files.trees().clone(), self.files.blobs()), path, content).await;
+        }
         let action = format!("write {path}");
         let failed = |error: FileError| match error {
             FileError::Outside(path) => WorkspaceError::Outside(path),
             FileError::Unreadable { reason, .. } => WorkspaceError::Refused { action: action.clone(), reason },
             FileError::NotFound(_) | FileError::Unavailable => refused(&action, &error),
         };
-        let Some(tree) = tree else {
-            let written = self.in_place(execution)?.write(path, content).map_err(failed)?;
-            let content = self.files.blobs().put(content).await.map_err(|error| refused(&action, &error))?;
-            // It came from text, and parts were only taken away.
-            let file = FileValue { path: written.to_string_lossy().into_owned(), content };
-            return Ok(Written { file, tree: None });
-        };
-        let (base, over) =
-            (tree_digest(tree).map_err(|error| refused(&action, &error))?, self.of_tree(execution, tree)?);
-        // Whether it may be written is known before it is kept.
-        let (layer, path) = over.writing(path, ContentDigest::of(content), content.len() as u64).map_err(failed)?;
+        let written = self.in_place(execution)?.write(path, content).map_err(failed)?;
         let content = self.files.blobs().put(content).await.map_err(|error| refused(&action, &error))?;
-        let files = self.files.clone();
-        let grown = blocking(move || Ok(files.trees().grow(base, layer)?)).await;
-        let tree = grown.map_err(|error| refused(&action, &error))?;
-        Ok(Written { file: FileValue { path, content }, tree: Some(tree.to_core()) })
+        // It came from text, and parts were only taken away.
+        let file = FileValue { path: written.to_string_lossy().into_owned(), content };
+        Ok(Written { file, tree: None })
     }
 
     async fn merge(&self, _execution: &ExecutionRow, branches: &[Branch]) -> Result<Digest, WorkspaceError> {
-        let action = "be brought together";
-        let mut meetings = Vec::new();
-        for Branch { step, tree } in branches {
-            let tree = tree_digest(tree).map_err(|error| refused(action, &error))?;
-            meetings.push(Meeting { step: step.clone(), tree });
-        }
-        let files = self.files.clone();
-        let merged = blocking(move || Ok(files.trees().merge(&meetings)?)).await;
-        match merged {
-            Ok(tree) => Ok(tree.to_core()),
-            Err(LocalError::Files(ratchet_workspace::WorkspaceError::Conflict { conflicts })) => {
-                Err(conflicts.first().and_then(|conflict| {
-                    let of = |name: &str| branches.iter().find(|branch| branch.step.to_string() == name);
-                    let (first, second) = (of(&conflict.steps[0])?, of(&conflict.steps[1])?);
-                    Some(WorkspaceError::Conflict {
-                        path: conflict.path.to_string(),
-                        first: first.step.clone(),
-                        second: second.step.clone(),
-                    })
-                }))
-                .map_err(|conflict| conflict.unwrap_or_else(|| refused(action, &"branches are at odds")))
-            }
-            Err(error) => Err(refused(action, &error)),
-        }
+        files::merge(self.files.trees().clone(), branches).await
     }
 
     async fn lay(
@@ -143,57 +110,23 @@ impl Workspaces for LocalWorkspaces {
         left: &Digest,
         outputs: &[String],
     ) -> Result<Laid, WorkspaceError> {
-        let action = "take a kept change";
-        let trees = tree_digest(base).and_then(|base| Ok((base, tree_digest(left)?)));
-        let (base, left) = trees.map_err(|error| refused(action, &error))?;
-        let outputs: Vec<TreePath> = outputs.iter().filter_map(|path| TreePath::new(path).ok()).collect();
-        let files = self.files.clone();
-        let laid = blocking(move || {
-            let laid = files.trees().lay(base, left, &outputs)?;
-            if matches!(laid, ratchet_workspace::Laid::Tree(_)) {
-                for digest in files.trees().get(left)?.layer.contents().into_keys() {
-                    files.blobs().verify(digest).map_err(|error| ratchet_workspace::WorkspaceError::Damaged {
-                        what: format!("the content {digest}"),
-                        reason: error.to_string(),
-                    })?;
-                }
-            }
-            Ok(laid)
-        });
-        match laid.await.map_err(|error| kept(action, error))? {
-            ratchet_workspace::Laid::Tree(tree) => Ok(Laid::Tree(tree.to_core())),
-            ratchet_workspace::Laid::Differs(path) => Ok(Laid::Differs(path.to_string())),
-        }
+        let blobs = self.files.blobs().clone();
+        let verify = move |digest| blobs.verify(digest).map_err(|error| error.to_string());
+        files::lay(self.files.trees().clone(), verify, (base, left), outputs).await
     }
 
     async fn content(&self, execution: &ExecutionRow, tree: &Digest) -> Result<Digest, WorkspaceError> {
-        let action = "be read";
-        let tree = tree_digest(tree).map_err(|error| refused(action, &error))?;
-        let run = self.files.of_run(&execution.id).map_err(|error| refused(action, &error))?;
+        let run = self.files.of_run(&execution.id).map_err(|error| refused("be read", &error))?;
         let files = self.files.clone();
-        let content = blocking(move || {
+        let look = move |tree| {
             let contents = WithSource { blobs: files.blobs(), kept: run.kept() };
-            Ok(files.trees().content(tree, &contents)?)
-        });
-        content.await.map(ContentDigest::to_core).map_err(|error| kept(action, error))
+            files.trees().content(tree, &contents)
+        };
+        files::content(look, tree).await
     }
 
     async fn size(&self, _execution: &ExecutionRow, left: &Digest) -> Result<u64, WorkspaceError> {
-        let action = "be read";
-        let left = tree_digest(left).map_err(|error| refused(action, &error))?;
-        let files = self.files.clone();
-        let size = blocking(move || Ok(files.trees().get(left)?.layer.bytes()));
-        size.await.map_err(|error| kept(action, error))
-    }
-}
-
-/// An error of what is kept.
-fn kept(action: &str, error: LocalError) -> WorkspaceError {
-    match error {
-        LocalError::Files(ratchet_workspace::WorkspaceError::Damaged { what, reason }) => {
-            WorkspaceError::Damaged { what, reason }
-        }
-        other => refused(action, &other),
+        files::size(self.files.trees().clone(), left).await
     }
 }
 

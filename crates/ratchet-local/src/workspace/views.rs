@@ -13,8 +13,9 @@ use std::{
 
 use ratchet_core::ids::{Digest, ExecutionId};
 use ratchet_engine::ports::{AttemptFiles, FileView};
+use ratchet_files::{CapturedFiles, TreeSource, tree_digest};
 use ratchet_workspace::{
-    Bounds, ContentDigest, Kept, Marks, Stack, Stacks, Strategy, TreePath, Trees, View, WorkspaceError, probe,
+    Bounds, ContentDigest, Contents, Kept, Marks, Stack, Stacks, Strategy, TreePath, Trees, View, WorkspaceError, probe,
 };
 
 use super::source::{Outside, Source, usable};
@@ -29,7 +30,7 @@ pub struct Files {
 struct Inner {
     state: StateDirectory,
     blobs: LocalBlobStore,
-    trees: Trees,
+    trees: Arc<Trees>,
     strategy: OnceLock<Strategy>,
     runs: Mutex<HashMap<ExecutionId, Arc<RunFiles>>>,
 }
@@ -77,7 +78,7 @@ struct Shown {
 impl Files {
     /// The files of the runs in a state directory.
     pub fn new(state: StateDirectory, blobs: LocalBlobStore) -> Self {
-        let trees = Trees::new(Arc::new(blobs.clone()));
+        let trees = Arc::new(Trees::new(Arc::new(blobs.clone())));
         let inner = Inner { state, blobs, trees, strategy: OnceLock::new(), runs: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
@@ -93,7 +94,7 @@ impl Files {
     }
 
     /// All trees.
-    pub(crate) fn trees(&self) -> &Trees {
+    pub(crate) fn trees(&self) -> &Arc<Trees> {
         &self.inner.trees
     }
 
@@ -180,8 +181,8 @@ impl Files {
     }
 
     /// What a view of a tree lies over.
-    pub(crate) fn stack(&self, run: &RunFiles, tree: ContentDigest) -> Result<Arc<Stack>, LocalError> {
-        Ok(run.stacks.of(&self.inner.trees, tree)?)
+    pub(crate) fn stack(&self, run: &RunFiles, tree: ContentDigest) -> Result<Arc<Stack>, WorkspaceError> {
+        run.stacks.of(&self.inner.trees, tree)
     }
 
     /// Opens a view of a tree for an attempt of a run.
@@ -355,12 +356,32 @@ impl FileView for Shown {
     }
 }
 
-/// A tree's digest, as its contents are kept.
-pub(crate) fn tree_digest(tree: &Digest) -> Result<ContentDigest, WorkspaceError> {
-    ContentDigest::from_core(tree).ok_or_else(|| WorkspaceError::Damaged {
-        what: format!("the tree {tree}"),
-        reason: "that is no digest".to_owned(),
-    })
+/// The trees of a run, for whoever reads them as data.
+pub(crate) struct RunTrees {
+    pub(crate) files: Files,
+    pub(crate) run: Arc<RunFiles>,
+}
+
+impl TreeSource for RunTrees {
+    fn directory(&self) -> &Path {
+        &self.run.source.directory
+    }
+
+    fn hides(&self, path: &Path) -> bool {
+        self.run.outside.hides(path)
+    }
+
+    fn stack(&self, tree: ContentDigest) -> Result<Arc<Stack>, WorkspaceError> {
+        self.files.stack(&self.run, tree)
+    }
+
+    fn contents(&self) -> &dyn Contents {
+        self.files.blobs()
+    }
+
+    fn captured(&self) -> &dyn CapturedFiles {
+        self.files.state()
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

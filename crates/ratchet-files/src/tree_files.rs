@@ -2,39 +2,62 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use ratchet_core::{ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
-use ratchet_workspace::{Change, ContentDigest, Entry, Layer, Mark, Stack, TreePath};
-
-use super::{
-    captured::Captured,
-    files::inside,
-    folder_digest::FolderDigest,
-    views::{Files, RunFiles},
+use ratchet_workspace::{
+    Change, ContentDigest, Contents, Entry, Layer, Mark, Stack, TreePath, WorkspaceError as FilesError,
 };
 
+use crate::{
+    captured::CapturedFiles,
+    confined::{inside, matcher},
+    folder_digest::FolderDigest,
+};
+
+/// Where the trees of a run are.
+pub trait TreeSource: Send + Sync {
+    /// The path at which steps find the files: absolute paths below it, and absolute links, name files of the tree.
+    fn directory(&self) -> &Path;
+
+    /// Whether a path is no part of the run's files.
+    fn hides(&self, path: &Path) -> bool;
+
+    /// What is there at a tree.
+    fn stack(&self, tree: ContentDigest) -> Result<Arc<Stack>, FilesError>;
+
+    /// The contents of the files.
+    fn contents(&self) -> &dyn Contents;
+
+    /// The contents of files that steps gave.
+    fn captured(&self) -> &dyn CapturedFiles;
+}
+
 /// The files of a tree of a run.
-pub(crate) struct TreeFiles {
-    files: Files,
-    run: Arc<RunFiles>,
+pub struct TreeFiles<S> {
+    source: S,
     tree: ContentDigest,
     /// Put together when a file is asked for, which most steps never do.
     stack: OnceLock<Arc<Stack>>,
 }
 
-impl TreeFiles {
+impl<S: TreeSource> TreeFiles<S> {
     /// The files of a tree.
-    pub(crate) fn new(files: Files, run: Arc<RunFiles>, tree: ContentDigest) -> Self {
-        Self { files, run, tree, stack: OnceLock::new() }
+    pub fn new(source: S, tree: ContentDigest) -> Self {
+        Self { source, tree, stack: OnceLock::new() }
+    }
+
+    /// The tree.
+    pub(crate) fn tree(&self) -> ContentDigest {
+        self.tree
     }
 
     fn stack(&self, path: &str) -> Result<&Arc<Stack>, FileError> {
         if self.stack.get().is_none() {
-            let stack = self.files.stack(&self.run, self.tree).map_err(|error| unreadable(path, &error))?;
+            let stack = self.source.stack(self.tree).map_err(|error| unreadable(path, &error))?;
             let _ = self.stack.set(stack);
         }
         self.stack.get().ok_or(FileError::Unavailable)
@@ -42,9 +65,9 @@ impl TreeFiles {
 
     /// Where a path leads, relative to the root; the root itself is empty.
     fn resolve(&self, path: &str) -> Result<PathBuf, FileError> {
-        let clean = inside(&self.run.source.directory, path)?;
+        let clean = inside(self.source.directory(), path)?;
         let outside = || FileError::Outside(path.to_owned());
-        match self.stack(path)?.manifest().resolve(&self.run.source.directory, &clean) {
+        match self.stack(path)?.manifest().resolve(self.source.directory(), &clean) {
             Ok(found) => found.ok_or_else(outside),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Err(FileError::NotFound(path.to_owned()))
@@ -65,9 +88,9 @@ impl TreeFiles {
     }
 
     /// The layer that writes a file, with the folders above it, and where that is. Nothing is written through a link that leads out.
-    pub(crate) fn writing(&self, path: &str, digest: ContentDigest, size: u64) -> Result<(Layer, String), FileError> {
-        let clean = inside(&self.run.source.directory, path)?;
-        if self.run.outside.hides(&clean) {
+    pub fn writing(&self, path: &str, digest: ContentDigest, size: u64) -> Result<(Layer, String), FileError> {
+        let clean = inside(self.source.directory(), path)?;
+        if self.source.hides(&clean) {
             return Err(FileError::Outside(path.to_owned()));
         }
         let outside = || FileError::Outside(path.to_owned());
@@ -77,7 +100,7 @@ impl TreeFiles {
         let mut below = PathBuf::new();
         for part in folder {
             below.push(part);
-            match manifest.resolve(&self.run.source.directory, &below) {
+            match manifest.resolve(self.source.directory(), &below) {
                 Ok(found) => below = found.ok_or_else(outside)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let made = TreePath::new(&below).map_err(|error| unreadable(path, &error))?;
@@ -104,9 +127,9 @@ fn unreadable(path: &str, error: &dyn std::fmt::Display) -> FileError {
     FileError::Unreadable { path: path.to_owned(), reason: error.to_string() }
 }
 
-impl FileAccess for TreeFiles {
+impl<S: TreeSource> FileAccess for TreeFiles<S> {
     fn read_captured(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
-        Captured(self.files.state()).read(file)
+        self.source.captured().read(file)
     }
 
     fn path_of_captured(&self, file: &FileValue) -> Result<String, FileError> {
@@ -114,13 +137,13 @@ impl FileAccess for TreeFiles {
         if now.is_some_and(|(digest, _)| digest.to_core() == file.content.digest) {
             return Ok(file.path.clone());
         }
-        Captured(self.files.state()).path(file)
+        self.source.captured().path(file)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
         match self.entry(path)? {
             Some((found, entry @ Entry::File { .. })) => {
-                let read = self.stack(path)?.read(&found, entry, self.files.blobs());
+                let read = self.stack(path)?.read(&found, entry, self.source.contents());
                 read.map_err(|error| unreadable(path, &error))
             }
             _ => Err(unreadable(path, &"it is no file")),
@@ -148,7 +171,7 @@ impl FileAccess for TreeFiles {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError> {
-        let (matcher, asks_for_git) = super::files::matcher(pattern)?;
+        let (matcher, asks_for_git) = matcher(pattern)?;
         let manifest = self.stack(pattern)?.manifest();
         let is_file = |path: &TreePath, entry: &Entry| match entry {
             Entry::File { .. } => true,

@@ -8,7 +8,7 @@ use std::{
         unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Component, Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -18,8 +18,7 @@ use ratchet_engine::ports::AttemptFiles;
 use ratchet_workspace::{ContentDigest, Kind, StatCache, paths, resolve, scan};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::{captured::Captured, folder_digest::FolderDigest};
-use crate::directory::StateDirectory;
+use crate::{captured::CapturedFiles, folder_digest::FolderDigest};
 
 /// The files below a root. Nothing outside is reached, also not through a symbolic link.
 #[derive(Debug, Clone)]
@@ -27,18 +26,18 @@ pub struct ConfinedFiles {
     files: AttemptFiles,
     /// Where they really are at home: found out when a file is asked for, which most steps never do.
     home: OnceLock<PathBuf>,
-    state: StateDirectory,
+    captured: Arc<dyn CapturedFiles>,
 }
 
 impl ConfinedFiles {
     /// The files below an absolute root, and captured ones.
-    pub fn new(root: &Path, state: StateDirectory) -> Self {
-        Self::of(&AttemptFiles::in_folder(root), state)
+    pub fn new(root: &Path, captured: impl CapturedFiles + 'static) -> Self {
+        Self::of(&AttemptFiles::in_folder(root), captured)
     }
 
     /// The files of an attempt, and captured ones.
-    pub fn of(files: &AttemptFiles, state: StateDirectory) -> Self {
-        Self { files: files.clone(), home: OnceLock::new(), state }
+    pub fn of(files: &AttemptFiles, captured: impl CapturedFiles + 'static) -> Self {
+        Self { files: files.clone(), home: OnceLock::new(), captured: Arc::new(captured) }
     }
 
     /// Where they are at home, without links.
@@ -121,7 +120,7 @@ impl ConfinedFiles {
 }
 
 /// A path relative to a root, without `.` and `..`, as its text says.
-pub(super) fn inside(root: &Path, path: &str) -> Result<PathBuf, FileError> {
+pub(crate) fn inside(root: &Path, path: &str) -> Result<PathBuf, FileError> {
     let outside = || FileError::Outside(path.to_owned());
     let given = Path::new(path);
     let given = if given.is_absolute() { given.strip_prefix(root).map_err(|_| outside())? } else { given };
@@ -139,7 +138,7 @@ pub(super) fn inside(root: &Path, path: &str) -> Result<PathBuf, FileError> {
 
 impl FileAccess for ConfinedFiles {
     fn read_captured(&self, file: &FileValue) -> Result<Vec<u8>, FileError> {
-        Captured(&self.state).read(file)
+        self.captured.read(file)
     }
 
     fn path_of_captured(&self, file: &FileValue) -> Result<String, FileError> {
@@ -154,7 +153,7 @@ impl FileAccess for ConfinedFiles {
         if now.as_ref() == Some(&file.content.digest) {
             return Ok(file.path.clone());
         }
-        Captured(&self.state).path(file)
+        self.captured.path(file)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, FileError> {
@@ -206,7 +205,7 @@ impl FileAccess for ConfinedFiles {
 }
 
 /// What a glob matches, and whether it asks for git's own files.
-pub(super) fn matcher(pattern: &str) -> Result<(GlobMatcher, bool), FileError> {
+pub(crate) fn matcher(pattern: &str) -> Result<(GlobMatcher, bool), FileError> {
     let pattern_path = Path::new(pattern);
     if pattern_path.is_absolute() || pattern_path.components().any(|part| part == Component::ParentDir) {
         return Err(FileError::Outside(pattern.to_owned()));

@@ -5,11 +5,11 @@ use ratchet_workspace::{Entry, TreePath};
 use sha2::{Digest as _, Sha256};
 
 /// Makes it.
-pub(super) struct FolderDigest;
+pub(crate) struct FolderDigest;
 
 impl FolderDigest {
     /// The digest of these paths, relative to the folder, in order. Lengths stand before texts, so that no two folders come to the same lines.
-    pub(super) fn of<'a>(below: impl Iterator<Item = (TreePath, &'a Entry)>) -> Digest {
+    pub(crate) fn of<'a>(below: impl Iterator<Item = (TreePath, &'a Entry)>) -> Digest {
         let mut hasher = Sha256::new();
         for (path, entry) in below {
             let (mode, content) = match entry {
