@@ -21,6 +21,11 @@ ifdef RATCHET_TEST_EMULATOR
 export RATCHET_TEST_FUNCTIONS := $(TARGET)/test-functions
 endif
 
+# What the command is built with to be tested: traces, and `--stack`.
+TESTED := ratchet-cli/otlp,ratchet-cli/aws
+# What the command is built with for release. `otlp,aws` adds `--stack`.
+FEATURES ?= otlp
+
 # Who writes the tests in `make run`: the recorded session that ships with the workflow, or `claude` for Claude Code.
 AGENT ?= recorded:$(WORKFLOW)/recording
 # How many random runs `make simulate` drives.
@@ -42,19 +47,19 @@ run: $(VENV)/.installed ## Runs the workflow increase-test-coverage on a copy of
 .PHONY: test
 test: $(VENV)/.installed ## Runs every test: units, contracts, the simulation, the command as a black box
 	$(MAKE) --no-print-directory test-programs
-	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features ratchet-cli/otlp
+	RATCHET_BIN=$(DEBUG_BINARY) tools/test.sh --workspace --features $(TESTED)
 
 # The command and the functions as the tests use them. All is built at once and with the features of the tests, so that no dependency is built twice.
 .PHONY: test-programs
 test-programs:
-	cargo build --quiet --locked --workspace --all-targets --features ratchet-cli/otlp
+	cargo build --quiet --locked --workspace --all-targets --features $(TESTED)
 	tools/functions.sh $(TARGET)/debug $(TARGET)/test-functions
 
 .PHONY: check
 check: ## Formatting, lints, licences and advisories, generated pages
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --features ratchet-cli/otlp -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --features ratchet-cli/otlp --no-deps
+	cargo clippy --locked --workspace --all-targets --features $(TESTED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --features $(TESTED) --no-deps
 	tools/deny.sh
 	$(MAKE) --no-print-directory docs
 	@git diff --exit-code --stat -- docs || { echo "generated pages were out of date: commit what make docs wrote"; exit 1; }
@@ -67,7 +72,7 @@ docs: ## Writes the pages that are generated from the code
 
 .PHONY: build
 build: ## Builds the command for release
-	cargo build --release --locked --package ratchet-cli --features otlp
+	cargo build --release --locked --package ratchet-cli --features $(FEATURES)
 	@ls -l $(RELEASE_BINARY) | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6; \
 		if ($$5 > 25e6) { print "25 MB is the most: find what grew" > "/dev/stderr"; exit 1 } }'
 

@@ -57,7 +57,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn build() -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "ratchet-cli", "--features", "otlp"])
+        .args(["build", "--quiet", "--package", "ratchet-cli", "--features", "otlp,aws"])
         .current_dir(repository())
         .status()
         .expect("cargo can be started");

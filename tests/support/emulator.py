@@ -2,12 +2,14 @@
 
 - EventBridge invokes a function as AWS does: again after a failure, then its destination for failures.
 - A function is told the alias that it was invoked by, and a function URL with IAM says who called.
-- Schedules are looked at each second.
+- Schedules are looked at each second, and what they say of the time and of themselves is filled in.
 - RATCHET_EMULATOR_DELIVERIES=2 delivers every event twice.
+- RATCHET_EMULATOR_MINUTE=2 makes a minute of a rate last two seconds.
 
 It replaces functions of ministack by name, so that its version is pinned.
 """
 
+import datetime
 import json
 import os
 
@@ -16,6 +18,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, lambda_svc, scheduler
 
 DELIVERIES = int(os.environ.get("RATCHET_EMULATOR_DELIVERIES", "1"))
+MINUTE = float(os.environ.get("RATCHET_EMULATOR_MINUTE", "60"))
 
 
 def dispatch_to_lambda(arn, payload):
@@ -65,6 +68,30 @@ def execute_as_invoked(function, event):
     return execute(function, event)
 
 
+invoke_target = eventbridge._invoke_target
+
+
+def invoke_target_filled_in(target, event, rule, *more):
+    if event.get("Source") == "aws.scheduler" and "Input" in target:
+        at = datetime.datetime.fromtimestamp(event["Time"], datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        filled = {"scheduled-time": at, "execution-id": event["EventId"], "schedule-arn": rule.get("Arn", "")}
+        text = target["Input"]
+        for name, value in filled.items():
+            text = text.replace(f"<aws.scheduler.{name}>", value)
+        target = {**target, "Input": text}
+    return invoke_target(target, event, rule, *more)
+
+
+parse_rate = eventbridge._parse_rate_seconds
+
+
+def parse_short_rate(expression):
+    seconds = parse_rate(expression)
+    return None if seconds is None else seconds * MINUTE / 60
+
+
+eventbridge._parse_rate_seconds = parse_short_rate
+eventbridge._invoke_target = invoke_target_filled_in
 eventbridge._dispatch_to_lambda = dispatch_to_lambda
 eventbridge._SCHEDULER_TICK_INTERVAL = 1
 scheduler._SCHEDULE_TICK_INTERVAL = 1

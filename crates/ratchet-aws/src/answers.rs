@@ -44,6 +44,14 @@ pub(crate) fn config(answer: impl Fn(&HttpRequest) -> (u16, String) + Send + Syn
     })
 }
 
+/// A connector whose every request is answered so.
+pub(crate) fn connector(answer: impl Fn(&HttpRequest) -> (u16, String) + Send + Sync + 'static) -> SharedHttpConnector {
+    SharedHttpConnector::new(Answering(Arc::new(move |request: &HttpRequest| {
+        let (status, body) = answer(request);
+        http::Response::builder().status(status).body(SdkBody::from(body)).unwrap()
+    })))
+}
+
 /// The same, with headers.
 pub(crate) fn config_with(
     answer: impl Fn(&HttpRequest) -> http::Response<SdkBody> + Send + Sync + 'static,

@@ -1,5 +1,5 @@
 //! The ports on AWS: state and kept results in one DynamoDB table, content in S3, secrets in Secrets Manager or Parameter Store, events on an `EventBridge` bus;
-//! and what the functions of a deployment do with what they are invoked with.
+//! and what the functions of a deployment do with what they are invoked with; and the deployment as its users ask it.
 //!
 //! The only crate that names types of the AWS SDK. It translates: what is decided is decided in the engine, and a store, a bus or a launcher here keeps the same
 //! contract as the one on a single machine.
@@ -10,6 +10,7 @@ mod contents;
 pub mod deployment;
 pub mod event_bus;
 pub mod published;
+pub mod remote;
 mod secrets;
 mod state_store;
 pub mod trigger;

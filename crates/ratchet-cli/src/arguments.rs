@@ -39,12 +39,22 @@ pub(crate) struct CommonArguments {
     /// Keep executions in this directory [default: ~/.local/state/ratchet]
     #[arg(long, global = true, value_name = "DIR", env = "RATCHET_STATE_DIR", hide_env_values = true)]
     pub(crate) state_dir: Option<PathBuf>,
+    /// Ask the deployment of this CloudFormation stack instead of this machine
+    #[arg(long, global = true, value_name = "NAME", env = "RATCHET_STACK", hide_env_values = true)]
+    pub(crate) stack: Option<String>,
     /// Write the engine's own log to standard error: a filter, like `info` or `ratchet_local=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "RATCHET_LOG", hide_env_values = true)]
     pub(crate) log: Option<String>,
     /// Write that log as `text` or as `json` [default: text]
     #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub(crate) log_format: Option<LogFormat>,
+}
+
+impl CommonArguments {
+    /// The stack that is asked, if any is.
+    pub(crate) fn stack(&self) -> Option<&str> {
+        self.stack.as_deref().filter(|name| !name.is_empty())
+    }
 }
 
 /// How the engine's own log is written.

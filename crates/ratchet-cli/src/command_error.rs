@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::{io, path::PathBuf};
 
+#[cfg(feature = "aws")]
+use ratchet_aws::remote::RemoteError;
 use ratchet_core::{
     ids::{ExecutionId, StepPath},
     rejection::Rejection,
@@ -149,6 +151,16 @@ pub(crate) enum CommandError {
     /// The engine could not go on.
     #[error("the execution cannot go on: {0}")]
     Engine(String),
+    /// The command is about what only this machine has.
+    #[error("this works on the executions of this machine alone, and the stack {stack} is named")]
+    OnlyHere { stack: String },
+    /// The program cannot ask AWS anything.
+    #[error("this ratchet was built without AWS, and a stack is named")]
+    WithoutAws,
+    /// The deployment cannot be asked, or does not do what it was asked.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The state store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -218,7 +230,7 @@ impl From<DriveError> for CommandError {
 
 impl CommandError {
     /// The stable code of the error's page in `docs/errors`; none where there is nothing to read about.
-    pub(crate) fn code(&self) -> Option<&'static str> {
+    pub(crate) fn code(&self) -> Option<&str> {
         Some(match self {
             Self::File { .. } => "RT-0400",
             Self::FileWrite { .. } => "RT-0415",
@@ -258,6 +270,10 @@ impl CommandError {
             Self::Local(error) => error.code(),
             Self::Recording(error) => error.code(),
             Self::Engine(_) => "RT-0417",
+            Self::OnlyHere { .. } => "RT-0465",
+            Self::WithoutAws => "RT-0466",
+            #[cfg(feature = "aws")]
+            Self::Remote(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Cache(error) => error.code(),
             Self::Blob(error) => error.code(),
@@ -323,6 +339,10 @@ impl CommandError {
             Self::Local(error) => error.hint(),
             Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
             Self::Engine(_) => "what was done is kept: `ratchet resume` goes on with it".to_owned(),
+            Self::OnlyHere { .. } => "leave out --stack, and RATCHET_STACK where it is set".to_owned(),
+            Self::WithoutAws => "build it with `cargo build --package ratchet-cli --features aws`".to_owned(),
+            #[cfg(feature = "aws")]
+            Self::Remote(error) => return error.hint(),
             Self::Store(error) => error.hint().to_owned(),
             Self::Cache(error) => error.hint().to_owned(),
             Self::Blob(error) => error.hint().to_owned(),
@@ -365,6 +385,8 @@ impl CommandError {
             | Self::VersionTaken { .. }
             | Self::NotPublishable { .. }
             | Self::KeyTaken { .. }
+            | Self::OnlyHere { .. }
+            | Self::WithoutAws
             | Self::Recording(_)
             | Self::Local(
                 LocalError::Driven { .. }
@@ -386,6 +408,10 @@ impl CommandError {
             | Self::Blob(_)
             | Self::Value { .. } => ExitCode::Failed,
             Self::ReaderGone => ExitCode::Completed,
+            #[cfg(feature = "aws")]
+            Self::Remote(RemoteError::Denied { .. } | RemoteError::Unavailable { .. }) => ExitCode::Failed,
+            #[cfg(feature = "aws")]
+            Self::Remote(_) => ExitCode::WrongCall,
         }
     }
 

@@ -14,9 +14,13 @@ type Suggestion = (String, &'static str);
 
 /// The commands, a line each.
 pub(crate) fn next(outcome: &Outcome, paint: Paint) -> Vec<String> {
-    let suggestions = suggestions(outcome);
+    let mut suggestions = suggestions(outcome);
+    // A deployment has no command that does all of it again: that is another run.
+    suggestions.retain(|(command, _)| outcome.stack.is_none() || !command.starts_with("rerun"));
     let width = suggestions.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-    let line = |(command, what): &Suggestion| format!("  ratchet {command:<width$}  {}", paint.dim(what));
+    let program =
+        outcome.stack.as_ref().map_or_else(|| "ratchet".to_owned(), |stack| format!("ratchet --stack {stack}"));
+    let line = |(command, what): &Suggestion| format!("  {program} {command:<width$}  {}", paint.dim(what));
     suggestions.iter().map(line).collect()
 }
 

@@ -1,11 +1,13 @@
-//! The state directory, opened.
+//! Where executions live, opened: the state directory, or a deployment.
 
 use std::{path::PathBuf, sync::Arc};
 
+#[cfg(feature = "aws")]
+use ratchet_aws::remote::Remote;
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
 use ratchet_engine::{
     masks::Masks,
-    ports::{BlobStore, StateStore},
+    ports::{BlobStore, StateStore, StepCache},
     values::load_large,
     view::{ExecutionRows, ExecutionView},
 };
@@ -14,7 +16,7 @@ use ratchet_local::{
     directory::StateDirectory,
     lock::EngineLock,
     place::{Checkout, LocalPlace},
-    state_store::LocalStateStore,
+    state_store::{LocalStateStore, LocalStepCache},
     workspace::{Application, application},
 };
 use serde::Serialize;
@@ -29,12 +31,28 @@ use crate::{
 
 /// What commands read and write.
 pub(crate) struct State {
-    /// Where everything lies.
-    pub(crate) directory: StateDirectory,
     /// The rows.
-    pub(crate) store: Arc<LocalStateStore>,
+    pub(crate) store: Arc<dyn StateStore>,
     /// The content.
     pub(crate) blobs: Arc<dyn BlobStore>,
+    home: Home,
+}
+
+/// Whose executions they are.
+enum Home {
+    /// Those of this machine.
+    Here(Here),
+    /// Those of a deployment.
+    #[cfg(feature = "aws")]
+    Stack(Box<Remote>),
+}
+
+/// What only the executions of this machine have.
+pub(crate) struct Here {
+    /// Where everything lies.
+    pub(crate) directory: StateDirectory,
+    /// The rows, with what only this store does.
+    pub(crate) store: Arc<LocalStateStore>,
 }
 
 /// How an execution stands, and where its files are.
@@ -45,8 +63,8 @@ pub(crate) struct Outcome {
     pub(crate) view: ExecutionView,
     /// What became of its changes; none while it has not completed.
     pub(crate) application: Option<Application>,
-    /// The directory that it is about.
-    pub(crate) workspace: PathBuf,
+    /// The directory that it is about; none of a deployment's.
+    pub(crate) workspace: Option<PathBuf>,
     /// Whether it works in the directory itself.
     pub(crate) in_place: bool,
     /// The repository that it works on a checkout of.
@@ -60,6 +78,9 @@ pub(crate) struct Outcome {
     /// The executions that its steps are: each is told by its own name, and by its step.
     #[serde(skip)]
     pub(crate) nested: Vec<Nested>,
+    /// The stack that it runs on; none of this machine's.
+    #[serde(skip)]
+    pub(crate) stack: Option<String>,
 }
 
 impl State {
@@ -85,10 +106,63 @@ impl State {
         })
     }
 
+    /// What a command is about that works on this machine and on a deployment alike. Where nothing is there yet, none.
+    pub(crate) async fn any(common: &CommonArguments) -> Result<Option<Self>, CommandError> {
+        #[cfg(feature = "aws")]
+        if let Some(stack) = common.stack() {
+            return Self::of_stack(stack).await.map(Some);
+        }
+        Self::open_existing(common)
+    }
+
+    /// The same, of a command that is about an execution that must be there.
+    pub(crate) async fn any_for(common: &CommonArguments, execution: &str) -> Result<Self, CommandError> {
+        #[cfg(feature = "aws")]
+        if let Some(stack) = common.stack() {
+            return Self::of_stack(stack).await;
+        }
+        Self::open_for(common, execution)
+    }
+
+    /// A deployment.
+    #[cfg(feature = "aws")]
+    pub(crate) async fn of_stack(name: &str) -> Result<Self, CommandError> {
+        let remote = Remote::of_stack(name).await?;
+        let (store, blobs) = (Arc::clone(&remote.store), Arc::clone(&remote.blobs));
+        Ok(Self { store, blobs, home: Home::Stack(Box::new(remote)) })
+    }
+
     /// The state directory of an engine of this process.
     pub(crate) fn over(directory: StateDirectory, store: Arc<LocalStateStore>) -> Self {
         let blobs = Arc::new(LocalBlobStore::new(directory.blobs()));
-        Self { directory, store, blobs }
+        Self { store: Arc::clone(&store) as Arc<dyn StateStore>, blobs, home: Home::Here(Here { directory, store }) }
+    }
+
+    /// What only this machine has.
+    pub(crate) fn here(&self) -> Result<&Here, CommandError> {
+        match &self.home {
+            Home::Here(here) => Ok(here),
+            #[cfg(feature = "aws")]
+            Home::Stack(remote) => Err(CommandError::OnlyHere { stack: remote.name.clone() }),
+        }
+    }
+
+    /// The deployment; none on this machine.
+    #[cfg(feature = "aws")]
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        match &self.home {
+            Home::Here(_) => None,
+            Home::Stack(remote) => Some(remote),
+        }
+    }
+
+    /// Results that are kept, on this machine at most so many bytes of them.
+    pub(crate) fn step_cache(&self, bytes_max: u64) -> Arc<dyn StepCache> {
+        match &self.home {
+            Home::Here(here) => Arc::new(LocalStepCache::new(Arc::clone(&here.store), bytes_max)),
+            #[cfg(feature = "aws")]
+            Home::Stack(remote) => Arc::clone(&remote.step_cache),
+        }
     }
 
     /// The text of the definition that an execution follows.
@@ -124,13 +198,31 @@ impl State {
         let execution = &rows.execution;
         let view = ExecutionView::new(workflow, rows);
         let nested = nested::below(self, rows.nested(workflow)).await?;
+        let here = match &self.home {
+            Home::Here(here) => here,
+            // What a deployment's run changed goes into no directory, and no process has to be there for it.
+            #[cfg(feature = "aws")]
+            Home::Stack(remote) => {
+                return Ok(Outcome {
+                    application: (execution.status == ExecutionStatus::Completed).then_some(Application::Nothing),
+                    view,
+                    workspace: None,
+                    in_place: false,
+                    checkout: None,
+                    left_behind: false,
+                    abandoned: Vec::new(),
+                    nested,
+                    stack: Some(remote.name.clone()),
+                });
+            }
+        };
         let place = LocalPlace::of(execution)?;
-        let application = self.application(execution, &place)?;
+        let application = here.application(execution, &place)?;
         let left_behind = match execution.status {
             ExecutionStatus::Completed if application.is_none() => {
                 // Looked at in this order, what another process finishes meanwhile is not taken for left behind.
-                let driven = EngineLock::is_held(&self.directory, &execution.id);
-                !driven && self.application(execution, &place)?.is_none()
+                let driven = EngineLock::is_held(&here.directory, &execution.id);
+                !driven && here.application(execution, &place)?.is_none()
             }
             _ => self.is_left_behind(execution).await?,
         };
@@ -145,31 +237,29 @@ impl State {
         Ok(Outcome {
             view,
             application,
-            workspace: place.workspace,
+            workspace: Some(place.workspace),
             in_place: place.in_place,
             checkout: place.checkout,
             left_behind,
             abandoned,
             nested,
+            stack: None,
         })
     }
 
     /// Whether an execution goes on by its row, and no process drives it.
     pub(crate) async fn is_left_behind(&self, execution: &ExecutionRow) -> Result<bool, CommandError> {
         let runs = |row: &ExecutionRow| row.status == ExecutionStatus::Running;
-        if !runs(execution) || EngineLock::is_held(&self.directory, &execution.id) {
+        let directory = match &self.home {
+            Home::Here(here) => &here.directory,
+            #[cfg(feature = "aws")]
+            Home::Stack(_) => return Ok(false),
+        };
+        if !runs(execution) || EngineLock::is_held(directory, &execution.id) {
             return Ok(false);
         }
         // It may have ended between the two looks. Whoever drives it holds the lock from before its row says that it goes on until after.
         Ok(self.store.execution(&execution.id).await?.is_some_and(|row| runs(&row)))
-    }
-
-    fn application(&self, execution: &ExecutionRow, place: &LocalPlace) -> Result<Option<Application>, CommandError> {
-        Ok(match execution.status {
-            ExecutionStatus::Completed if !place.is_applied() || execution.id.is_nested() => Some(Application::Nothing),
-            ExecutionStatus::Completed => application(&self.directory, &execution.id, execution.epoch)?,
-            _ => None,
-        })
     }
 
     /// All that is known of an execution.
@@ -180,5 +270,15 @@ impl State {
     ) -> Result<ExecutionRows, CommandError> {
         let rows = ExecutionRows::load(&*self.store, &*self.blobs, workflow, &execution.id).await?;
         rows.ok_or_else(|| CommandError::UnknownExecution { name: execution.id.to_string() })
+    }
+}
+
+impl Here {
+    fn application(&self, execution: &ExecutionRow, place: &LocalPlace) -> Result<Option<Application>, CommandError> {
+        Ok(match execution.status {
+            ExecutionStatus::Completed if !place.is_applied() || execution.id.is_nested() => Some(Application::Nothing),
+            ExecutionStatus::Completed => application(&self.directory, &execution.id, execution.epoch)?,
+            _ => None,
+        })
     }
 }

@@ -66,7 +66,7 @@ fn files(outcome: &Outcome, paint: Paint) -> Vec<String> {
         let at = commit.as_deref().map(|commit| format!(" at {}", commit.get(..12).unwrap_or(commit)));
         return vec![format!("{title}  a checkout of {url}{}", at.unwrap_or_default())];
     }
-    let place = outcome.workspace.display();
+    let Some(place) = outcome.workspace.as_ref().map(|place| place.display()) else { return Vec::new() };
     let listed = |all: Vec<String>| -> Vec<String> {
         let more = all.len().saturating_sub(FILES_MOST);
         let mut lines: Vec<String> = all.into_iter().take(FILES_MOST).map(|line| format!("  {line}")).collect();

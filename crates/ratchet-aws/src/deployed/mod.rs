@@ -1,5 +1,6 @@
 //! The deployed engine ends a run as the embedded one does: `template.yaml` on an emulator, with the functions as they were built, beside the command.
 
+mod command;
 mod stack;
 
 use std::{

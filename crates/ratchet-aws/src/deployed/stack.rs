@@ -177,6 +177,40 @@ impl Stack {
         (status, serde_json::from_str(body).unwrap_or_else(|_| Value::from(answer.as_str())))
     }
 
+    /// What a program needs to ask the deployment as somebody, over the emulator.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let url = self.outputs["PeopleUrl"].trim_start_matches("https://").split('.').next().unwrap();
+        vec![
+            ("AWS_ACCESS_KEY_ID", "ada".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ENDPOINT_URL", self.emulator.endpoint().to_owned()),
+            ("RATCHET_PEOPLE_URL", format!("{}/_aws/lambda-url/{url}", self.emulator.endpoint())),
+        ]
+    }
+
+    /// The newest execution of a workflow, once there is one.
+    pub(super) async fn newest_of(&self, workflow: &str) -> String {
+        let begun = Instant::now();
+        let filter =
+            ratchet_engine::ports::ExecutionFilter { workflow: Some(workflow.to_owned()), ..Default::default() };
+        loop {
+            let page = self.deployment.engine.ports().store.executions(&filter, None, 1).await.unwrap();
+            if let Some(row) = page.rows.first() {
+                return row.id.to_string();
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing starts {workflow}");
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The names of the deployment's schedules.
+    pub(super) async fn schedules(&self) -> Vec<String> {
+        let client = aws_sdk_scheduler::Client::new(&self.emulator.config().await);
+        let listed = client.list_schedules().group_name(NAME).send().await.unwrap();
+        listed.schedules().iter().filter_map(|schedule| schedule.name().map(str::to_owned)).collect()
+    }
+
     /// The state of an execution once it does not run any more.
     pub(super) async fn still(&self, id: &str) -> Value {
         let begun = Instant::now();

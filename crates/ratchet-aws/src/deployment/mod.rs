@@ -65,6 +65,9 @@ pub enum Failure {
     /// What is published cannot be read now.
     #[error(transparent)]
     Published(#[from] PublishedError),
+    /// The schedules of a workflow cannot be read or changed now.
+    #[error("the schedules cannot be set: {0}")]
+    Schedules(String),
     /// Some of several could not be done. What went wrong with each is in the log.
     #[error("{failed} of {all} could not be started now")]
     Some {

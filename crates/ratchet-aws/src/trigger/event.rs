@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ratchet_core::history::Actor;
 use ratchet_definition::trigger;
 use serde_json::{Value, json};
 
@@ -32,7 +33,12 @@ impl Trigger {
         // A schedule of one workflow says whose it is.
         let named = event["detail"]["workflow"].as_str().filter(|_| is_tick);
         let candidates = candidates.into_iter().filter(|found| named.is_none_or(|name| found.name == name)).collect();
-        let outcome = self.start_each(candidates, event, &format!("event {id}")).await;
+        let key = match named {
+            // A time comes once, however often it is delivered, and whichever schedule it comes from.
+            Some(_) => format!("schedule {} {}", event["detail"]["expression"], event["time"]),
+            None => format!("event {id}"),
+        };
+        let outcome = self.start_each(candidates, event, &key).await;
         if outcome.for_now > 0 {
             return Err(Failure::Some { failed: outcome.for_now, all: outcome.for_now + outcome.started.len() });
         }
@@ -89,6 +95,7 @@ impl Trigger {
             inputs: start.inputs,
             environment: BTreeMap::new(),
             trigger: start.trigger,
+            actor: Actor::Engine,
         };
         let started = self.start(&definition, beginning).await?;
         let told = json!({"workflow": published.name, "execution_id": started.row.id, "status": started.row.status});

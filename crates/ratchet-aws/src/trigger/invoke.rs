@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ratchet_core::history::Actor;
 use ratchet_definition::inputs::GivenInput;
+use ratchet_engine::Started;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,8 +32,10 @@ struct Call {
 impl Trigger {
     /// Starts what a call asks for. What is wrong with the call is its answer; what may pass fails the invocation.
     pub(super) async fn invoke(&self, payload: Value, invocation: &Invocation) -> Result<Value, Failure> {
-        match self.called(payload, invocation).await {
-            Ok(answer) => Ok(answer),
+        // An invocation that is tried again is the same execution, also where the caller gave it no key. Who may invoke the function is known to IAM, not to the function.
+        let key = format!("request {}", invocation.request);
+        match self.called(payload, key, Actor::Engine).await {
+            Ok(started) => Ok(json!({"execution_id": started.row.id, "status": started.row.status})),
             Err(Refusal::ForNow(failure)) => Err(failure),
             Err(refusal) => {
                 tracing::warn!(code = refusal.code(), %refusal, "a call was refused");
@@ -40,7 +44,8 @@ impl Trigger {
         }
     }
 
-    async fn called(&self, payload: Value, invocation: &Invocation) -> Result<Value, Refusal> {
+    /// Starts what a call asks for, under a key where the call has none.
+    pub(super) async fn called(&self, payload: Value, key: String, actor: Actor) -> Result<Started, Refusal> {
         let call: Call = serde_json::from_value(payload).map_err(|error| Refusal::Payload(error.to_string()))?;
         let bytes: usize = call.env.iter().map(|(name, value)| name.len() + value.len()).sum();
         if bytes > ENVIRONMENT_BYTES_MAX {
@@ -48,14 +53,13 @@ impl Trigger {
         }
         let definition = self.find(&call.workflow, call.version.as_deref()).await?;
         let beginning = Beginning {
-            // An invocation that is tried again is the same execution, also where the caller gave it no key.
-            key: call.idempotency_key.unwrap_or_else(|| format!("request {}", invocation.request)),
+            key: call.idempotency_key.unwrap_or(key),
             inputs: call.inputs.into_iter().map(|(name, value)| (name, given(value))).collect(),
             environment: call.env,
-            trigger: json!({"type": "invoke"}),
+            trigger: json!({"type": if matches!(actor, Actor::Person(_)) { "manual" } else { "invoke" }}),
+            actor,
         };
-        let started = self.start(&definition, beginning).await?;
-        Ok(json!({"execution_id": started.row.id, "status": started.row.status}))
+        self.start(&definition, beginning).await
     }
 }
 

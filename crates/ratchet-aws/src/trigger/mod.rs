@@ -3,14 +3,16 @@
 //! | door | how it is known | what comes |
 //! | --- | --- | --- |
 //! | the function itself | no qualifier | a call, or an event of a bus |
-//! | `people` | the qualifier of its function URL, which asks for IAM | approve, reject, cancel, resume |
+//! | `people` | the qualifier of its function URL, which asks for IAM | start, approve, reject, cancel, resume, publish |
 //! | `webhooks` | the qualifier of its function URL, which asks for nothing | requests that are signed |
 
 mod event;
 mod http;
 mod invoke;
 mod people;
+mod publish;
 mod refusal;
+mod schedules;
 mod start;
 mod webhook;
 
@@ -23,8 +25,8 @@ use aws_config::SdkConfig;
 use ratchet_core::ids::Digest;
 use serde_json::Value;
 
-use self::{start::Definition, webhook::WebhookSecret};
-use crate::deployment::{self, BeginError, Deployment, Failure, Settings};
+use self::{schedules::Schedules, start::Definition, webhook::WebhookSecret};
+use crate::deployment::{self, BeginError, Deployment, Failure, Settings, SettingsError};
 
 /// The function that starts executions.
 pub struct Trigger {
@@ -32,6 +34,7 @@ pub struct Trigger {
     /// What was compiled already, by its text.
     definitions: Mutex<HashMap<Digest, Arc<Definition>>>,
     webhook_secret: WebhookSecret,
+    schedules: Schedules,
 }
 
 /// One invocation of the function, as the service says it: nothing of this is the sender's to choose.
@@ -61,21 +64,28 @@ impl Trigger {
     /// The function of a deployment.
     pub fn new(config: &SdkConfig, deployment: Deployment) -> Self {
         let webhook_secret = WebhookSecret::new(config, deployment.settings.webhook_secret.clone());
-        Self { deployment, definitions: Mutex::default(), webhook_secret }
+        let schedules = Schedules::from_environment(config);
+        Self { deployment, definitions: Mutex::default(), webhook_secret, schedules }
     }
 
     /// Takes what the function was invoked with, and gives what it answers. The same again is the same execution.
     pub async fn handle(&self, payload: Value, invocation: &Invocation) -> Result<Value, Failure> {
+        // In boxes: together their futures are too deep a type for the compiler.
         match invocation.door() {
-            Door::People => Ok(self.person(&payload).await),
-            Door::Webhooks => Ok(self.webhook(&payload).await),
-            Door::Function if payload["detail-type"].is_string() => self.event(&payload).await,
-            Door::Function => self.invoke(payload, invocation).await,
+            Door::People => Ok(Box::pin(self.person(&payload, invocation)).await),
+            Door::Webhooks => Ok(Box::pin(self.webhook(&payload)).await),
+            Door::Function if payload["detail-type"].is_string() => Box::pin(self.event(&payload)).await,
+            Door::Function => Box::pin(self.invoke(payload, invocation)).await,
         }
     }
 }
 
 impl Invocation {
+    /// The function's ARN without the qualifier.
+    fn unqualified(&self) -> String {
+        self.function.split(':').take(7).collect::<Vec<_>>().join(":")
+    }
+
     fn door(&self) -> Door {
         match self.function.split(':').nth(7) {
             Some("people") => Door::People,

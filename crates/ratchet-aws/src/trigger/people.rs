@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Trigger,
+    Invocation, Trigger,
     http::{self, Request},
     refusal::Refusal,
 };
@@ -38,36 +38,46 @@ struct Said {
 }
 
 impl Trigger {
-    /// Does what a person asks for: `POST /executions/ID/approve`, `reject`, `cancel` or `resume`.
-    pub(super) async fn person(&self, payload: &Value) -> Value {
-        match self.asked(payload).await {
-            Ok(row) => http::answer(200, &json!({"execution_id": row.id, "status": row.status})),
+    /// Does what a person asks for: `POST /executions` starts one, `POST /executions/ID/approve`, `reject`, `cancel` and `resume` go on with it, `PUT /workflows` publishes.
+    pub(super) async fn person(&self, payload: &Value, invocation: &Invocation) -> Value {
+        match self.asked(payload, invocation).await {
+            Ok(answer) => http::answer(200, &answer),
             Err(refusal) => http::refused(&refusal),
         }
     }
 
-    async fn asked(&self, payload: &Value) -> Result<ExecutionRow, Refusal> {
+    async fn asked(&self, payload: &Value, invocation: &Invocation) -> Result<Value, Refusal> {
         let request = Request::of(payload)?;
         let caller = caller(payload).ok_or(Refusal::NotSigned)?;
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        let ("POST", ["executions", id, action]) = (request.method.as_str(), path.as_slice()) else {
-            return Err(Refusal::NoSuchPath(format!("{} {}", request.method, request.path.join("/"))));
+        let answer = match (request.method.as_str(), path.as_slice()) {
+            ("POST", ["executions"]) => {
+                let key = format!("request {}", payload["requestContext"]["requestId"].as_str().unwrap_or_default());
+                let actor = Actor::Person(caller.to_owned());
+                let started = Box::pin(self.called(read(&request.body)?, key, actor)).await?;
+                json!({"execution_id": started.row.id, "status": started.row.status, "created": started.created})
+            }
+            ("POST", ["executions", id, action]) => {
+                let row = self.acted(&ExecutionId::new(*id), action, &request.body, caller).await?;
+                json!({"execution_id": row.id, "status": row.status})
+            }
+            ("PUT", ["workflows"]) => Box::pin(self.publish(read(&request.body)?, &invocation.unqualified())).await?,
+            _ => return Err(Refusal::NoSuchPath(format!("{} {}", request.method, request.path.join("/")))),
         };
-        let said = match request.body.as_slice() {
-            [] => Said::default(),
-            body => serde_json::from_slice(body).map_err(|error| Refusal::Payload(error.to_string()))?,
-        };
-        let (engine, id) = (&self.deployment.engine, ExecutionId::new(*id));
-        let actor = Actor::Person(caller.to_owned());
-        let row = match *action {
-            "approve" => self.answer(&id, true, said, caller).await?,
-            "reject" => self.answer(&id, false, said, caller).await?,
-            "cancel" => engine.cancel(&id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
-            "resume" => engine.resume(&id, ResumeRequest { from: said.from, edit: None, actor }).await?,
+        tracing::info!(method = request.method, path = request.path.join("/"), caller, "done for a person");
+        Ok(answer)
+    }
+
+    async fn acted(&self, id: &ExecutionId, action: &str, body: &[u8], caller: &str) -> Result<ExecutionRow, Refusal> {
+        let said = if body.is_empty() { Said::default() } else { read(body)? };
+        let (engine, actor) = (&self.deployment.engine, Actor::Person(caller.to_owned()));
+        Ok(match action {
+            "approve" => self.answer(id, true, said, caller).await?,
+            "reject" => self.answer(id, false, said, caller).await?,
+            "cancel" => engine.cancel(id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
+            "resume" => engine.resume(id, ResumeRequest { from: said.from, edit: None, actor }).await?,
             other => return Err(Refusal::NoSuchPath(other.to_owned())),
-        };
-        tracing::info!(execution = %row.id, action, caller, "done for a person");
-        Ok(row)
+        })
     }
 
     async fn answer(
@@ -95,6 +105,10 @@ impl Trigger {
         let answer = Answer { approved, comment: said.comment, by };
         Ok(engine.answer(&key, answer, Actor::Person(caller.to_owned())).await?)
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::Payload(error.to_string()))
 }
 
 /// The ARN that IAM proved.

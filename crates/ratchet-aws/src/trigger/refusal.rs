@@ -22,6 +22,15 @@ pub(super) enum Refusal {
     },
     #[error("the published workflow {name} cannot be read: {reason}")]
     Definition { name: String, reason: String },
+    #[error("{name} was published before, on {published_at}, and this is another text")]
+    VersionTaken {
+        /// The name and the version.
+        name: String,
+        /// When the other was published.
+        published_at: jiff::Timestamp,
+    },
+    #[error("the schedule `{expression}` is refused: {reason}")]
+    Schedule { expression: String, reason: String },
     #[error("{}", told(.0))]
     Inputs(Vec<InputMistake>),
     #[error(transparent)]
@@ -43,6 +52,8 @@ impl Refusal {
             Self::Payload(_) => "RT-0450",
             Self::NotPublished { .. } => "RT-0451",
             Self::Definition { .. } => "RT-0452",
+            Self::VersionTaken { .. } => "RT-0423",
+            Self::Schedule { .. } => "RT-0458",
             Self::Inputs(mistakes) => mistakes.first().map_or("RT-0450", |mistake| mistake.code),
             Self::Engine(_) => "RT-0453",
             Self::NotSigned => "RT-0454",
@@ -55,10 +66,10 @@ impl Refusal {
     /// The status code of an answer over HTTP.
     pub(super) fn status(&self) -> u16 {
         match self {
-            Self::Payload(_) | Self::Inputs(_) | Self::Definition { .. } => 400,
+            Self::Payload(_) | Self::Inputs(_) | Self::Definition { .. } | Self::Schedule { .. } => 400,
             Self::NotSigned => 401,
             Self::NotPublished { .. } | Self::NoSuchPath(_) | Self::Engine(EngineError::NotFound(_)) => 404,
-            Self::Engine(_) | Self::Replayed => 409,
+            Self::Engine(_) | Self::Replayed | Self::VersionTaken { .. } => 409,
             Self::ForNow(_) => 503,
         }
     }
@@ -67,6 +78,7 @@ impl Refusal {
     pub(super) fn answer(&self) -> Value {
         let help = match self {
             Self::Inputs(mistakes) => mistakes.first().and_then(|mistake| mistake.help.clone()),
+            Self::VersionTaken { .. } => Some("give the file another `version`, and publish that".to_owned()),
             _ => None,
         };
         json!({"error": {"code": self.code(), "message": self.to_string(), "help": help}})

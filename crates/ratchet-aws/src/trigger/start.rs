@@ -37,6 +37,8 @@ pub(super) struct Beginning {
     pub(super) environment: BTreeMap<String, String>,
     /// What expressions see as `trigger`.
     pub(super) trigger: Value,
+    /// Who asked for it.
+    pub(super) actor: Actor,
 }
 
 impl Trigger {
@@ -77,7 +79,7 @@ impl Trigger {
 
     /// Starts an execution, or finds the one that was started under the same key.
     pub(super) async fn start(&self, definition: &Definition, beginning: Beginning) -> Result<Started, Refusal> {
-        let Beginning { key, inputs, environment, trigger } = beginning;
+        let Beginning { key, inputs, environment, trigger, actor } = beginning;
         let workflow = &definition.workflow;
         let inputs = inputs::resolve(workflow, inputs).map_err(Refusal::Inputs)?;
         let request = StartRequest {
@@ -94,8 +96,7 @@ impl Trigger {
                 agent: None,
                 place: DeployedPlace::of_workflow(workflow).to_value(),
             },
-            // Who may invoke the function is known to IAM, not to the function.
-            actor: Actor::Engine,
+            actor,
             trace: self.deployment.new_trace(),
             parent: None,
             tree: Some(self.deployment.workspaces.empty().await.map_err(EngineError::from)?),

@@ -23,7 +23,8 @@ use crate::{
 /// Say yes to a step that waits for an approval, and go on
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The answer is given in the name of the account that runs the command. The same answer again changes nothing.
+The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again
+changes nothing.
 
 Examples:
   ratchet approve k3f9 deploy
@@ -38,7 +39,8 @@ pub(crate) struct ApproveArguments {
 /// Say no to a step that waits for an approval: it fails
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The answer is given in the name of the account that runs the command. The same answer again changes nothing.
+The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again
+changes nothing.
 
 Example:
   ratchet reject k3f9 deploy --comment \"not on a Friday\"")]
@@ -84,7 +86,7 @@ async fn answer(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &question.execution)?;
+    let state = State::any_for(common, &question.execution).await?;
     let row = execution_name::find(&*state.store, &question.execution).await?;
     let (row, path) = path(&state, row, question.step.as_deref()).await?;
     let key = StepKey { execution: row.id.clone(), epoch: row.epoch, path };
@@ -102,7 +104,9 @@ async fn answer(
         });
     }
     let answer = Answer { approved, comment: question.comment.clone(), by: account() };
+    // Who answers a deployment is known to it alone.
     if let Some(StepState::Waiting(Waiting::Approval(asked))) = step.map(|step| step.state)
+        && common.stack().is_none()
         && !asked.approvers.is_empty()
         && !asked.approvers.contains(&answer.by)
     {

@@ -30,7 +30,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &arguments.execution)?;
+    let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     drop(state);
     if row.status.is_ended() {
@@ -43,7 +43,7 @@ pub(super) async fn run(
     }
     let code = driving::go_on(common, &row, Going::ToItsEnd, arguments.shown, console).await?;
     // Cancelling is what was asked for.
-    let state = State::open(common)?;
+    let state = State::any_for(common, row.id.as_str()).await?;
     let row = execution_name::find(&*state.store, row.id.as_str()).await?;
     Ok(if row.status == ExecutionStatus::Cancelled { ExitCode::Completed } else { code })
 }

@@ -226,7 +226,7 @@ async fn measured(common: &CommonArguments) -> Result<Option<(usize, DiskUse)>, 
         newest(&*state.store, &ExecutionFilter { roots_only: true, ..ExecutionFilter::default() }, usize::MAX)
             .await?
             .len();
-    Ok(Some((executions, disk_use(&state.directory, &state.store).await?)))
+    Ok(Some((executions, disk_use(&state.here()?.directory, &state.here()?.store).await?)))
 }
 
 fn report(findings: &Findings, console: Console) -> String {

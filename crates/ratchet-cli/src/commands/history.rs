@@ -38,7 +38,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &arguments.execution)?;
+    let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     // The order needs the graph; a history is shown also where the definition is gone.
     let workflow = state.workflow(&row).await.ok();

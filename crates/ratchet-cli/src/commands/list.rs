@@ -79,7 +79,7 @@ pub(super) async fn run(
         roots_only: !arguments.all,
     };
     let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
-    let listed = match State::open_existing(common)? {
+    let listed = match State::any(common).await? {
         Some(state) => listed(&state, &filter, limit).await?,
         None => Vec::new(),
     };

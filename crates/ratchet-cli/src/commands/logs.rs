@@ -66,7 +66,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &arguments.execution)?;
+    let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let (row, step) = match &arguments.step {
         Some(name) => {
@@ -76,7 +76,13 @@ pub(super) async fn run(
         None => (row, None),
     };
     let arguments = &LogsArguments { step, ..arguments.clone() };
-    let root = state.directory.execution(&row.id).join("attempts");
+    let Ok(here) = state.here() else {
+        // The steps of a deployment are those that the engine does itself: no process writes anything.
+        let printer = Printer { arguments, console, files: String::new(), tails: HashMap::new(), shown: None };
+        tell_what_is_not_there(&state, &row, &printer).await?;
+        return Ok(ExitCode::Completed);
+    };
+    let root = here.directory.execution(&row.id).join("attempts");
     let files = LocalPlace::of(&row)?.workspace;
     let mut printer =
         Printer { arguments, console, files: format!("{}/", files.display()), tails: HashMap::new(), shown: None };

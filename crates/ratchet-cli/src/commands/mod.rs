@@ -77,9 +77,75 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArguments),
 }
 
+/// An execution that a deployment was asked for.
+#[cfg(feature = "aws")]
+pub(crate) struct Begun {
+    /// What it said.
+    pub(crate) asked: ratchet_aws::remote::Asked,
+    /// The definition that was meant.
+    pub(crate) definition: ratchet_core::ids::Digest,
+    /// The inputs that were meant.
+    pub(crate) inputs: ratchet_core::output::Outputs,
+}
+
+/// Where a command can do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// On this machine and on a deployment.
+    Both,
+    /// On the executions of this machine alone.
+    Here,
+    /// On no executions that are kept.
+    Nothing,
+}
+
 impl Command {
     /// Does what was asked.
     pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
+        let Some(stack) = common.stack() else { return self.carry_out(common, console) };
+        match self.reach() {
+            Reach::Both if cfg!(feature = "aws") => self.carry_out(common, console),
+            Reach::Both => Err(CommandError::WithoutAws),
+            Reach::Here => Err(CommandError::OnlyHere { stack: stack.to_owned() }),
+            Reach::Nothing => self.carry_out(&CommonArguments { stack: None, ..common.clone() }, console),
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self {
+            Self::Run(_)
+            | Self::Resume(_)
+            | Self::Cancel(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Publish(_)
+            | Self::Artifacts(_)
+            | Self::Status(_)
+            | Self::List(_)
+            | Self::Logs(_)
+            | Self::History(_)
+            | Self::Cache(_) => Reach::Both,
+            Self::Plan(_)
+            | Self::Rerun(_)
+            | Self::Apply(_)
+            | Self::Render(_)
+            | Self::Diff(_)
+            | Self::Shell(_)
+            | Self::Replay(_)
+            | Self::Why(_)
+            | Self::Rm(_)
+            | Self::Prune(_) => Reach::Here,
+            Self::New(_)
+            | Self::Validate(_)
+            | Self::Test(_)
+            | Self::Graph(_)
+            | Self::Schema(_)
+            | Self::Doctor(_)
+            | Self::Completions(_) => Reach::Nothing,
+        }
+    }
+
+    fn carry_out(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
         match self {
             Self::Workflows(arguments) => workflows::run(arguments, console),
             Self::New(arguments) => new::run(arguments, console),
@@ -95,7 +161,7 @@ impl Command {
             Self::Test(arguments) => drive(common, || test::run(arguments, common, console)),
             Self::Graph(arguments) => graph::run(arguments, common, console),
             Self::Render(arguments) => wait_for(render::run(arguments, common, console)),
-            Self::Publish(arguments) => publish::run(arguments, common, console),
+            Self::Publish(arguments) => wait_for(publish::run(arguments, common, console)),
             Self::Artifacts(arguments) => wait_for(artifacts::run(arguments, common, console)),
             Self::Status(arguments) => wait_for(status::run(arguments, common, console)),
             Self::List(arguments) => wait_for(list::run(arguments, common, console)),
@@ -117,12 +183,14 @@ impl Command {
     }
 }
 
-/// Runs a command that drives an execution: the processes of its steps end with this one.
+/// Runs a command that drives an execution: the processes of its steps end with this one. A deployment's have none here.
 fn drive<T, F>(common: &CommonArguments, work: impl FnOnce() -> F) -> Result<T, CommandError>
 where
     F: Future<Output = Result<T, CommandError>>,
 {
-    supervise(common)?;
+    if common.stack().is_none() {
+        supervise(common)?;
+    }
     wait_for(work())
 }
 

@@ -49,17 +49,18 @@ pub(super) async fn run(
         console.say("nothing to prune");
         return Ok(ExitCode::Completed);
     };
+    let here = state.here()?;
     let now = Timestamp::now();
     let rows =
         list::newest(&*state.store, &ExecutionFilter { roots_only: true, ..ExecutionFilter::default() }, usize::MAX)
             .await?;
     let old: Vec<ExecutionRow> = prunable(rows, arguments, now)
         .into_iter()
-        .filter(|row| !EngineLock::is_held(&state.directory, &row.id))
+        .filter(|row| !EngineLock::is_held(&here.directory, &row.id))
         .collect();
     for row in &old {
         if !arguments.dry_run {
-            remove(&state.directory, &state.store, &row.id).await?;
+            remove(&here.directory, &here.store, &row.id).await?;
         }
         console.line(&format!("{}  {}  {}", row.id, row.definition.name, ago(row.created_at, now)))?;
     }
@@ -68,9 +69,9 @@ pub(super) async fn run(
         console.say(&format!("{executions} would be removed"));
         return Ok(ExitCode::Completed);
     }
-    let swept = sweep(&state.directory, &state.store, SystemTime::now()).await?;
+    let swept = sweep(&here.directory, &here.store, SystemTime::now()).await?;
     if !old.is_empty() {
-        state.store.compact().await?;
+        here.store.compact().await?;
     }
     let rest =
         if swept.contents > 0 { format!(", and {} that no run needs", bytes(swept.bytes)) } else { String::new() };

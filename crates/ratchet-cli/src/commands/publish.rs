@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
+#[cfg(feature = "aws")]
+use ratchet_aws::remote::Remote;
 use ratchet_core::workflow::{Action, Step};
 use ratchet_local::published::{Publication, Published};
 
@@ -14,7 +16,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is kept is the file with all that it refers to. Its name and version stand for it from then on, and for nothing else: a workflow
-that has changed needs another version.
+that has changed needs another version. On a deployment its `on` starts it from then on.
 
 Examples:
   ratchet publish deploy.yaml
@@ -26,7 +28,7 @@ pub(crate) struct PublishArguments {
     file: PathBuf,
 }
 
-pub(super) fn run(
+pub(super) async fn run(
     arguments: &PublishArguments,
     common: &CommonArguments,
     console: Console,
@@ -36,6 +38,11 @@ pub(super) fn run(
     let name = format!("{}@{}", workflow.name, workflow.version);
     if let Some((step, program)) = workflow.steps.iter().find_map(beside) {
         return Err(CommandError::NotPublishable { name, step, program });
+    }
+    #[cfg(feature = "aws")]
+    if let Some(stack) = common.stack() {
+        let sent = Remote::of_stack(stack).await?.publish(&definition.text).await?;
+        return say(&name, sent.created, console);
     }
     // The state directory is made where it is not there.
     State::open(common)?;
@@ -47,14 +54,19 @@ pub(super) fn run(
         text: definition.text,
     })?;
     match publication {
-        Publication::New => console.line(&format!("{} published {name}", console.out.good("✓")))?,
-        Publication::Already => {
-            console.line(&format!("{} {name} was published before, as it is", console.out.good("✓")))?;
-        }
-        Publication::Taken(known) => {
-            return Err(CommandError::VersionTaken { name, published_at: known.published_at });
-        }
+        Publication::New => say(&name, true, console),
+        Publication::Already => say(&name, false, console),
+        Publication::Taken(known) => Err(CommandError::VersionTaken { name, published_at: known.published_at }),
     }
+}
+
+fn say(name: &str, is_new: bool, console: Console) -> Result<ExitCode, CommandError> {
+    let done = console.out.good("✓");
+    console.line(&if is_new {
+        format!("{done} published {name}")
+    } else {
+        format!("{done} {name} was published before, as it is")
+    })?;
     Ok(ExitCode::Completed)
 }
 

@@ -53,9 +53,13 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &arguments.execution)?;
+    let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     nested::refuse(&row, "resumed by itself", "resume")?;
+    if arguments.edit.is_some() {
+        // What an edit makes run again is found in the run's own files.
+        state.here()?;
+    }
     let edit = match &arguments.edit {
         Some(path) => edited::read(&state, &row, path, common, console).await?,
         None => None,
@@ -75,7 +79,11 @@ pub(super) async fn run(
         request.edit = Some(edit);
     }
     drop(state);
-    if row.status == ExecutionStatus::Running && machine_started().is_some_and(|started| started > row.updated_at) {
+    let is_here = common.stack().is_none();
+    if is_here
+        && row.status == ExecutionStatus::Running
+        && machine_started().is_some_and(|started| started > row.updated_at)
+    {
         console.say(&format!(
             "note: the machine was started again since. Results are kept, but what steps wrote to files in their last half minute may\n      be \
              missing: look at them, or `ratchet rerun {}` does everything again",
@@ -134,8 +142,9 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>, edits: bool
                 Err(refused(apply))
             }
             Some(_) => Err(refused(format!(
-                "`ratchet resume {0} --from STEP` runs a part of it again, `ratchet rerun {0}` all",
-                row.id
+                "`ratchet resume {0} --from STEP` runs a part of it again{1}",
+                row.id,
+                if state.here().is_ok() { format!(", `ratchet rerun {}` all", row.id) } else { String::new() }
             ))),
         },
     }

@@ -37,7 +37,7 @@ pub(super) async fn run(
         rows.push(row);
     }
     for row in rows {
-        remove(&state.directory, &state.store, &row.id).await?;
+        remove(&state.here()?.directory, &state.here()?.store, &row.id).await?;
         console.say(&format!("removed {}", row.id));
     }
     Ok(ExitCode::Completed)
@@ -50,7 +50,7 @@ fn refuse_unless_removable(state: &State, row: &ExecutionRow, force: bool) -> Re
         action: "removed",
         hint,
     };
-    if EngineLock::is_held(&state.directory, &row.id) {
+    if EngineLock::is_held(&state.here()?.directory, &row.id) {
         return Err(refused(format!("cancel it first: `ratchet cancel {}`", row.id)));
     }
     match row.status {

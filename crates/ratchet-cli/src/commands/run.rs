@@ -1,3 +1,6 @@
+#[cfg(feature = "aws")]
+mod deployed;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -91,6 +94,10 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
+    #[cfg(feature = "aws")]
+    if let Some(stack) = common.stack() {
+        return deployed::run(arguments, stack, common, console).await;
+    }
     let key = arguments.idempotency_key.as_deref();
     let start = arguments.wanted.start(key, common, console)?;
     driving::start(common, start, arguments.shown, console).await

@@ -54,7 +54,7 @@ pub(super) async fn run(
     let root = execution_name::find(&*state.store, &arguments.execution).await?;
     let (row, name) = nested::descend(&state, &root, &arguments.step).await?;
     let (step, tree) = files_of(&state, &row, name, arguments.after).await?;
-    let place = state.directory.root().to_owned();
+    let place = state.here()?.directory.root().to_owned();
     drop(state);
     let local = LocalEngine::to_look_at(&place)?;
     let visit = local.visit(&row, &step, &tree).await?;

@@ -28,7 +28,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = State::open_for(common, &arguments.execution)?;
+    let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     let workflow = state.workflow(&row).await?;
     let outcome = state.outcome(&row, &workflow).await?;

@@ -13,7 +13,7 @@ use ratchet_engine::{
     ports::{BlobError, BlobStore, StateStore, StepCache, UseFilter, Used},
     step_cache::KeyParts,
 };
-use ratchet_local::{place::LocalPlace, state_store::LocalStepCache};
+use ratchet_local::place::LocalPlace;
 use serde_json::{Value, json};
 
 use crate::{
@@ -153,8 +153,8 @@ impl Why {
             let no_key = Some(no_key(run, step, row)?);
             return Ok(Self { status, cache: None, no_key, before: None });
         };
-        let step_cache = LocalStepCache::new(state.store.clone(), cache_bytes_max()?);
-        let before = Before::find((&step_cache, &*state.blobs), run, path, row, &cache.key).await?;
+        let step_cache = state.step_cache(cache_bytes_max()?);
+        let before = Before::find((&*step_cache, &*state.blobs), run, path, row, &cache.key).await?;
         Ok(Self { status, cache: Some(cache.clone()), no_key: None, before })
     }
 

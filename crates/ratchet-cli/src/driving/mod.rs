@@ -1,6 +1,8 @@
 //! Executions under way: started or gone on with here, shown while they run, ended by Ctrl-C, summed up at their end.
 
 mod agent;
+#[cfg(feature = "aws")]
+pub(crate) mod deployed;
 mod interrupts;
 mod told;
 
@@ -177,7 +179,7 @@ pub(crate) async fn start(
         () = interrupts.next() => return Ok(ExitCode::Interrupted),
     };
     if !started.created {
-        desk.refuse_other_work(&started.row, &definition, &inputs).await?;
+        refuse_other_work(&started.row, &*desk.local.engine().ports().blobs, &definition, &inputs).await?;
         if started.row.status != ExecutionStatus::Running {
             return desk.end(&id, false).await;
         }
@@ -195,7 +197,7 @@ pub(crate) async fn rehearse(state: Option<&State>, start: &Start) -> Result<Reh
         ..start.options.clone()
     };
     let request = start.clone().request(options, new_trace(entropy(), None));
-    let state = state.map(|state| (&state.directory, Arc::clone(&state.store)));
+    let state = state.map(State::here).transpose()?.map(|here| (&here.directory, Arc::clone(&here.store)));
     Ok(Rehearsal::of(state, request, &start.workflow).await?)
 }
 
@@ -207,6 +209,10 @@ pub(crate) async fn go_on(
     shown: Shown,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
+    #[cfg(feature = "aws")]
+    if let Some(stack) = common.stack() {
+        return deployed::go_on(&State::of_stack(stack).await?, row, going, shown, console).await;
+    }
     let state = State::open(common)?;
     // What a step started is driven with the run at the root.
     let named = row;
@@ -311,7 +317,7 @@ impl Desk {
         let workflow = Arc::new(state.workflow(row).await?);
         let masks = state.masks(row, Some(&workflow)).await?;
         let shown = Shown { json: false, quiet: true };
-        Self::open(state.directory.root(), workflow, &row.options, masks, None, shown, console)
+        Self::open(state.here()?.directory.root(), workflow, &row.options, masks, None, shown, console)
     }
 
     /// Drives the execution until it has ended or paused; Ctrl-C ends it, twice at once.
@@ -396,7 +402,7 @@ impl Desk {
         let row = row.ok_or_else(|| CommandError::UnknownExecution { name: id.to_string() })?;
         let workflow = self.local.engine().workflow(&row).await?;
         let outcome = state.outcome(&row, &workflow).await?;
-        self.show(&outcome)?;
+        show(&outcome, self.shown, self.console)?;
         if interrupted {
             return Ok(ExitCode::Interrupted);
         }
@@ -404,41 +410,6 @@ impl Desk {
             Some(Application::NotApplied { .. }) => ExitCode::NotApplied,
             _ => ExitCode::of_execution(row.status, row.continued),
         })
-    }
-
-    fn show(&self, outcome: &Outcome) -> Result<(), CommandError> {
-        let now = Timestamp::now();
-        let paint = if self.shown.json { self.console.err } else { self.console.out };
-        let text = if self.shown.quiet {
-            let report = Report::of(outcome, paint, now);
-            let mut lines = report.head();
-            lines.extend(report.failures());
-            lines.join("\n") + "\n"
-        } else {
-            format!("\n{}", summary(outcome, paint, now))
-        };
-        if !self.shown.json {
-            return self.console.text(&text);
-        }
-        if !self.shown.quiet {
-            self.console.say(text.trim_end());
-        }
-        self.console.json(outcome)
-    }
-
-    /// A key that names other work is refused.
-    async fn refuse_other_work(
-        &self,
-        row: &ExecutionRow,
-        definition: &ratchet_core::ids::Digest,
-        inputs: &BTreeMap<String, Output>,
-    ) -> Result<(), CommandError> {
-        let taken = |difference| CommandError::KeyTaken { execution: row.id.clone(), difference };
-        if row.definition.digest != *definition {
-            return Err(taken("follows another definition"));
-        }
-        let theirs = load_large(&*self.local.engine().ports().blobs, &row.inputs).await?;
-        if theirs == *inputs { Ok(()) } else { Err(taken("has other inputs")) }
     }
 
     /// Says who is before the execution, where it waits for its turn and that has changed, and sees to those that were cancelled for it and that nobody
@@ -490,6 +461,42 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// Sums up.
+fn show(outcome: &Outcome, shown: Shown, console: Console) -> Result<(), CommandError> {
+    let now = Timestamp::now();
+    let paint = if shown.json { console.err } else { console.out };
+    let text = if shown.quiet {
+        let report = Report::of(outcome, paint, now);
+        let mut lines = report.head();
+        lines.extend(report.failures());
+        lines.join("\n") + "\n"
+    } else {
+        format!("\n{}", summary(outcome, paint, now))
+    };
+    if !shown.json {
+        return console.text(&text);
+    }
+    if !shown.quiet {
+        console.say(text.trim_end());
+    }
+    console.json(outcome)
+}
+
+/// A key that names other work is refused.
+async fn refuse_other_work(
+    row: &ExecutionRow,
+    blobs: &dyn BlobStore,
+    definition: &ratchet_core::ids::Digest,
+    inputs: &BTreeMap<String, Output>,
+) -> Result<(), CommandError> {
+    let taken = |difference| CommandError::KeyTaken { execution: row.id.clone(), difference };
+    if row.definition.digest != *definition {
+        return Err(taken("follows another definition"));
+    }
+    let theirs = load_large(blobs, &row.inputs).await?;
+    if theirs == *inputs { Ok(()) } else { Err(taken("has other inputs")) }
 }
 
 /// Executions that are driven besides the one that is shown. They are given up with it.

@@ -171,7 +171,10 @@ async fn play(
             told.steps.insert(id.clone(), Seen { status: step.status, left_out });
         }
         if *is_last {
-            let files = Arc::new(ConfinedFiles::new(&workspace, state.directory.clone()));
+            let files = Arc::new(ConfinedFiles::new(
+                &workspace,
+                state.here().map_err(|error| words(&error))?.directory.clone(),
+            ));
             let ended = Ended { workflow, outcome, rows, files, workspace: &workspace, agent_calls, cost_usd };
             let expected = test.expect.clone().unwrap_or_default();
             told.problems = expected::compare(&expected, &ended);

@@ -75,7 +75,7 @@ pub(super) async fn get(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = open(common, &arguments.version)?;
+    let state = open(common, &arguments.version).await?;
     let version = find(&state, &arguments.version).await?;
     let content = &version.artifact.file.content;
     if arguments.link {

@@ -36,7 +36,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = open(common, &arguments.first)?;
+    let state = open(common, &arguments.first).await?;
     let first = find(&state, &arguments.first).await?;
     let second = find(&state, &arguments.second).await?;
     let (one, other) = (first.reference().to_string(), second.reference().to_string());

@@ -46,7 +46,7 @@ pub(super) async fn run(
         console.say(&format!("{versions} would be removed, {} kept", collected.kept));
         return Ok(ExitCode::Completed);
     }
-    let swept = sweep(&state.directory, &state.store, SystemTime::now()).await?;
+    let swept = sweep(&state.here()?.directory, &state.here()?.store, SystemTime::now()).await?;
     let rest =
         if swept.contents > 0 { format!(", and {} that nothing needs", bytes(swept.bytes)) } else { String::new() };
     console.say(&format!("{versions} removed{rest}, {} kept", collected.kept));

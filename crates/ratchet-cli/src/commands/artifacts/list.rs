@@ -48,7 +48,7 @@ pub(super) async fn run(
         }
     }
     let of_one_name = filter.name.is_some();
-    let Some(state) = State::open_existing(common)? else {
+    let Some(state) = State::any(common).await? else {
         return nothing(arguments, console);
     };
     let mut found = Vec::new();

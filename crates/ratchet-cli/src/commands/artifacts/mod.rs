@@ -48,6 +48,11 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
+    if let (ArtifactsCommand::Put(_) | ArtifactsCommand::Tag(_) | ArtifactsCommand::Gc(_), Some(stack)) =
+        (&arguments.command, common.stack())
+    {
+        return Err(CommandError::OnlyHere { stack: stack.to_owned() });
+    }
     match &arguments.command {
         ArtifactsCommand::List(arguments) => list::run(arguments, common, console).await,
         ArtifactsCommand::Show(arguments) => show::run(arguments, common, console).await,
@@ -66,8 +71,8 @@ async fn find(state: &State, reference: &ArtifactRef) -> Result<ArtifactVersion,
 }
 
 /// The state directory of a command that is about a version that must be there.
-fn open(common: &CommonArguments, reference: &ArtifactRef) -> Result<State, CommandError> {
-    State::open_existing(common)?.ok_or_else(|| CommandError::Artifact {
+async fn open(common: &CommonArguments, reference: &ArtifactRef) -> Result<State, CommandError> {
+    State::any(common).await?.ok_or_else(|| CommandError::Artifact {
         code: "RT-0197",
         message: format!("there is no artifact {}", reference.artifact),
         hint: Some("nothing ran with this state directory: name another with --state-dir".to_owned()),

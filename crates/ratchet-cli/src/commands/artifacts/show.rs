@@ -32,7 +32,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = open(common, &arguments.version)?;
+    let state = open(common, &arguments.version).await?;
     let version = find(&state, &arguments.version).await?;
     let tags = view::tags(&state, &version).await?;
     let lineage = if arguments.lineage { Some(Lineage::of(&state, &version).await?) } else { None };

@@ -30,7 +30,7 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let state = open(common, &arguments.version)?;
+    let state = open(common, &arguments.version).await?;
     let version = find(&state, &arguments.version).await?;
     let (name, tag) = (version.reference(), &arguments.tag);
     let has_it = super::view::tags(&state, &version).await?.contains(tag);

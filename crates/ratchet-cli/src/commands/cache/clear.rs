@@ -50,7 +50,7 @@ pub(super) async fn prune(
         None => cache_bytes_max()?,
     };
     removed += kept.cache.evict(bytes_max).await?.entries;
-    let swept = sweep(&kept.state.directory, &kept.state.store, SystemTime::now()).await?;
+    let swept = sweep(&kept.state.here()?.directory, &kept.state.here()?.store, SystemTime::now()).await?;
     if removed == 0 && swept.contents == 0 {
         nothing(console);
         return Ok(ExitCode::Completed);

@@ -11,7 +11,6 @@ use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::ids::StepId;
 use ratchet_engine::ports::{EntryFilter, EntryName, Listed, StepCache};
-use ratchet_local::state_store::LocalStepCache;
 
 use super::prune::age;
 use crate::{
@@ -52,10 +51,14 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let kept = match State::open_existing(common)? {
+    let kept = match State::any(common).await? {
         Some(state) => Some(Kept::of(state)?),
         None => None,
     };
+    let changes = !matches!(arguments.action, CacheAction::Ls(_) | CacheAction::Stats(_));
+    if let Some(kept) = kept.as_ref().filter(|_| changes) {
+        kept.state.here()?;
+    }
     match &arguments.action {
         CacheAction::Ls(arguments) => ls::run(arguments, kept, console).await,
         CacheAction::Stats(arguments) => stats::run(arguments, kept, console).await,
@@ -106,7 +109,7 @@ struct Kept {
 
 impl Kept {
     fn of(state: State) -> Result<Self, CommandError> {
-        let cache = Arc::new(LocalStepCache::new(state.store.clone(), cache_bytes_max()?));
+        let cache = state.step_cache(cache_bytes_max()?);
         Ok(Self { state, cache })
     }
 

@@ -7,7 +7,6 @@ use ratchet_core::{
     workflow::Step,
 };
 use ratchet_engine::ports::{ExecutionFilter, StateStore, StepCache, UseFilter};
-use ratchet_local::state_store::LocalStateStore;
 use serde_json::{Value, json};
 
 use super::forecast::Forecast;
@@ -58,14 +57,14 @@ impl Expected {
 
 /// What steps took in the runs before.
 pub(super) struct Records<'a> {
-    store: Option<&'a LocalStateStore>,
+    store: Option<&'a dyn StateStore>,
     step_cache: &'a dyn StepCache,
     /// The newest runs of each workflow that was asked about.
     runs: HashMap<String, Vec<ExecutionRow>>,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(store: Option<&'a LocalStateStore>, step_cache: &'a dyn StepCache) -> Self {
+    pub(super) fn new(store: Option<&'a dyn StateStore>, step_cache: &'a dyn StepCache) -> Self {
         Self { store, step_cache, runs: HashMap::new() }
     }
 
@@ -108,7 +107,7 @@ impl<'a> Records<'a> {
         Ok(Expected::of(&taken))
     }
 
-    async fn runs_of(&mut self, store: &LocalStateStore, workflow: &str) -> Result<&[ExecutionRow], CommandError> {
+    async fn runs_of(&mut self, store: &dyn StateStore, workflow: &str) -> Result<&[ExecutionRow], CommandError> {
         if !self.runs.contains_key(workflow) {
             let filter = ExecutionFilter { workflow: Some(workflow.to_owned()), ..ExecutionFilter::default() };
             let newest = store.executions(&filter, None, RUNS_SEEN).await?;

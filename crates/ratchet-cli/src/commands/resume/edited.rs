@@ -75,7 +75,7 @@ pub(super) async fn is_wanted(
     yes: bool,
     console: Console,
 ) -> Result<bool, CommandError> {
-    let engine = looking(&state.directory, Arc::clone(&state.store));
+    let engine = looking(&state.here()?.directory, Arc::clone(&state.here()?.store));
     let difference = engine.difference(&row.id, edit, from).await?;
     console.say(&format!("{} goes on under {}:", row.id, edit.definition.origin));
     console.say(text(&difference).trim_end());
