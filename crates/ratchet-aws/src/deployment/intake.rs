@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
-use super::{Deployment, Failure, may_pass};
+use super::{Deployment, Failure, may_pass, told::NOT_LOOKED_AFTER};
 use crate::event_bus::{SOURCE, Timed, open};
 
 /// Runs that are looked after at once in one invocation.
@@ -136,6 +136,9 @@ impl Deployment {
             .filter(|handled| std::future::ready(handled.is_err()))
             .count()
             .await;
+        if failed > 0 {
+            tracing::warn!(due = due.len(), failed, "{NOT_LOOKED_AFTER}");
+        }
         Ok(json!({"due": due.len(), "failed": failed}))
     }
 }

@@ -3,6 +3,7 @@
 mod intake;
 pub mod logs;
 mod settings;
+mod told;
 mod without;
 
 use std::{io, sync::Arc};
@@ -11,7 +12,7 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
 use ratchet_core::{execution::TraceParent, history::hex};
 use ratchet_engine::{
     Engine, EngineError, Ports,
-    ports::{BlobError, BlobStore, Clock, EventBus, Silent, StateStore, WorkspaceError},
+    ports::{BlobError, BlobStore, Clock, EventBus, StateStore, WorkspaceError},
 };
 use thiserror::Error;
 
@@ -114,7 +115,7 @@ impl Deployment {
             clock,
             workspaces: workspaces.clone(),
             step_cache: Arc::new(step_cache),
-            observer: Arc::new(Silent),
+            observer: Arc::new(told::Told),
         });
         let published = PublishedWorkflows::new(table, &settings.table);
         Ok(Self { engine, published, workspaces, settings })

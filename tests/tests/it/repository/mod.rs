@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod documents;
+mod policies;
 mod source;
 mod workflows;
 
