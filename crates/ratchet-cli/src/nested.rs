@@ -5,10 +5,7 @@ use ratchet_core::{
     ids::{ExecutionId, StepKey, StepPath},
     workflow::Workflow,
 };
-use ratchet_engine::{
-    ports::StateStore,
-    view::{ExecutionRows, ExecutionView},
-};
+use ratchet_engine::view::{ExecutionRows, ExecutionView};
 
 use crate::{command_error::CommandError, state::State};
 

@@ -6,7 +6,6 @@ use ratchet_core::{
     ids::{StepKey, StepPath},
     step::{Answer, StepRow, StepState, Waiting},
 };
-use ratchet_engine::ports::StateStore as _;
 
 use crate::{
     arguments::CommonArguments,
@@ -23,8 +22,7 @@ use crate::{
 /// Say yes to a step that waits for an approval, and go on
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again
-changes nothing.
+The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again changes nothing.
 
 Examples:
   ratchet approve k3f9 deploy
@@ -39,8 +37,7 @@ pub(crate) struct ApproveArguments {
 /// Say no to a step that waits for an approval: it fails
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again
-changes nothing.
+The answer is given in the name of the account that runs the command, on a deployment in that of the caller of AWS. The same answer again changes nothing.
 
 Example:
   ratchet reject k3f9 deploy --comment \"not on a Friday\"")]

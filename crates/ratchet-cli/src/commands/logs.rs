@@ -10,7 +10,6 @@ use ratchet_core::{
     status::{ExecutionStatus, StepStatus},
     workflow::Action,
 };
-use ratchet_engine::ports::StateStore;
 use ratchet_local::place::LocalPlace;
 use ratchet_runner::agent::Said;
 use serde_json::{Value, json};

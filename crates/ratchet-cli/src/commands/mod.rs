@@ -141,6 +141,7 @@ impl Command {
             | Self::Graph(_)
             | Self::Schema(_)
             | Self::Doctor(_)
+            | Self::Workflows(_)
             | Self::Completions(_) => Reach::Nothing,
         }
     }

@@ -10,7 +10,7 @@ use ratchet_core::{
     workflow::{Step, Workflow},
 };
 use ratchet_engine::{
-    ports::{BlobError, BlobStore, StateStore, StepCache, UseFilter, Used},
+    ports::{BlobError, BlobStore, StepCache, UseFilter, Used},
     step_cache::KeyParts,
 };
 use ratchet_local::place::LocalPlace;

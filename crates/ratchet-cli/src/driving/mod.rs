@@ -30,7 +30,7 @@ use ratchet_core::{
 use ratchet_engine::{
     ResumeRequest, StartRequest,
     masks::Masks,
-    ports::{AttemptFiles, BlobStore, Secrets, StateStore},
+    ports::{AttemptFiles, BlobStore, Secrets},
     values::load_large,
     view::ExecutionRows,
 };

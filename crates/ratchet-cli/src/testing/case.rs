@@ -25,7 +25,7 @@ use ratchet_definition::{
 };
 use ratchet_engine::{
     StartRequest,
-    ports::{Agent as _, BlobStore, SecretError, Secrets, Silent, StateStore as _},
+    ports::{Agent as _, BlobStore, SecretError, Secrets, Silent},
     view::ExecutionRows,
 };
 use ratchet_local::{

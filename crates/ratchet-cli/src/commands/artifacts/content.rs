@@ -12,7 +12,7 @@ use ratchet_core::{
     artifact::{Artifact, ArtifactName, ArtifactRef, Origin, Readers, Retention, media_type},
     output::FileValue,
 };
-use ratchet_engine::ports::{BlobError, StateStore as _, Write, WriteOutcome};
+use ratchet_engine::ports::{BlobError, Write, WriteOutcome};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{find, open, reference, tag::tag_argument, view};

@@ -8,10 +8,7 @@ use ratchet_core::{
     workflow::Workflow,
 };
 use ratchet_definition::sources::compile_stored;
-use ratchet_engine::{
-    ports::{ArtifactStore, StateStore},
-    view::{ExecutionRows, ExecutionView},
-};
+use ratchet_engine::view::{ExecutionRows, ExecutionView};
 use serde_json::{Value, json};
 
 use super::view;

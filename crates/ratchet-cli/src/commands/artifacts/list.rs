@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt::Write as _};
 use clap::Args;
 use jiff::Timestamp;
 use ratchet_core::artifact::{ArtifactName, ArtifactVersion};
-use ratchet_engine::ports::{ArtifactFilter, ArtifactStore};
+use ratchet_engine::ports::ArtifactFilter;
 use serde_json::Value;
 
 use super::view;

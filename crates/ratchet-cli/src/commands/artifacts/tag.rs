@@ -1,6 +1,6 @@
 use clap::Args;
 use ratchet_core::artifact::{ArtifactRef, is_tag};
-use ratchet_engine::ports::{StateStore as _, Write};
+use ratchet_engine::ports::Write;
 
 use super::{find, open, reference};
 use crate::{arguments::CommonArguments, command_error::CommandError, console::Console, exit_code::ExitCode};

@@ -6,7 +6,6 @@ use crate::state::State;
 
 /// The tags of a version.
 pub(super) async fn tags(state: &State, version: &ArtifactVersion) -> Result<Vec<String>, CommandError> {
-    use ratchet_engine::ports::ArtifactStore as _;
     let tags = state.store.artifact_tags(&version.artifact.name).await?;
     Ok(tags.into_iter().filter(|(_, number)| *number == version.number).map(|(tag, _)| tag).collect())
 }

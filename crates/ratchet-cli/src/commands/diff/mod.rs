@@ -11,7 +11,6 @@ use ratchet_core::{
     status::ExecutionStatus,
     step::{StepRow, StepState},
 };
-use ratchet_engine::ports::StateStore;
 use ratchet_local::{
     blob_store::LocalBlobStore,
     place::LocalPlace,
