@@ -26,7 +26,7 @@ use ratchet_core::ids::Digest;
 use serde_json::Value;
 
 use self::{schedules::Schedules, start::Definition, webhook::WebhookSecret};
-use crate::deployment::{self, BeginError, Deployment, Failure, Settings, SettingsError};
+use crate::deployment::{self, BeginError, Deployment, Failure, Settings};
 
 /// The function that starts executions.
 pub struct Trigger {

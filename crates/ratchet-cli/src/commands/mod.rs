@@ -134,7 +134,9 @@ impl Command {
             | Self::Replay(_)
             | Self::Why(_)
             | Self::Rm(_)
-            | Self::Prune(_) => Reach::Here,
+            | Self::Prune(_)
+            | Self::Ui(_)
+            | Self::Report(_) => Reach::Here,
             Self::New(_)
             | Self::Validate(_)
             | Self::Test(_)

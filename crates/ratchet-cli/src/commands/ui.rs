@@ -49,7 +49,7 @@ pub(super) async fn run(
     console.say("the pages are there until Ctrl-C");
     let opened = (!arguments.no_open && std::io::stdout().is_terminal()).then(|| open(&address)).flatten();
     tokio::select! {
-        served = serve(server, state) => served.map_err(CommandError::Runtime)?,
+        served = serve(server, state) => served?,
         _ = tokio::signal::ctrl_c() => {}
     }
     drop(opened);

@@ -64,8 +64,8 @@ impl Server {
 }
 
 /// Answers until the process ends.
-pub(crate) async fn serve(server: Server, state: State) -> io::Result<()> {
-    let actions = Actions::new(state.directory.root());
+pub(crate) async fn serve(server: Server, state: State) -> Result<(), CommandError> {
+    let actions = Actions::new(state.here()?.directory.root());
     let routes = Router::new()
         .route("/", get(async || Html(assets::INDEX)))
         .route("/assets/{name}", get(asset))
@@ -83,7 +83,7 @@ pub(crate) async fn serve(server: Server, state: State) -> io::Result<()> {
         .route("/api/actions/{number}", get(action))
         .with_state(Arc::new(Known { state, actions }))
         .layer(middleware::from_fn_with_state(server.guard, guard));
-    axum::serve(server.listener, routes).await
+    axum::serve(server.listener, routes).await.map_err(CommandError::Runtime)
 }
 
 async fn asset(Path(name): Path<String>) -> Response {
@@ -161,11 +161,15 @@ struct Watched {
     execution: Option<String>,
 }
 
-async fn changed_executions(Shared(known): Asks, Parameters(watched): Parameters<Watched>) -> impl IntoResponse {
-    Sse::new(changes(known.state.store.clone(), watched.execution.map(ExecutionId::new))).keep_alive(
+async fn changed_executions(
+    Shared(known): Asks,
+    Parameters(watched): Parameters<Watched>,
+) -> Result<impl IntoResponse, Refused> {
+    let store = known.state.here()?.store.clone();
+    Ok(Sse::new(changes(store, watched.execution.map(ExecutionId::new))).keep_alive(
         // A page that is gone is noticed, and forgotten, by writing to it.
         axum::response::sse::KeepAlive::default(),
-    )
+    ))
 }
 
 async fn act(

@@ -98,7 +98,7 @@ pub(crate) async fn answer(state: &State, row: &ExecutionRow, step: Option<&str>
 }
 
 fn changes(state: &State, row: &ExecutionRow, from: &Digest, to: &Digest) -> Result<Vec<Shown>, CommandError> {
-    let files = Files::new(state.directory.clone(), LocalBlobStore::new(state.directory.blobs()));
+    let files = Files::new(state.here()?.directory.clone(), LocalBlobStore::new(state.here()?.directory.blobs()));
     let difference = Difference::between(&files, &row.id, from, to)?;
     change::told(difference.layer()).map(|(path, change)| Shown::of(&difference, path, change)).collect()
 }

@@ -1,5 +1,5 @@
 use ratchet_core::{ids::ExecutionId, status::ExecutionStatus};
-use ratchet_engine::ports::{ExecutionFilter, StateStore as _};
+use ratchet_engine::ports::ExecutionFilter;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,14 +33,14 @@ pub(crate) async fn executions(state: &State, query: &Query) -> Result<Value, Co
     let after = given(&query.after).map(ExecutionId::new);
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let page = match given(&query.text) {
-        Some(text) => state.store.executions_with(&text, &filter, after.as_ref(), limit)?,
+        Some(text) => state.here()?.store.executions_with(&text, &filter, after.as_ref(), limit)?,
         None => state.store.executions(&filter, after.as_ref(), limit).await?,
     };
     let mut listed = Vec::with_capacity(page.rows.len());
     for row in &page.rows {
         listed.push(brief(row, state.is_left_behind(row).await?));
     }
-    let overview = state.store.overview()?;
+    let overview = state.here()?.store.overview()?;
     Ok(json!({
         "executions": listed, "more": page.more,
         "by_status": overview.by_status, "by_workflow": overview.by_workflow,

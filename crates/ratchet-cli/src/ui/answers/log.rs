@@ -57,7 +57,7 @@ pub(crate) async fn log(
 ) -> Result<Value, CommandError> {
     let run = row(state, id).await?;
     let masks = masks(state, &run).await?;
-    let root = state.directory.execution(&run.id).join("attempts");
+    let root = state.here()?.directory.execution(&run.id).join("attempts");
     let unreadable = |path: &Path, source| CommandError::File { path: path.to_owned(), source };
     let mut found = attempts(&root).map_err(|source| unreadable(&root, source))?;
     found.retain(|folder| folder.step == step);

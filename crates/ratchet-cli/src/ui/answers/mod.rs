@@ -14,7 +14,7 @@ pub(super) use self::{
 };
 
 use ratchet_core::{execution::ExecutionRow, ids::ExecutionId};
-use ratchet_engine::{masks::Masks, ports::StateStore};
+use ratchet_engine::masks::Masks;
 use serde_json::Value;
 
 use crate::{

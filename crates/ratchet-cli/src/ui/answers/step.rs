@@ -6,7 +6,6 @@ use ratchet_core::{
 };
 use ratchet_engine::{
     masks::Masks,
-    ports::StateStore as _,
     values::load_large,
     view::{StepRows, StepView},
 };
