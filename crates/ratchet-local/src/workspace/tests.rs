@@ -109,6 +109,21 @@ impl Scene {
     }
 }
 
+#[test]
+fn whoever_asks_at_once_for_the_files_of_a_run_has_the_same() {
+    for _ in 0..20 {
+        let world = Scene::new("write a one");
+        world.begin();
+        let (files, barrier) = (fresh(&world.state), std::sync::Barrier::new(4));
+        let ask = || {
+            barrier.wait();
+            files.of_run(&world.id).unwrap()
+        };
+        let all = std::thread::scope(|scope| [0; 4].map(|_| scope.spawn(ask)).map(|asking| asking.join().unwrap()));
+        assert!(all.iter().all(|run| Arc::ptr_eq(run, &all[0])));
+    }
+}
+
 fn fresh(state: &StateDirectory) -> Files {
     Files::new(state.clone(), LocalBlobStore::new(state.blobs()))
 }

@@ -143,8 +143,8 @@ impl Files {
 
     fn keep(&self, id: &ExecutionId, source: Source) -> Result<Arc<RunFiles>, LocalError> {
         let run = Arc::new(RunFiles::new(&self.inner.state, &self.inner.trees, self.inner.state.views(id), source)?);
-        self.runs().insert(id.root(), run.clone());
-        Ok(run)
+        // Two that ask at once have one: of two, each would take its rooms for its own.
+        Ok(self.runs().entry(id.root()).or_insert(run).clone())
     }
 
     /// The files of a run, or of that which it belongs to.
