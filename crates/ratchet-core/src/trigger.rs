@@ -77,11 +77,12 @@ impl ScheduleTime {
         match self {
             Self::Rate { every, unit } => {
                 let unit = match unit {
-                    RateUnit::Minutes => "minutes",
-                    RateUnit::Hours => "hours",
-                    RateUnit::Days => "days",
+                    RateUnit::Minutes => "minute",
+                    RateUnit::Hours => "hour",
+                    RateUnit::Days => "day",
                 };
-                format!("rate({every} {unit})")
+                let plural = if every.get() == 1 { "" } else { "s" };
+                format!("rate({every} {unit}{plural})")
             }
             Self::Cron(fields) => format!("cron({})", fields.join(" ")),
         }

@@ -86,7 +86,7 @@ async fn a_run_with_files(stack: &Stack, embedded: &Embedded) {
     stack.publish(&workflow("checkout.yaml")).await;
     let refused = stack.invoke(&json!({"workflow": "checkout", "idempotency_key": "one"}));
     assert_eq!(refused["error"]["code"], "RT-0453", "nothing here checks a repository out: {refused}");
-    assert_eq!(here["steps"]["at-odds"]["error"]["code"], "RT-0195", "{here:#}");
+    assert_eq!(here["steps"]["at_odds"]["error"]["code"], "RT-0195", "{here:#}");
     assert_eq!(plain(stack.still(&id).await), plain(here));
 }
 

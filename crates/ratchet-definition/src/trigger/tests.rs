@@ -159,7 +159,7 @@ fn schedules_calls_and_other_events_start_what_waits_for_them() {
     let image = |result: &str| json!({"source": "aws.ecr", "detail-type": "ECR Image Action", "detail": {"result": result, "tag": "v1"}});
     let cases: Vec<(String, Json, &str)> = vec![
         (schedule.into(), tick(json!(null)), "started by schedule"),
-        (schedule.into(), tick(json!("rate(1 days)")), "started by schedule"),
+        (schedule.into(), tick(json!("rate(1 day)")), "started by schedule"),
         (
             schedule.into(),
             tick(json!("rate(2 days)")),
