@@ -1,6 +1,6 @@
 //! What a process of a step may do: the table, and the walls that keep it to that.
 //!
-//! A profile is a row of [`rules`]. The agent's own command is told to keep to it, and whether it does or not the kernel keeps the whole process in an [`Enclosure`]: a
+//! A profile is a row of [`rules`]. The agent's own command is told to keep to it, and whether it does or not the kernel keeps the whole process in an enclosure: a
 //! root of its own that holds what the row lets it see, processes and signals of its own, and a filter of system calls. What a machine cannot give is an error that says
 //! what is missing; nothing weaker takes its place.
 
