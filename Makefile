@@ -64,11 +64,11 @@ check: ## Formatting, lints, licences and advisories, generated pages
 	$(MAKE) --no-print-directory docs
 	@git diff --exit-code --stat -- docs || { echo "generated pages were out of date: commit what make docs wrote"; exit 1; }
 
+# With the features of the tests, so that nothing is built for this alone.
 .PHONY: docs
 docs: ## Writes the pages that are generated from the code
-	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-core diagram
-	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-definition the_published
-	RATCHET_UPDATE_DOCS=1 tools/test.sh --package ratchet-cli --features otlp the_published
+	RATCHET_UPDATE_DOCS=1 tools/test.sh --features $(TESTED) --workspace the_published
+	RATCHET_UPDATE_DOCS=1 tools/test.sh --features $(TESTED) --workspace diagram
 
 .PHONY: build
 build: ## Builds the command for release
