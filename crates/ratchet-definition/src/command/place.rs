@@ -7,13 +7,12 @@ use brush_parser::{
         CompoundCommand, CompoundList, ExtendedTestExpr, IoFileRedirectTarget, IoHereDocument, IoRedirect, Pipeline,
         Program, SimpleCommand, UnaryPredicate, Word,
     },
-    word::parse_heredoc,
 };
 
 use super::{
     commands::{self, Argument, Taken},
     marks::{Marked, marks_in},
-    nesting,
+    reader,
     refusal::Refusal,
     variables,
     verdict::{Stance, Verdict, settled},
@@ -232,18 +231,15 @@ impl<'script> Finder<'script> {
         if marks_in(body).next().is_none() {
             return;
         }
-        if !nesting::is_readable(body) {
-            return self.refuse(body, &Refusal::Unseen);
-        }
-        match parse_heredoc(body, self.options) {
-            Ok(pieces) if document.requires_expansion => {
+        match reader::here_document(body, self.options) {
+            Some(pieces) if document.requires_expansion => {
                 for piece in &pieces {
                     let source = body.get(piece.start_index..piece.end_index).unwrap_or(body);
                     self.unquoted_piece(&piece.piece, source, &Place::OneWord, Stance::Quoted);
                 }
             }
-            Ok(_) => self.refuse(body, &Refusal::QuotedHereDocument),
-            Err(_) => self.refuse(body, &Refusal::Unseen),
+            Some(_) => self.refuse(body, &Refusal::QuotedHereDocument),
+            None => self.refuse(body, &Refusal::Unseen),
         }
     }
 

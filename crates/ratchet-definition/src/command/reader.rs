@@ -8,9 +8,11 @@ use std::{
 use brush_parser::{
     ParseError, Parser, ParserOptions,
     ast::Program,
-    word::{WordPieceWithSource, parse},
+    word::{WordPieceWithSource, parse, parse_heredoc},
 };
 use regex::Regex;
+
+use super::nesting;
 
 /// The fewest digits in a row that the parser breaks on in any place.
 const DIGITS: usize = 10;
@@ -45,6 +47,14 @@ pub(super) fn program(script: &str, options: &ParserOptions) -> Result<Program, 
 pub(super) fn word(word: &str, options: &ParserOptions) -> Option<Vec<WordPieceWithSource>> {
     check_numbers(word).ok()?;
     guarded(|| parse(word, options).map_err(|_| Unreadable::Broken)).ok()
+}
+
+/// Reads the text of a here-document; nothing where that cannot be done. Its numbers are no parts of commands.
+pub(super) fn here_document(text: &str, options: &ParserOptions) -> Option<Vec<WordPieceWithSource>> {
+    if !nesting::is_readable(text) {
+        return None;
+    }
+    guarded(|| parse_heredoc(text, options).map_err(|_| Unreadable::Broken)).ok()
 }
 
 /// Nothing of the parser outlives a call of it, so nothing half done is seen where it broke.
