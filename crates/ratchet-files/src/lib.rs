@@ -11,5 +11,5 @@ pub use self::{
     captured::{CapturedFiles, write_read_only},
     confined::ConfinedFiles,
     tree_files::{TreeFiles, TreeSource},
-    trees::{content, lay, merge, size, tree_digest, write},
+    trees::{content, empty, lay, merge, refused, size, tree_digest, write},
 };

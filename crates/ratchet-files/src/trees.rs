@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use ratchet_core::{ids::Digest, output::FileValue};
 use ratchet_definition::files::FileError;
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Written};
-use ratchet_workspace::{ContentDigest, Meeting, TreePath, Trees, WorkspaceError as FilesError};
+use ratchet_workspace::{ContentDigest, Manifest, Meeting, TreePath, Trees, WorkspaceError as FilesError};
 
 use crate::tree_files::{TreeFiles, TreeSource};
 
@@ -13,6 +13,11 @@ use crate::tree_files::{TreeFiles, TreeSource};
 pub fn tree_digest(tree: &Digest) -> Result<ContentDigest, FilesError> {
     ContentDigest::from_core(tree)
         .ok_or_else(|| FilesError::Damaged { what: format!("the tree {tree}"), reason: "that is no digest".to_owned() })
+}
+
+/// The tree of a run that begins without a file.
+pub async fn empty(trees: Arc<Trees>) -> Result<Digest, WorkspaceError> {
+    apart("begin without a file", move || trees.begin(&Manifest::default())).await.map(ContentDigest::to_core)
 }
 
 /// Writes a file over a tree, and keeps its content. The path is relative and stays inside.
@@ -120,7 +125,8 @@ fn of_files(action: &str, error: FilesError) -> WorkspaceError {
     }
 }
 
-fn refused(action: &str, reason: &dyn fmt::Display) -> WorkspaceError {
+/// What is done to files did not work.
+pub fn refused(action: &str, reason: &dyn fmt::Display) -> WorkspaceError {
     WorkspaceError::Refused { action: action.to_owned(), reason: reason.to_string() }
 }
 

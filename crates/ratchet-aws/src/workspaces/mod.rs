@@ -12,10 +12,9 @@ use async_trait::async_trait;
 use ratchet_core::{execution::ExecutionRow, ids::Digest};
 use ratchet_definition::files::{FileAccess, NoFiles};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
-use ratchet_files::{CapturedFiles, TreeFiles, TreeSource, tree_digest};
+use ratchet_files::{CapturedFiles, TreeFiles, TreeSource, refused, tree_digest};
 use ratchet_workspace::{
-    ContentDigest, Contents, Exclude, Kept, Manifest, STAGE_PREFIX, Stack, TreePath, Trees,
-    WorkspaceError as FilesError,
+    ContentDigest, Contents, Exclude, Kept, STAGE_PREFIX, Stack, TreePath, Trees, WorkspaceError as FilesError,
 };
 
 pub use self::{captured::CapturedBlobs, place::DeployedPlace};
@@ -47,17 +46,10 @@ impl BlobWorkspaces {
 
     /// The tree of a run that begins without a file.
     pub async fn empty(&self) -> Result<Digest, WorkspaceError> {
-        let trees = self.trees.clone();
-        let begun = tokio::task::spawn_blocking(move || trees.begin(&Manifest::default())).await;
-        let refused = |reason: String| WorkspaceError::Refused { action: "begin without a file".to_owned(), reason };
-        match begun {
-            Ok(begun) => begun.map(ContentDigest::to_core).map_err(|error| refused(error.to_string())),
-            Err(error) => Err(refused(error.to_string())),
-        }
+        ratchet_files::empty(self.trees.clone()).await
     }
 
     fn of_tree(&self, execution: &ExecutionRow, tree: &Digest) -> Result<TreeFiles<RunTrees>, WorkspaceError> {
-        let refused = |reason: String| WorkspaceError::Refused { action: "be found".to_owned(), reason };
         let place = DeployedPlace::of(&execution.options.place);
         let exclude = (!place.exclude.is_empty()).then(|| Exclude::new(&place.exclude)).transpose();
         let source = RunTrees {
@@ -65,9 +57,9 @@ impl BlobWorkspaces {
             contents: self.contents.clone(),
             directory: self.directory.clone(),
             captured: self.captured.clone(),
-            exclude: exclude.map_err(|error| refused(error.to_string()))?,
+            exclude: exclude.map_err(|error| refused("be found", &error))?,
         };
-        Ok(TreeFiles::new(source, tree_digest(tree).map_err(|error| refused(error.to_string()))?))
+        Ok(TreeFiles::new(source, tree_digest(tree).map_err(|error| refused("be found", &error))?))
     }
 }
 

@@ -16,7 +16,7 @@ use ratchet_core::{execution::ExecutionRow, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
 pub use ratchet_files::ConfinedFiles;
-use ratchet_files::{self as files, TreeFiles, tree_digest};
+use ratchet_files::{self as files, TreeFiles, refused, tree_digest};
 
 pub use ratchet_workspace::{
     Change, Conflict, Entry, Layer, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree,
@@ -56,10 +56,6 @@ impl LocalWorkspaces {
         let tree = tree_digest(tree).map_err(|error| refused("be found", &error))?;
         Ok(TreeFiles::new(RunTrees { files: self.files.clone(), run }, tree))
     }
-}
-
-fn refused(action: &str, error: &dyn std::fmt::Display) -> WorkspaceError {
-    WorkspaceError::Refused { action: action.to_owned(), reason: error.to_string() }
 }
 
 #[async_trait]
