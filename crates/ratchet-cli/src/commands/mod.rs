@@ -77,17 +77,6 @@ pub(crate) enum Command {
     Completions(completions::CompletionsArguments),
 }
 
-/// An execution that a deployment was asked for.
-#[cfg(feature = "aws")]
-pub(crate) struct Begun {
-    /// What it said.
-    pub(crate) asked: ratchet_aws::remote::Asked,
-    /// The definition that was meant.
-    pub(crate) definition: ratchet_core::ids::Digest,
-    /// The inputs that were meant.
-    pub(crate) inputs: ratchet_core::output::Outputs,
-}
-
 /// Where a command can do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {

@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ratchet_aws::remote::Remote;
-use ratchet_core::{execution::ExecutionRow, ids::ExecutionId, status::ExecutionStatus, workflow::Workflow};
+use ratchet_aws::remote::{Asked, Remote};
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{Digest, ExecutionId},
+    output::Outputs,
+    status::ExecutionStatus,
+    workflow::Workflow,
+};
 use ratchet_engine::view::ExecutionRows;
 
 use super::{Going, Shown, interrupts::Interrupts, refuse_other_work, show};
 use crate::{
     command_error::CommandError,
-    commands::Begun,
     console::Console,
     exit_code::ExitCode,
     nested,
@@ -19,6 +24,16 @@ use crate::{
 
 /// How often an execution is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// An execution that a deployment was asked for.
+pub(crate) struct Begun {
+    /// What it said.
+    pub(crate) asked: Asked,
+    /// The definition that was meant.
+    pub(crate) definition: Digest,
+    /// The inputs that were meant.
+    pub(crate) inputs: Outputs,
+}
 
 /// Goes on with an execution, and shows it until it has ended or paused.
 pub(super) async fn go_on(

@@ -17,6 +17,7 @@ pub(super) const MODULES: &[(&str, &str)] = &[
     ("action.js", include_str!("assets/action.js")),
     ("timeline.js", include_str!("assets/timeline.js")),
     ("graph.js", include_str!("assets/graph.js")),
+    ("follow.js", include_str!("assets/follow.js")),
     ("log.js", include_str!("assets/log.js")),
     ("transcript.js", include_str!("assets/transcript.js")),
     ("key.js", include_str!("assets/key.js")),

@@ -11,10 +11,12 @@ use super::{RunArguments, Wanted};
 use crate::{
     arguments::CommonArguments,
     command_error::CommandError,
-    commands::Begun,
     console::Console,
     definition,
-    driving::{self, deployed::follow},
+    driving::{
+        self,
+        deployed::{Begun, follow},
+    },
     exit_code::ExitCode,
     state::State,
 };

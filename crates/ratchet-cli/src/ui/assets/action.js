@@ -1,7 +1,7 @@
 // What a person does: the server runs the command for it, and the page shows the command and what came of it.
 import { el } from "./dom.js";
 import { path } from "./source.js";
-import { plain } from "./words.js";
+import { plain, reason } from "./words.js";
 
 const LOOK = 1000;
 /** The newest action of each execution. */
@@ -21,7 +21,7 @@ export async function act(source, id, verb, body, redraw) {
       redraw();
     }
   } catch (error) {
-    Object.assign(shown, { running: false, exit_code: -1, said: [error.message, error.hint].filter(Boolean).join("\n") });
+    Object.assign(shown, { running: false, exit_code: -1, said: reason(error, "\n") });
     redraw();
   }
 }

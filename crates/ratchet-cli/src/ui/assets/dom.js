@@ -21,6 +21,11 @@ export function el(tag, attributes, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
+/** Texts with their names, as pairs. */
+export function named(pairs) {
+  return el("dl", { class: "values" }, pairs.map(([name, text]) => [el("dt", {}, name), el("dd", {}, el("pre", {}, text))]));
+}
+
 /** An element of a picture. */
 export function svg(tag, attributes, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);

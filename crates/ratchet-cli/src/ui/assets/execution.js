@@ -1,14 +1,14 @@
 // One execution: where it stands, who needs whom, when what happened, and a step of it beside that.
 import { act, actionNotice } from "./action.js";
 import { differenceView } from "./difference.js";
-import { el } from "./dom.js";
+import { el, named } from "./dom.js";
 import { graph } from "./graph.js";
 import { badge, mark, standing } from "./mark.js";
 import { toExecution, toList } from "./route.js";
 import { path } from "./source.js";
 import { artifactList, stepPane } from "./step.js";
 import { axis, bars, scale } from "./timeline.js";
-import { ago, between, counted, dollars, elapsed, moment, plain, valued } from "./words.js";
+import { ago, between, counted, dollars, elapsed, moment, plain, reason, valued } from "./words.js";
 
 /** While it goes on it is looked at this often even if nothing was committed: its process may have died. */
 const LOOK = 5000;
@@ -56,7 +56,7 @@ function details(execution) {
 function values(title, all, key) {
   const names = Object.keys(all ?? {});
   if (names.length === 0) return null;
-  return el("section", { class: "card", "data-key": key }, el("header", { class: "card-head" }, el("h2", {}, title)), el("dl", { class: "values" }, names.map((name) => [el("dt", {}, name), el("dd", {}, el("pre", {}, valued(all[name])))])));
+  return el("section", { class: "card", "data-key": key }, el("header", { class: "card-head" }, el("h2", {}, title)), named(names.map((name) => [name, valued(all[name])])));
 }
 
 /** Where a question is answered: it may be that of a step of a run that a step is. */
@@ -78,7 +78,7 @@ function problem(execution) {
 function stepRow(execution, name, selected, frame) {
   const step = execution.steps[name];
   const spans = execution.timeline[name] ?? [];
-  const note = [step.children ? counted(step.children.count, "child").replace("childs", "children") : "", step.attempts > 1 ? counted(step.attempts, "attempt") : "", step.continued ? "let pass" : ""].filter(Boolean).join(", ");
+  const note = [step.children ? counted(step.children.count, "child", "children") : "", step.attempts > 1 ? counted(step.attempts, "attempt") : "", step.continued ? "let pass" : ""].filter(Boolean).join(", ");
   return el(
     "tr",
     { "data-key": name, class: selected === name ? "is-selected" : "" },
@@ -191,7 +191,7 @@ export function executionPage(source, id, draw) {
       if (!event.currentTarget.parentElement.open && !page.changes) loadChanges().then(redraw);
     };
     const known = page.changes;
-    const body = known?.answer ? differenceView(known.answer) : el("p", { class: "soft" }, known?.error ? [known.error.message, known.error.hint].filter(Boolean).join(": ") : "Loading…");
+    const body = known?.answer ? differenceView(known.answer) : el("p", { class: "soft" }, known?.error ? reason(known.error) : "Loading…");
     return el("section", { class: "card", "data-key": "changes" }, el("details", {}, el("summary", { onclick: open }, el("h2", {}, "Files changed")), body));
   };
 
@@ -201,7 +201,7 @@ export function executionPage(source, id, draw) {
   page.view = () => {
     const execution = page.execution;
     if (!execution) {
-      return [el("p", page.error ? { class: "notice is-failed", role: "alert" } : { class: "soft" }, page.error ? [page.error.message, page.error.hint].filter(Boolean).join(": ") : "Loading…")];
+      return [el("p", page.error ? { class: "notice is-failed", role: "alert" } : { class: "soft" }, page.error ? reason(page.error) : "Loading…")];
     }
     const frame = scale(execution);
     const back = source.isLive ? el("a", { class: "back", href: toList() }, "Executions") : el("span", { class: "back" }, `Report of ${moment(source.madeAt)}`);

@@ -2,7 +2,7 @@
 import { el } from "./dom.js";
 import { badge, standing } from "./mark.js";
 import { toExecution, toList } from "./route.js";
-import { ago, between, elapsed, moment } from "./words.js";
+import { ago, between, elapsed, moment, reason } from "./words.js";
 
 const STATUSES = ["running", "paused", "failed", "completed", "cancelled"];
 /** While somebody types, it is not asked for each letter. */
@@ -90,7 +90,7 @@ export function listPage(source, draw) {
   page.view = () => [
     el("header", { class: "page-head", "data-key": "head" }, el("h1", {}, "Executions")),
     filters(),
-    page.error ? el("p", { class: "notice is-failed", role: "alert" }, [page.error.message, page.error.hint].filter(Boolean).join(": ")) : null,
+    page.error ? el("p", { class: "notice is-failed", role: "alert" }, reason(page.error)) : null,
     page.answer ? table() : page.error ? null : el("p", { class: "soft" }, "Loading…"),
   ];
   page.stop = () => {

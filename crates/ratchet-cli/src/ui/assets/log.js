@@ -1,5 +1,6 @@
 // What an attempt's process wrote, as it comes.
 import { el } from "./dom.js";
+import { follow } from "./follow.js";
 import { path } from "./source.js";
 import { bytes, elapsed } from "./words.js";
 
@@ -23,7 +24,7 @@ export function log(source, id, step, attempt, goesOn) {
   const lines = el("div", { class: "lines" });
   const note = el("p", { class: "soft" });
   const room = el("div", { class: "log-room", tabindex: "0", role: "log", "aria-live": "off", "aria-label": `Log of ${step}`, "data-own": true, "data-key": `log ${id} ${step} ${attempt?.epoch}.${attempt?.attempt}` }, note, lines);
-  const state = { stopped: false, offset: undefined, attempts: [], dropped: 0, from: 0, shown: null };
+  const state = { offset: undefined, attempts: [], dropped: 0, from: 0, shown: null };
 
   const take = (answer) => {
     const isNewer = state.shown && (answer.epoch !== state.shown.epoch || answer.attempt !== state.shown.attempt);
@@ -50,22 +51,6 @@ export function log(source, id, step, attempt, goesOn) {
     return answer.more;
   };
 
-  const run = async () => {
-    while (!state.stopped) {
-      const wasGoingOn = goesOn();
-      let more = false;
-      try {
-        more = take(await source.get(path(id, step, "log"), { ...attempt, offset: state.offset }));
-      } catch (error) {
-        note.textContent = error.message;
-        if (!source.isLive) return;
-      }
-      if (more) continue;
-      // Whether it goes on was asked before the log was, so that what comes last is not missed.
-      if (!wasGoingOn) return;
-      await new Promise((done) => setTimeout(done, LOOK));
-    }
-  };
-  run();
-  return { node: room, stop: () => (state.stopped = true) };
+  const ask = async () => take(await source.get(path(id, step, "log"), { ...attempt, offset: state.offset }));
+  return { node: room, stop: follow(source, LOOK, goesOn, ask, (error) => (note.textContent = error.message)) };
 }

@@ -1,7 +1,7 @@
 // One step: what it says, how it stands, and everything that is kept of it.
 import { act } from "./action.js";
 import { differenceView } from "./difference.js";
-import { el } from "./dom.js";
+import { el, named } from "./dom.js";
 import { keyView } from "./key.js";
 import { log } from "./log.js";
 import { badge } from "./mark.js";
@@ -9,7 +9,7 @@ import { toExecution } from "./route.js";
 import { path } from "./source.js";
 import { bars, spanWords } from "./timeline.js";
 import { transcript } from "./transcript.js";
-import { between, counted, dollars, elapsed, moment, plain, valued } from "./words.js";
+import { between, counted, dollars, elapsed, moment, plain, reason, valued } from "./words.js";
 
 const TABS = [["overview", "Overview"], ["log", "Log"], ["transcript", "Transcript"], ["key", "Cache"], ["diff", "Files"]];
 
@@ -89,12 +89,12 @@ function question(source, execution, told, redraw) {
 function outputs(values) {
   const names = Object.keys(values ?? {});
   if (names.length === 0) return null;
-  return el("section", { "data-key": "outputs" }, el("h3", {}, "Outputs"), el("dl", { class: "values" }, names.map((name) => [el("dt", {}, name), el("dd", {}, el("pre", {}, valued(values[name])))])));
+  return el("section", { "data-key": "outputs" }, el("h3", {}, "Outputs"), named(names.map((name) => [name, valued(values[name])])));
 }
 
 function says(told) {
   if (told.says.length === 0) return null;
-  return el("section", { "data-key": "says" }, el("h3", {}, "Definition"), el("dl", { class: "values" }, told.says.map(({ name, text }) => [el("dt", {}, name), el("dd", {}, el("pre", {}, text))])));
+  return el("section", { "data-key": "says" }, el("h3", {}, "Definition"), named(told.says.map(({ name, text }) => [name, text])));
 }
 
 function attempts(told, frame) {
@@ -111,7 +111,7 @@ function children(told) {
   return el(
     "section",
     { "data-key": "children" },
-    el("h3", {}, counted(count, "child").replace("childs", "children")),
+    el("h3", {}, counted(count, "child", "children")),
     el("ul", { class: "children" }, told.children.map(child)),
     count > told.children.length ? el("p", { class: "soft" }, `The first ${told.children.length} that began are listed.`) : null,
   );
@@ -170,7 +170,7 @@ export function stepPane(source, id, step, redraw) {
       }
       return el("p", { class: "soft" }, "Loading…");
     }
-    if (known.error) return el("p", { class: "soft" }, [known.error.message, known.error.hint].filter(Boolean).join(": "));
+    if (known.error) return el("p", { class: "soft" }, reason(known.error));
     return view(known.answer);
   };
 

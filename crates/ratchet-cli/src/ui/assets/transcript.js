@@ -1,5 +1,6 @@
 // What an agent said and did.
 import { el } from "./dom.js";
+import { follow } from "./follow.js";
 import { path } from "./source.js";
 import { counted, dollars, elapsed, plain, valued } from "./words.js";
 
@@ -69,27 +70,13 @@ export function transcript(source, id, step, attempt, goesOn) {
   const list = el("ol", { class: "transcript" });
   const note = el("p", { class: "soft" });
   const room = el("div", { class: "transcript-room", "data-own": true, "data-key": `transcript ${id} ${step} ${attempt?.epoch}.${attempt?.attempt}` }, note, list);
-  let stopped = false;
-  const run = async () => {
-    let offset;
-    while (!stopped) {
-      const wasGoingOn = goesOn();
-      let more = false;
-      try {
-        const answer = await source.get(path(id, step, "transcript"), { ...attempt, offset });
-        list.append(...answer.entries.flatMap(entries).filter(Boolean));
-        offset = answer.offset;
-        more = answer.more;
-        note.textContent = answer.cut ? "The end is left out." : list.childElementCount === 0 ? "No agent has said anything." : "";
-      } catch (error) {
-        note.textContent = error.message;
-        if (!source.isLive) return;
-      }
-      if (more) continue;
-      if (!wasGoingOn) return;
-      await new Promise((done) => setTimeout(done, LOOK));
-    }
+  let offset;
+  const ask = async () => {
+    const answer = await source.get(path(id, step, "transcript"), { ...attempt, offset });
+    list.append(...answer.entries.flatMap(entries).filter(Boolean));
+    offset = answer.offset;
+    note.textContent = answer.cut ? "The end is left out." : list.childElementCount === 0 ? "No agent has said anything." : "";
+    return answer.more;
   };
-  run();
-  return { node: room, stop: () => (stopped = true) };
+  return { node: room, stop: follow(source, LOOK, goesOn, ask, (error) => (note.textContent = error.message)) };
 }

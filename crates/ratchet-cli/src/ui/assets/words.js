@@ -49,9 +49,14 @@ export function bytes(count) {
   return `${unit === 0 ? count : count.toFixed(1)} ${units[unit]}`;
 }
 
-/** A count with its noun. */
-export function counted(count, noun) {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+/** A count with its noun, and with the noun of many where an `s` does not make it. */
+export function counted(count, noun, many = `${noun}s`) {
+  return `${count} ${count === 1 ? noun : many}`;
+}
+
+/** What went wrong, and what to do. */
+export function reason({ message, hint }, between = ": ") {
+  return [message, hint].filter(Boolean).join(between);
 }
 
 /** Text without what moves a terminal's cursor. */
