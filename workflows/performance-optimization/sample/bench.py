@@ -12,7 +12,7 @@ LETTERS = "etaoinshrdlu"
 def text(size):
     source = random.Random(7)
     known = ["".join(source.choices(LETTERS, k=source.randint(2, 5))) for _ in range(size)]
-    return " ".join(source.choices(known, k=3 * size))
+    return " ".join(source.choices(known, k=5 * size))
 
 
 def main():
