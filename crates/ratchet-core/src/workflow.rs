@@ -481,8 +481,8 @@ pub struct ClaudeCode {
     pub append_system_prompt: Option<Template>,
 }
 
-/// What a process of a step may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a process of a step may do, from the narrowest to the widest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecurityProfile {
     /// Reads the workspace; its reply is the plan.
@@ -493,6 +493,26 @@ pub enum SecurityProfile {
     Standard,
     /// Anything that the deployment grants.
     Elevated,
+}
+
+impl SecurityProfile {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::PlanOnly, Self::Restricted, Self::Standard, Self::Elevated];
+
+    /// What an author writes for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::PlanOnly => "plan_only",
+            Self::Restricted => "restricted",
+            Self::Standard => "standard",
+            Self::Elevated => "elevated",
+        }
+    }
+
+    /// The one that an author writes so.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.word() == word)
+    }
 }
 
 /// A step that checks.

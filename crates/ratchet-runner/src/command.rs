@@ -142,10 +142,8 @@ impl Runner {
             return Err(launch_failure(codes::PROFILE, message, hint));
         }
         if !self.confinement.is_on {
-            let message = format!(
-                "nothing would keep the command to its profile {}: RATCHET_CONFINEMENT is off",
-                profile::name(profile)
-            );
+            let message =
+                format!("nothing would keep the command to its profile {}: RATCHET_CONFINEMENT is off", profile.word());
             return Err(launch_failure(codes::PROFILE, message, "unset RATCHET_CONFINEMENT, or remove the profile"));
         }
         Enclosure::new(profile::rules(profile, Worker::Command), needs)
@@ -154,7 +152,7 @@ impl Runner {
 }
 
 fn not_confined(profile: Option<SecurityProfile>, error: &dyn std::fmt::Display) -> Undone {
-    let name = profile.map_or("", profile::name);
+    let name = profile.map_or("", SecurityProfile::word);
     let message = format!("this machine cannot keep the command to its profile {name}: {error}");
     launch_failure(codes::PROFILE, message, profile::HINT)
 }

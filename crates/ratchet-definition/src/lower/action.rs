@@ -217,11 +217,5 @@ impl<'tree> Lowering<'_, 'tree> {
 
 /// The profile that a step names.
 fn profile(node: &Node) -> Option<SecurityProfile> {
-    match node.get("security_profile").and_then(Node::text)? {
-        "plan_only" => Some(SecurityProfile::PlanOnly),
-        "restricted" => Some(SecurityProfile::Restricted),
-        "standard" => Some(SecurityProfile::Standard),
-        "elevated" => Some(SecurityProfile::Elevated),
-        _ => None,
-    }
+    node.get("security_profile").and_then(Node::text).and_then(SecurityProfile::of_word)
 }

@@ -65,13 +65,10 @@ impl Drop for Made {
     fn drop(&mut self) {
         for path in self.0.iter().rev() {
             // What is not empty is the step's own by now.
-            let is_empty = path.symlink_metadata().is_ok_and(|found| found.is_dir() || found.len() == 0);
-            let _ = if path.is_dir() {
-                fs::remove_dir(path)
-            } else if is_empty {
-                fs::remove_file(path)
-            } else {
-                Ok(())
+            let _ = match path.symlink_metadata() {
+                Ok(found) if found.is_dir() => fs::remove_dir(path),
+                Ok(found) if found.len() == 0 => fs::remove_file(path),
+                _ => Ok(()),
             };
         }
     }
@@ -320,7 +317,7 @@ impl Plan {
     }
 }
 
-/// What a program needs of itself: its file, and what lies beside where that really is.
+/// What a program needs of itself: its file, by the name it is called and by the one it really has.
 fn program_places(program: &Path) -> Vec<PathBuf> {
     let Ok(real) = program.canonicalize() else { return Vec::new() };
     if places::is_of_system(&real) && places::is_of_system(program) {

@@ -45,9 +45,6 @@ use crate::{
     tests::{Doing, Folder},
 };
 
-const PROFILES: [SecurityProfile; 4] =
-    [SecurityProfile::PlanOnly, SecurityProfile::Restricted, SecurityProfile::Standard, SecurityProfile::Elevated];
-
 /// What the attempts are after, alive as long as this.
 struct World {
     place: TempDir,
@@ -260,7 +257,7 @@ async fn check(world: &World, user: &str) -> Vec<&'static str> {
             ));
             not_run.push(attempt.what);
         }
-        for profile in PROFILES {
+        for profile in SecurityProfile::ALL {
             let outcomes = world.tried(worker, Some(profile)).await.unwrap();
             for ((attempt, outcome), _) in ATTEMPTS.iter().zip(&outcomes).zip(&counts).filter(|(_, counts)| **counts) {
                 let may = may(attempt, rules(profile, worker));
@@ -367,7 +364,7 @@ fn where_there_are_no_user_namespaces_nothing_starts_within_walls() {
     let world = World::new();
     without_user_namespaces();
     for worker in [Worker::Command, Worker::Agent] {
-        for profile in PROFILES {
+        for profile in SecurityProfile::ALL {
             let refused = block_on(world.tried(worker, Some(profile))).map(drop).unwrap_err();
             assert!(refused.contains("this machine cannot keep the"), "{refused}");
             assert!(refused.contains("namespaces for mounts and processes"), "{refused}");
@@ -453,7 +450,9 @@ fn table(not_run: &[&str]) {
     ];
     for attempt in ATTEMPTS {
         let cell = |worker: Worker| {
-            PROFILES.map(|profile| if may(attempt, rules(profile, worker)) { "may" } else { "refused" }).join(" | ")
+            SecurityProfile::ALL
+                .map(|profile| if may(attempt, rules(profile, worker)) { "may" } else { "refused" })
+                .join(" | ")
         };
         let why = attempt.why.first().copied().unwrap_or_default();
         rows.push(format!("| {} | {} | {} | {why} |", attempt.what, cell(Worker::Agent), cell(Worker::Command)));

@@ -1,6 +1,6 @@
 //! The system calls that no process of a step has any use for: they change the system, or look into other processes or around walls.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use libc::c_long;
 use seccompiler::{
@@ -68,8 +68,13 @@ const NAMESPACES: [i32; 7] = [
 /// Puts words into the terminal of the person who runs ratchet, as if they were typed.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
 
-/// Programs for the kernel, to be put up one after the other. `None` where there is none for this machine.
-pub(super) fn programs() -> Option<Vec<BpfProgram>> {
+/// Programs for the kernel, to be put up one after the other. `None` where there is none for this machine. Made once.
+pub(super) fn programs() -> Option<&'static [BpfProgram]> {
+    static PROGRAMS: OnceLock<Option<Vec<BpfProgram>>> = OnceLock::new();
+    PROGRAMS.get_or_init(made).as_deref()
+}
+
+fn made() -> Option<Vec<BpfProgram>> {
     let machine = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     let refusing = |error: i32, rules: BTreeMap<c_long, Vec<SeccompRule>>| {
         let error = SeccompAction::Errno(error.unsigned_abs());

@@ -53,7 +53,7 @@ pub(super) struct Prepared {
     /// Where the program starts.
     pub(super) directory: CString,
     pub(super) scope: Option<OwnedFd>,
-    pub(super) filters: Vec<BpfProgram>,
+    pub(super) filters: &'static [BpfProgram],
     pub(super) grace: Duration,
 }
 
@@ -123,7 +123,7 @@ fn enter(prepared: &Prepared, tell: RawFd) -> io::Result<()> {
     if let Some(scope) = &prepared.scope {
         restrict(scope.as_raw_fd())?;
     }
-    for filter in &prepared.filters {
+    for filter in prepared.filters {
         seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())?;
     }
     say(b'x', b'.');

@@ -44,29 +44,17 @@ impl Confinement {
             other => return Err(format!("{CHOICE_VARIABLE}={other} is neither `kernel` nor `off`")),
         };
         let cap = match text(CAP_VARIABLE) {
-            "plan_only" => SecurityProfile::PlanOnly,
-            "restricted" => SecurityProfile::Restricted,
-            "standard" => SecurityProfile::Standard,
-            "" | "elevated" => SecurityProfile::Elevated,
-            other => return Err(format!("{CAP_VARIABLE}={other} is no profile")),
+            "" => SecurityProfile::Elevated,
+            word => SecurityProfile::of_word(word).ok_or_else(|| format!("{CAP_VARIABLE}={word} is no profile"))?,
         };
         Ok(Self { is_on, cap })
     }
 
     /// Why a step may not have a profile here.
     pub(crate) fn refusal(self, profile: SecurityProfile) -> Option<String> {
-        let rank = |profile| match profile {
-            SecurityProfile::PlanOnly => 0,
-            SecurityProfile::Restricted => 1,
-            SecurityProfile::Standard => 2,
-            SecurityProfile::Elevated => 3,
-        };
-        (rank(profile) > rank(self.cap)).then(|| {
-            format!(
-                "the profile {} is wider than the widest that is allowed here, {}",
-                super::name(profile),
-                super::name(self.cap)
-            )
+        (profile > self.cap).then(|| {
+            let (asked, widest) = (profile.word(), self.cap.word());
+            format!("the profile {asked} is wider than the widest that is allowed here, {widest}")
         })
     }
 }
@@ -109,9 +97,14 @@ impl Machine {
     }
 }
 
-/// The version of Landlock that the kernel speaks.
-#[expect(unsafe_code, reason = "the kernel's own interface")]
+/// The version of Landlock that the kernel speaks. Asked once.
 pub(super) fn landlock() -> Option<i32> {
+    static VERSION: OnceLock<Option<i32>> = OnceLock::new();
+    *VERSION.get_or_init(ask_landlock)
+}
+
+#[expect(unsafe_code, reason = "the kernel's own interface")]
+fn ask_landlock() -> Option<i32> {
     const VERSION: u32 = 1;
     // SAFETY: with this flag the kernel reads no memory.
     let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, VERSION) };
@@ -168,8 +161,7 @@ mod tests {
 
     #[test]
     fn a_deployment_caps_profiles() {
-        use SecurityProfile::{Elevated, PlanOnly, Restricted, Standard};
-        let all = [PlanOnly, Restricted, Standard, Elevated];
+        let all = SecurityProfile::ALL;
         for (number, cap) in all.into_iter().enumerate() {
             let confinement = Confinement { cap, ..Confinement::default() };
             let allowed: Vec<bool> = all.iter().map(|profile| confinement.refusal(*profile).is_none()).collect();

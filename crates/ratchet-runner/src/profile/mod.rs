@@ -86,16 +86,6 @@ pub fn rules(profile: SecurityProfile, worker: Worker) -> Rules {
     Rules { files, network, runs }
 }
 
-/// A profile as a file names it.
-pub(crate) fn name(profile: SecurityProfile) -> &'static str {
-    match profile {
-        SecurityProfile::PlanOnly => "plan_only",
-        SecurityProfile::Restricted => "restricted",
-        SecurityProfile::Standard => "standard",
-        SecurityProfile::Elevated => "elevated",
-    }
-}
-
 /// What to do where a machine cannot keep a step to its profile.
 pub(crate) const HINT: &str = "`ratchet doctor` says what is missing; RATCHET_CONFINEMENT=off leaves an agent of the profiles plan_only and restricted to its own command's rules";
 

@@ -152,7 +152,7 @@ impl ClaudeCode {
         if !confinement.is_on && runs != Runs::Nothing {
             let message = format!(
                 "nothing would keep an agent of the profile {} to it: RATCHET_CONFINEMENT is off",
-                profile::name(request.profile)
+                request.profile.word()
             );
             return Err(refused(message, "unset RATCHET_CONFINEMENT, or use `security_profile: restricted`"));
         }
@@ -206,8 +206,7 @@ impl ClaudeCode {
 }
 
 fn not_confined(request: &AgentRequest, error: &dyn std::fmt::Display) -> AgentError {
-    let message =
-        format!("this machine cannot keep the agent to its profile {}: {error}", profile::name(request.profile));
+    let message = format!("this machine cannot keep the agent to its profile {}: {error}", request.profile.word());
     AgentError { hint: Some(profile::HINT.to_owned()), ..failure(AgentFault::Profile, message) }
 }
 
