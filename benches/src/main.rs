@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         ["language", binary] => {
             Path::new(binary).canonicalize().map_err(Into::into).and_then(|binary| language(&binary))
         }
+        ["steps", binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(steps),
         ["files", binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(of_files),
         [binary] => Path::new(binary).canonicalize().map_err(Into::into).and_then(measure),
         _ => Err("usage: ratchet-benches <path of the release binary of ratchet>".into()),
@@ -54,6 +55,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What steps cost beside other programs, and nothing else.
+fn steps(binary: PathBuf) -> Outcome<()> {
+    let place = Place::new(&binary)?;
+    let rounds = rounds()?;
+    let mut report = Report::new(rounds);
+    compare(&place, &Ratchet { binary }, rounds, &mut report)?;
+    report.print(&place.root.join("report.json"))
 }
 
 /// What the files of runs cost, and nothing else.
@@ -76,13 +86,13 @@ fn language(binary: &Path) -> Outcome<()> {
     report.print(&place.root.join("report.json"))
 }
 
-fn measure(ratchet: PathBuf) -> Outcome<()> {
-    let place = Place::new(&ratchet)?;
-    let rounds: usize = env::var("ROUNDS").ok().map_or(Ok(9), |text| text.parse())?;
-    let mut report = Report::new(rounds);
-    let ratchet = Ratchet { binary: ratchet };
-    let contenders: [&dyn Contender; 5] = [&ratchet, &GnuMake, &KeepingMake, &ShellLoop, &Limit];
+fn rounds() -> Outcome<usize> {
+    Ok(env::var("ROUNDS").ok().map_or(Ok(9), |text| text.parse())?)
+}
 
+/// Every contender of each workload in turn, round after round.
+fn compare(place: &Place, ratchet: &Ratchet, rounds: usize, report: &mut Report) -> Outcome<()> {
+    let contenders: [&dyn Contender; 5] = [ratchet, &GnuMake, &KeepingMake, &ShellLoop, &Limit];
     for workload in Workload::COMPARED {
         let mut runs = Vec::new();
         for contender in contenders {
@@ -100,6 +110,15 @@ fn measure(ratchet: PathBuf) -> Outcome<()> {
         let times: Vec<_> = runs.into_iter().map(|(name, _, times)| (name, times)).collect();
         report.compare(&workload, &times);
     }
+    Ok(())
+}
+
+fn measure(ratchet: PathBuf) -> Outcome<()> {
+    let place = Place::new(&ratchet)?;
+    let rounds = rounds()?;
+    let mut report = Report::new(rounds);
+    let ratchet = Ratchet { binary: ratchet };
+    compare(&place, &ratchet, rounds, &mut report)?;
 
     for workload in Workload::GROWING {
         let folder = place.folder(ratchet.name(), &workload)?;
