@@ -15,7 +15,7 @@ use ratchet_engine::{
     view::RowsError,
 };
 use ratchet_local::{engine::DriveError, error::LocalError, workspace::FilesError};
-use ratchet_runner::agent::RecordingError;
+use ratchet_runner::{SECRET_LENGTH_MIN, agent::RecordingError, codes::SECRET_TOO_SHORT};
 use thiserror::Error;
 
 use crate::{exit_code::ExitCode, paint::Paint};
@@ -41,6 +41,9 @@ pub(crate) enum CommandError {
     /// An argument is not what it must be.
     #[error("{argument}: {reason}")]
     Argument { argument: &'static str, reason: String, hint: &'static str },
+    /// A secret that the workflow asks for cannot be masked.
+    #[error("the secret {name} has fewer than {SECRET_LENGTH_MIN} characters, so that it cannot be masked")]
+    ShortSecret { name: String },
     /// An argument of the call is not one of the values that it may have.
     #[error("{message}")]
     ArgumentValue { message: String, hint: String },
@@ -236,6 +239,7 @@ impl CommandError {
             Self::FileWrite { .. } => "RT-0415",
             Self::Inputs(_) => "RT-0401",
             Self::Argument { .. } | Self::ArgumentValue { .. } => "RT-0402",
+            Self::ShortSecret { .. } => SECRET_TOO_SHORT,
             Self::Call { .. } => "RT-0421",
             Self::Edit(_) => "RT-0431",
             Self::NotStarted { .. } => "RT-0430",
@@ -288,6 +292,7 @@ impl CommandError {
             Self::FileWrite { .. } => "check the space, and that you may write there".to_owned(),
             Self::Inputs(_) => "give inputs with -i name=value or --inputs FILE".to_owned(),
             Self::Argument { hint, .. } => (*hint).to_owned(),
+            Self::ShortSecret { .. } => "use a longer one, or pass a value that is no secret as an input".to_owned(),
             Self::NotStarted { .. } => "compare it with `on` in the workflow, or leave --event out".to_owned(),
             Self::UnknownExecution { .. } => "`ratchet list` shows the executions of this state directory".to_owned(),
             Self::NoExecutions => "`ratchet run FILE` makes the first".to_owned(),
@@ -359,6 +364,7 @@ impl CommandError {
             | Self::Inputs(_)
             | Self::Argument { .. }
             | Self::ArgumentValue { .. }
+            | Self::ShortSecret { .. }
             | Self::Call { .. }
             | Self::NotStarted { .. }
             | Self::UnknownExecution { .. }

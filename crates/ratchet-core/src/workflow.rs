@@ -285,6 +285,15 @@ pub enum Action {
 }
 
 impl Step {
+    /// The names of the secrets that its process is given.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let in_variables = self.secrets.values().flatten().filter_map(|part| match part {
+            SecretPart::Secret(name) => Some(name.as_str()),
+            SecretPart::Text(_) => None,
+        });
+        in_variables.chain(self.secret_files.keys().map(String::as_str))
+    }
+
     /// The steps that anything in this one reads.
     pub fn steps_read(&self) -> BTreeSet<StepId> {
         let mut steps = BTreeSet::new();

@@ -261,8 +261,8 @@ pub(crate) fn filled_in(parts: &[SecretText], known: &BTreeMap<&str, String>) ->
     parts.iter().map(part).collect()
 }
 
-/// Shorter secrets stand in any text.
-const SECRET_LENGTH_MIN: usize = 6;
+/// The fewest bytes of a secret: shorter ones stand in any text.
+pub const SECRET_LENGTH_MIN: usize = 6;
 const SECRET_HINT: &str = "give it to the command that drives the run: `RATCHET_SECRET_<NAME>` in its environment, or a line of the file that \
                            `RATCHET_SECRETS_FILE` names";
 

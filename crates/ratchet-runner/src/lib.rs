@@ -22,6 +22,7 @@ mod runner;
 mod scratch;
 mod snapshot;
 
+pub use command::SECRET_LENGTH_MIN;
 pub use environment::BaseEnvironment;
 pub use output_log::{LogLine, Stream};
 pub use request::{AllowedHosts, Web};

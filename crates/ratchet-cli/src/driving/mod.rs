@@ -7,7 +7,7 @@ mod interrupts;
 mod told;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,7 +25,7 @@ use ratchet_core::{
     status::ExecutionStatus,
     step::Answer,
     transition::Ending,
-    workflow::Workflow,
+    workflow::{Step, Workflow},
 };
 use ratchet_engine::{
     ResumeRequest, StartRequest,
@@ -45,7 +45,7 @@ use ratchet_local::{
     supervise,
     workspace::{Application, ConfinedFiles},
 };
-use ratchet_runner::{AllowedHosts, FilesOf, Runner, Web, profile::Confinement};
+use ratchet_runner::{AllowedHosts, FilesOf, Runner, SECRET_LENGTH_MIN, Web, profile::Confinement};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -163,6 +163,7 @@ pub(crate) async fn start(
     shown: Shown,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
+    refuse_short_secrets(&start.workflow).await?;
     let caller = std::env::var("TRACEPARENT").ok();
     let trace = new_trace(entropy(), caller.as_deref());
     let masks = Masks::of(&start.workflow, &start.inputs);
@@ -542,6 +543,22 @@ pub(crate) fn confinement() -> Result<Confinement, CommandError> {
 fn secrets() -> Result<Arc<dyn Secrets>, CommandError> {
     let file = std::env::var_os(SECRETS_FILE).map(PathBuf::from);
     Ok(Arc::new(LocalSecrets::read(std::env::vars_os(), file.as_deref())?))
+}
+
+/// A step would refuse such a secret too, after others have done their work.
+async fn refuse_short_secrets(workflow: &Workflow) -> Result<(), CommandError> {
+    let asked: BTreeSet<&str> = workflow.steps.iter().flat_map(Step::secret_names).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let secrets = secrets()?;
+    for name in asked {
+        // What is not there may be there for whoever resumes the run.
+        if secrets.get(name).await.is_ok_and(|value| value.trim_end().len() < SECRET_LENGTH_MIN) {
+            return Err(CommandError::ShortSecret { name: name.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// The name of a new execution.
