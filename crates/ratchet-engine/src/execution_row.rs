@@ -147,16 +147,24 @@ async fn write(
     }
 }
 
+/// What a run gives.
+pub(crate) struct Given {
+    /// By name; null where an output cannot be evaluated.
+    pub(crate) outputs: Outputs,
+    /// Why the first one that cannot be evaluated cannot.
+    pub(crate) failure: Option<StepFailure>,
+}
+
 /// What a run gives: its declared outputs, evaluated over its steps'.
 pub(crate) async fn outputs(
     engine: &Engine,
     run: &Run,
     overlay: &Overlay,
     tree: Option<&Digest>,
-) -> Result<Result<Outputs, StepFailure>, EngineError> {
+) -> Result<Given, EngineError> {
     let declared = &run.workflow.outputs;
     if declared.is_empty() {
-        return Ok(Ok(Outputs::new()));
+        return Ok(Given { outputs: Outputs::new(), failure: None });
     }
     let steps = declared
         .iter()
@@ -168,12 +176,9 @@ pub(crate) async fn outputs(
     let asked = scope.artifacts.clone();
     let evaluator = Evaluator::new(scope, files.clone());
     loop {
-        let outputs = evaluate(engine, declared, &evaluator, files.as_ref()).await?;
+        let given = evaluate(engine, declared, &evaluator, files.as_ref()).await?;
         if !artifacts::find_wanted(engine, run, None, &asked).await? {
-            return match outputs {
-                Ok(outputs) => Ok(Ok(store_large(engine.ports.blobs.as_ref(), outputs).await?)),
-                Err(failure) => Ok(Err(failure)),
-            };
+            return Ok(Given { outputs: store_large(engine.ports.blobs.as_ref(), given.outputs).await?, ..given });
         }
     }
 }
@@ -183,40 +188,48 @@ async fn evaluate(
     declared: &[OutputDeclaration],
     evaluator: &Evaluator,
     files: &dyn FileAccess,
-) -> Result<Result<Outputs, StepFailure>, EngineError> {
-    let mut outputs = Outputs::new();
+) -> Result<Given, EngineError> {
+    let mut given = Given { outputs: Outputs::new(), failure: None };
     for output in declared {
-        let null = Output::Json(Value::Null);
-        let evaluated = output.from.as_ref().map_or(Ok(null.clone()), |from| evaluator.expression(from));
-        let value = match evaluated {
-            Ok(value) if value == null => Ok(value),
-            // What is kept is the file that the path names.
-            Ok(Output::Json(Value::String(path))) if output.value_type == ValueType::Artifact => {
-                match files.read(path.trim()) {
-                    Ok(bytes) => {
-                        let content = engine.ports.blobs.put(&bytes).await?;
-                        let path = path.trim().trim_start_matches("./").to_owned();
-                        Ok(Output::File(FileValue { path, content }))
-                    }
-                    Err(error) => {
-                        let message = format!("the workflow's output {}: {error}", output.name);
-                        Err(StepFailure::new(FailureClass::Output, message).with_code("RT-0123"))
-                    }
-                }
-            }
-            Ok(value) => coerce(output.value_type, value).map_err(|error| {
-                let message = format!("the workflow's output {}: {error}", output.name);
-                StepFailure::new(FailureClass::Output, message).with_code(error.code)
-            }),
-            Err(error) => {
-                let failure = failure_of(&error);
-                Err(StepFailure { message: format!("the workflow's output {}: {failure}", output.name), ..failure })
+        let value = match evaluate_one(engine, output, evaluator, files).await? {
+            Ok(value) => value,
+            Err(failure) => {
+                let failure = StepFailure {
+                    message: format!("the workflow's output {}: {}", output.name, failure.message),
+                    ..failure
+                };
+                given.failure.get_or_insert(failure);
+                Output::Json(Value::Null)
             }
         };
-        match value {
-            Ok(value) => outputs.insert(output.name.clone(), value),
-            Err(failure) => return Ok(Err(failure)),
-        };
+        given.outputs.insert(output.name.clone(), value);
     }
-    Ok(Ok(outputs))
+    Ok(given)
+}
+
+async fn evaluate_one(
+    engine: &Engine,
+    output: &OutputDeclaration,
+    evaluator: &Evaluator,
+    files: &dyn FileAccess,
+) -> Result<Result<Output, StepFailure>, EngineError> {
+    let null = Output::Json(Value::Null);
+    let evaluated = output.from.as_ref().map_or(Ok(null.clone()), |from| evaluator.expression(from));
+    Ok(match evaluated {
+        Ok(value) if value == null => Ok(value),
+        // What is kept is the file that the path names.
+        Ok(Output::Json(Value::String(path))) if output.value_type == ValueType::Artifact => {
+            match files.read(path.trim()) {
+                Ok(bytes) => {
+                    let content = engine.ports.blobs.put(&bytes).await?;
+                    let path = path.trim().trim_start_matches("./").to_owned();
+                    Ok(Output::File(FileValue { path, content }))
+                }
+                Err(error) => Err(StepFailure::new(FailureClass::Output, error.to_string()).with_code("RT-0123")),
+            }
+        }
+        Ok(value) => coerce(output.value_type, value)
+            .map_err(|error| StepFailure::new(FailureClass::Output, error.to_string()).with_code(error.code)),
+        Err(error) => Err(failure_of(&error)),
+    })
 }

@@ -11,6 +11,7 @@ use ratchet_core::{
     rejection::Rejection,
     status::StepStatus,
     step::{FailureClass, StepFailure, StepRow, StepState, Usage},
+    transition::Ending,
     workflow::OnLost,
 };
 
@@ -390,11 +391,18 @@ impl Advance<'_> {
         Box::pin(settle_ended(self.engine, &self.run)).await?;
         let end = self.row(&StepPath::step(StepId::new(StepId::END))).await?;
         let tree = end.as_ref().and_then(|end| end.tree().cloned());
-        let mut outputs = execution_row::outputs(self.engine, &self.run, &self.overlay, tree.as_ref()).await?;
-        if (needs.failed_above || !self.run.row.endings.is_empty()) && outputs.is_err() {
+        let given = execution_row::outputs(self.engine, &self.run, &self.overlay, tree.as_ref()).await?;
+        let mut outputs = match given.failure {
+            None => Ok(given.outputs),
+            // A success all the same: what it gives stands, and what cannot be evaluated is null.
+            Some(failure) if self.run.row.endings.contains(&Ending::Succeeded) => {
+                tracing::info!(execution = %self.run.row.id, %failure, "the run ended early without this output");
+                Ok(given.outputs)
+            }
             // What failed or was left out is the steps' to tell: an output that cannot be evaluated is only what follows from it.
-            outputs = Ok(Outputs::new());
-        }
+            Some(_) if needs.failed_above || !self.run.row.endings.is_empty() => Ok(Outputs::new()),
+            Some(failure) => Err(failure),
+        };
         if let Some(conflict) = self.conflict(end).await? {
             outputs = Err(conflict);
         }

@@ -63,6 +63,20 @@ fn a_run_ends_as_a_success_where_nothing_is_left_to_do() {
 }
 
 #[test]
+fn what_such_a_run_can_give_it_gives() {
+    let from = "json_parse(work.outputs.text).n";
+    let outputs = format!("outputs:\n  worked: {{ type: integer, from: \"{from}\" }}\n");
+    let workflow = NOTHING_TO_DO.replace("outputs:\n", &outputs).replace(
+        "command: touch worked\n",
+        "command: echo '{\"n\":1}'\n    outputs: { text: { type: string, from: stdout } }\n",
+    );
+    let world = world(&workflow);
+    let done = world.ratchet(["run", ".", "--json"]).expect_code(0);
+    let state: Value = serde_json::from_str(&done.stdout).expect("JSON");
+    assert_eq!(state["outputs"], serde_json::json!({ "found": 0, "worked": null }), "{}", done.stderr);
+}
+
+#[test]
 fn an_assertion_that_holds_or_cannot_be_evaluated_concludes_nothing() {
     let fine = NOTHING_TO_DO.replace("command: echo 0", "command: echo 1").replace("tail -f /dev/null", "true");
     let fine = world(&fine);
