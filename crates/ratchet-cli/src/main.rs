@@ -13,6 +13,7 @@ mod drawing;
 mod driving;
 mod execution_name;
 mod exit_code;
+mod figures;
 mod history;
 mod inputs;
 mod nested;

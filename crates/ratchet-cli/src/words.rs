@@ -57,6 +57,11 @@ pub(crate) fn dollars(amount: f64) -> String {
     if amount > 0.0 && amount < 0.01 { format!("${amount:.4}") } else { format!("${amount:.2}") }
 }
 
+/// A part of a whole: `62 %`; nothing where there is no whole.
+pub(crate) fn percent(part: Option<f64>) -> String {
+    part.map(|part| format!("{:.0} %", part * 100.0)).unwrap_or_default()
+}
+
 /// A count with its noun: `1 step`, `3 steps`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }

@@ -55,7 +55,7 @@ pub struct Exec {
 
 /// What a step that asks an agent gives without declaring it.
 pub const AGENT_OUTPUTS: &[&str] =
-    &["response", "json", "cost_usd", "tokens", "turns", "session_id", "files_changed", "permission_denials"];
+    &["response", "json", "cost_usd", "tokens", "turns", "models", "session_id", "files_changed", "permission_denials"];
 
 impl Step {
     /// The names of what it gives by declaration: its own, or those of the group, workflow or program that it runs.

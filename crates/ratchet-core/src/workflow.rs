@@ -50,6 +50,8 @@ pub struct Workflow {
     pub concurrency: Option<Concurrency>,
     /// What the agents of a run may spend.
     pub budget: Option<Budget>,
+    /// How long a person needs for what a run does, as its author says: what figures reckon with. Nothing that runs reads it.
+    pub by_hand: Option<Duration>,
     /// What becomes of the artifacts that its runs make.
     pub artifacts: ArtifactPolicy,
     /// The files that its runs begin with. Of a workflow that is a step of another one it does not count.

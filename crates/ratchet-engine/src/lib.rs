@@ -10,6 +10,7 @@ mod claims;
 mod edit;
 mod engine;
 mod execution_row;
+pub mod figures;
 mod handlers;
 mod inline;
 mod items;

@@ -153,6 +153,7 @@ fn outputs(reply: AgentReply, changed: Vec<String>, secrets: &Masks) -> (Outputs
         ("cost_usd", json!(reply.cost_usd)),
         ("tokens", reply.tokens.into()),
         ("turns", reply.turns.into()),
+        ("models", json!(reply.models)),
         ("session_id", reply.session_id.into()),
         ("files_changed", changed.into()),
         ("permission_denials", reply.permission_denials.into()),

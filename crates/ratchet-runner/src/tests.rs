@@ -13,8 +13,8 @@ use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::{
     order::{AgentOrder, AttemptOutcome, Order, OutputOrder, OutputOrderSource, Work},
     ports::{
-        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptFiles, AttemptPlace, AttemptRunner, Observer,
-        Secrets, Silent, Stop, StopSignal,
+        Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptFiles, AttemptPlace, AttemptRunner, ModelShare,
+        Observer, Secrets, Silent, Stop, StopSignal,
     },
 };
 use ratchet_testkit::{builders::order, memory::MemoryBlobStore};
@@ -512,6 +512,7 @@ async fn an_agents_outputs_are_always_there() {
             cost_usd: 0.5,
             tokens: 9,
             turns: 2,
+            models: BTreeMap::from([("m".to_owned(), ModelShare { cost_usd: 0.5, tokens: 9 })]),
             session_id: "s".to_owned(),
             ..AgentReply::default()
         })
@@ -520,7 +521,7 @@ async fn an_agents_outputs_are_always_there() {
     let outputs: BTreeMap<_, _> = result.outputs.keys().map(|name| (name.as_str(), value(&result, name))).collect();
     let expected = json!({
         "response": "{\"n\": 4}", "json": {"n": 4}, "cost_usd": 0.5, "tokens": 9, "turns": 2, "session_id": "s",
-        "files_changed": ["new", "old"], "permission_denials": [], "n": 4,
+        "models": {"m": {"cost_usd": 0.5, "tokens": 9}}, "files_changed": ["new", "old"], "permission_denials": [], "n": 4,
     });
     assert_eq!(json!(outputs), expected);
     assert_eq!((result.usage.cost_usd, result.usage.tokens, result.usage.turns), (Some(0.5), Some(9), Some(2)));

@@ -6,6 +6,7 @@ mod artifacts;
 mod cache;
 mod cancel;
 mod completions;
+mod cost;
 pub(crate) mod diff;
 mod doctor;
 mod graph;
@@ -25,6 +26,7 @@ mod rm;
 mod run;
 mod schema;
 mod shell;
+mod stats;
 mod status;
 mod test;
 mod ui;
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Diff(diff::DiffArguments),
     Ui(ui::UiArguments),
     Report(report::ReportArguments),
+    Stats(stats::StatsArguments),
+    Cost(cost::CostArguments),
     Shell(shell::ShellArguments),
     History(history::HistoryArguments),
     Replay(replay::ReplayArguments),
@@ -125,7 +129,9 @@ impl Command {
             | Self::Rm(_)
             | Self::Prune(_)
             | Self::Ui(_)
-            | Self::Report(_) => Reach::Here,
+            | Self::Report(_)
+            | Self::Stats(_)
+            | Self::Cost(_) => Reach::Here,
             Self::New(_)
             | Self::Validate(_)
             | Self::Test(_)
@@ -161,6 +167,8 @@ impl Command {
             Self::Diff(arguments) => wait_for(diff::run(arguments, common, console)),
             Self::Ui(arguments) => wait_for(ui::run(arguments, common, console)),
             Self::Report(arguments) => wait_for(report::run(arguments, common, console)),
+            Self::Stats(arguments) => wait_for(stats::run(arguments, common, console)),
+            Self::Cost(arguments) => wait_for(cost::run(arguments, common, console)),
             Self::Shell(arguments) => wait_for(shell::run(arguments, common, console)),
             Self::History(arguments) => wait_for(history::run(arguments, common, console)),
             Self::Replay(arguments) => wait_for(replay::run(arguments, common, console)),

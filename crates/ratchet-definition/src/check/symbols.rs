@@ -224,7 +224,7 @@ impl<'tree> StepSymbol<'tree> {
         }
         match (self.step_type?, output) {
             ("claude_code", "response" | "session_id") | ("template", "text") | ("webhook", "body") => Some(Kind::TEXT),
-            ("webhook", "headers") => Some(Kind::Map),
+            ("webhook", "headers") | ("claude_code", "models") => Some(Kind::Map),
             ("webhook", "status") | ("claude_code", "cost_usd" | "turns") => Some(Kind::Number),
             ("claude_code", "files_changed" | "permission_denials") => Some(Kind::List),
             ("template", "file") => Some(Kind::File),

@@ -1,5 +1,7 @@
 //! What limits a run, its budget and how many of its group go on at once, and what becomes of what it makes.
 
+use std::time::Duration;
+
 use ratchet_core::{
     artifact::{ArtifactPolicy, Readers, Retention},
     budget::Budget,
@@ -27,6 +29,12 @@ impl<'tree> Lowering<'_, 'tree> {
             return None;
         }
         Some(budget)
+    }
+
+    /// How long a person needs for what a run does.
+    pub(super) fn by_hand(root: &Node) -> Option<Duration> {
+        let minutes = fields::number(root.get("roi")?, "manual_minutes")?;
+        Duration::try_from_secs_f64(minutes * 60.0).ok()
     }
 
     /// What becomes of the artifacts of runs.

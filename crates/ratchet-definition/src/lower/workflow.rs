@@ -65,6 +65,7 @@ impl<'tree> Lowering<'_, 'tree> {
             finally_timeout: fields::duration(root, "finally_timeout").unwrap_or(FINALLY_TIMEOUT),
             concurrency,
             budget,
+            by_hand: Self::by_hand(root),
             artifacts: Self::artifacts(root),
             workspace: workspace.unwrap_or_default(),
             steps,

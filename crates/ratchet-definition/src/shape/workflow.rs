@@ -48,6 +48,11 @@ pub static WORKFLOW: Record = Record {
         Field::optional("concurrency", &Shape::Record(&CONCURRENCY), "How many runs of a group may go on at once."),
         Field::optional("budget", &Shape::Record(&BUDGET), "What the agents of a run may spend, all together."),
         Field::optional(
+            "roi",
+            &Shape::Record(&ROI),
+            "What a run is worth, for `ratchet stats`. Nothing that runs reads it.",
+        ),
+        Field::optional(
             "artifacts",
             &Shape::Record(&ARTIFACTS),
             "What becomes of the files that runs keep as artifacts: outputs of type `artifact`, and those of steps with `artifact: true`.",
@@ -249,6 +254,17 @@ static BUDGET: Record = Record {
             "Attempts of steps that ask an agent. An attempt counts from its launch, whatever comes of it.",
         ),
     ],
+};
+
+static ROI: Record = Record {
+    name: "a return on investment",
+    definition: "roi",
+    description: "What a run is worth.",
+    fields: &[Field::required(
+        "manual_minutes",
+        &Shape::Number(Some(0.01)),
+        "How many minutes a person needs for the same. `ratchet stats` counts them for each run that ended well.",
+    )],
 };
 
 /// Types of steps by name.

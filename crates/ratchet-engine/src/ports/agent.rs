@@ -111,10 +111,24 @@ pub struct AgentReply {
     pub tokens: u64,
     /// Turns taken.
     pub turns: u32,
+    /// What each model took of that, by its name; empty where the agent does not say.
+    pub models: BTreeMap<String, ModelShare>,
     /// The session that a later step can continue.
     pub session_id: String,
     /// What it tried and was not allowed to do.
     pub permission_denials: Vec<Value>,
+}
+
+/// What one model took of a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelShare {
+    /// US dollars.
+    #[serde(default)]
+    pub cost_usd: f64,
+    /// Tokens read and written.
+    #[serde(default)]
+    pub tokens: u64,
 }
 
 /// Why an agent failed, and what it cost all the same.

@@ -106,6 +106,7 @@ fn workflow(lines: &[&str]) -> Workflow {
         finally_timeout: Duration::from_mins(1),
         concurrency: None,
         budget: None,
+        by_hand: None,
         workspace: ratchet_core::workspace::Workspace::default(),
         artifacts: ratchet_core::artifact::ArtifactPolicy::default(),
         steps: parts.iter().map(|(id, _)| step(id)).collect(),

@@ -8,6 +8,7 @@ mod apply;
 mod artifacts;
 mod connection;
 mod error;
+mod figures;
 mod kept;
 mod maintenance;
 mod readers;

@@ -256,6 +256,10 @@ fn recorded_fault(fault: AgentFault) -> Option<RecordedFault> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use ratchet_engine::ports::ModelShare;
+
     use super::*;
     use crate::agent::{
         RecordedAgent,
@@ -284,7 +288,8 @@ mod tests {
             let _ = fs::remove_file(root.join("old.py"));
             let event = json!({"type": "assistant", "cwd": here, "tool": request.directory.join("home").display().to_string(), "key": "\"hunter22\""});
             fs::write(&request.transcript, format!("{event}\nno json sk-ant-api03-abcdefghijklmnop\n")).unwrap();
-            let spent = AgentReply { cost_usd: 0.25, tokens: 10, turns: 3, ..AgentReply::default() };
+            let models = BTreeMap::from([("m".to_owned(), ModelShare { cost_usd: 0.25, tokens: 10 })]);
+            let spent = AgentReply { cost_usd: 0.25, tokens: 10, turns: 3, models, ..AgentReply::default() };
             match self.0 {
                 Ok(words) => Ok(AgentReply {
                     response: format!("{words} in {here}, hunter22"),
@@ -338,6 +343,7 @@ mod tests {
         assert_eq!(reply.response, format!("done in {}, <ratchet:secret>", root.display()));
         assert_eq!(reply.json, Some(json!({"at": root.display().to_string()})));
         assert_eq!((reply.cost_usd, reply.tokens, reply.turns), (0.25, 10, 3));
+        assert_eq!(reply.models["m"], ModelShare { cost_usd: 0.25, tokens: 10 });
         let new = fs::read_to_string(root.join("src/new.py")).unwrap();
         assert_eq!(new, format!("root = '{}'\nkey = '<ratchet:secret>'\n", root.display()));
         assert_eq!(fs::metadata(root.join("run.sh")).unwrap().permissions().mode() & 0o777, 0o755);

@@ -1,13 +1,13 @@
 //! What a recording looks like on disk: `recording.json`, and beside it the files and transcripts that it names.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use ratchet_core::{history::sha256_hex, ids::Digest};
-use ratchet_engine::ports::{AgentReply, AttemptFiles};
+use ratchet_engine::ports::{AgentReply, AttemptFiles, ModelShare};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -71,6 +71,9 @@ pub struct RecordedReply {
     /// Turns taken.
     #[serde(default)]
     pub turns: u32,
+    /// What each model took of that, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelShare>,
     /// The session's own name.
     #[serde(default)]
     pub session_id: String,
@@ -171,15 +174,15 @@ pub(crate) fn is_protected(path: &Path) -> bool {
 
 impl From<RecordedReply> for AgentReply {
     fn from(reply: RecordedReply) -> Self {
-        let RecordedReply { response, json, cost_usd, tokens, turns, session_id, permission_denials } = reply;
-        Self { response, json, cost_usd, tokens, turns, session_id, permission_denials }
+        let RecordedReply { response, json, cost_usd, tokens, turns, models, session_id, permission_denials } = reply;
+        Self { response, json, cost_usd, tokens, turns, models, session_id, permission_denials }
     }
 }
 
 impl From<AgentReply> for RecordedReply {
     fn from(reply: AgentReply) -> Self {
-        let AgentReply { response, json, cost_usd, tokens, turns, session_id, permission_denials } = reply;
-        Self { response, json, cost_usd, tokens, turns, session_id, permission_denials }
+        let AgentReply { response, json, cost_usd, tokens, turns, models, session_id, permission_denials } = reply;
+        Self { response, json, cost_usd, tokens, turns, models, session_id, permission_denials }
     }
 }
 

@@ -10,6 +10,7 @@ mod disks;
 mod edits;
 mod errors;
 mod events;
+mod figures;
 mod files;
 mod guide;
 mod help;

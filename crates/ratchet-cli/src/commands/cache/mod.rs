@@ -8,14 +8,14 @@ mod verify;
 use std::{sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use ratchet_core::ids::StepId;
 use ratchet_engine::ports::{EntryFilter, EntryName, Listed, StepCache};
 
 use super::prune::age;
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, driving::cache_bytes_max,
-    exit_code::ExitCode, state::State,
+    exit_code::ExitCode, figures::before, state::State,
 };
 
 /// Entries that are read at a time.
@@ -126,10 +126,6 @@ impl Kept {
         }
         Ok(listed)
     }
-}
-
-fn before(now: Timestamp, age: Duration) -> Timestamp {
-    SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok()).unwrap_or(Timestamp::MIN)
 }
 
 fn short(name: &EntryName) -> &str {

@@ -6,13 +6,14 @@ use ratchet_core::ids::StepId;
 use ratchet_engine::ports::{Statistic, UseFilter};
 use serde_json::{Value, json};
 
-use super::{Kept, before};
+use super::Kept;
 use crate::{
     command_error::CommandError,
     commands::prune::age,
     console::Console,
     exit_code::ExitCode,
-    words::{dollars, elapsed},
+    figures::before,
+    words::{dollars, elapsed, percent},
 };
 
 /// Show how often results were used again, and the time and money that saved
@@ -99,12 +100,12 @@ fn table(counted: &[Statistic], total: &Statistic) -> String {
     let mut table =
         format!("{:<width$}  {:>6}  {:>6}  {:>5}  {:>8}  {:>9}\n", "step", "hits", "ran", "rate", "saved", "saved");
     for (name, one) in rows {
-        let rate = one.rate().map_or_else(String::new, |rate| format!("{:.0} %", rate * 100.0));
         let _ = writeln!(
             table,
-            "{name:<width$}  {:>6}  {:>6}  {rate:>5}  {:>8}  {:>9}",
+            "{name:<width$}  {:>6}  {:>6}  {:>5}  {:>8}  {:>9}",
             one.hits,
             one.misses,
+            percent(one.rate()),
             elapsed(Duration::from_millis(one.saved_ms)),
             dollars(one.saved_usd)
         );

@@ -1,6 +1,8 @@
 //! How a session ended. By its result and nothing else: the exit code and the result's `subtype` say success of sessions that failed.
 
-use ratchet_engine::ports::{AgentError, AgentFault, AgentReply, AgentRequest};
+use std::collections::BTreeMap;
+
+use ratchet_engine::ports::{AgentError, AgentFault, AgentReply, AgentRequest, ModelShare};
 use serde_json::Value;
 
 use super::session::{Heard, tokens_of};
@@ -101,16 +103,26 @@ fn spent(heard: &Heard) -> AgentReply {
         cost_usd: result["total_cost_usd"].as_f64().unwrap_or_default(),
         tokens: tokens(result),
         turns: result["num_turns"].as_u64().and_then(|turns| u32::try_from(turns).ok()).unwrap_or(heard.turns),
+        models: models(result),
         session_id,
         permission_denials: result["permission_denials"].as_array().cloned().unwrap_or_default(),
     }
 }
 
+/// What each model took that worked.
+fn models(result: &Value) -> BTreeMap<String, ModelShare> {
+    let names = ["inputTokens", "outputTokens", "cacheCreationInputTokens", "cacheReadInputTokens"];
+    let share = |usage: &Value| ModelShare {
+        cost_usd: usage["costUSD"].as_f64().unwrap_or_default(),
+        tokens: names.iter().filter_map(|name| usage[*name].as_u64()).sum(),
+    };
+    let models = result["modelUsage"].as_object().into_iter().flatten();
+    models.map(|(name, usage)| (name.clone(), share(usage))).collect()
+}
+
 /// The tokens of all models that worked, or of the main one where the result does not list them.
 fn tokens(result: &Value) -> u64 {
-    let names = ["inputTokens", "outputTokens", "cacheCreationInputTokens", "cacheReadInputTokens"];
-    let of_model = |usage: &Value| names.iter().filter_map(|name| usage[*name].as_u64()).sum::<u64>();
-    let all: u64 = result["modelUsage"].as_object().into_iter().flat_map(|models| models.values()).map(of_model).sum();
+    let all: u64 = models(result).values().map(|model| model.tokens).sum();
     if all > 0 { all } else { tokens_of(&result["usage"]) }
 }
 

@@ -133,12 +133,14 @@ async fn a_session_is_judged_by_its_result_alone() {
 #[tokio::test]
 async fn a_result_counts_its_tokens_turns_and_denials() {
     let fields = r#""is_error":false,"result":"r","num_turns":4,"usage":{"input_tokens":1},"permission_denials":[{"tool_name":"Bash"}],
-        "modelUsage":{"a":{"inputTokens":10,"outputTokens":5,"cacheReadInputTokens":2},"b":{"inputTokens":3}}"#;
+        "modelUsage":{"a":{"inputTokens":10,"outputTokens":5,"cacheReadInputTokens":2},"b":{"inputTokens":3,"costUSD":0.25}}"#;
     let script = format!("{INIT}; echo '{{\"type\":\"result\",{}}}'", fields.replace('\n', ""));
     let (_place, outcome) = perform(VERSION, "", &script, |_| {}).await;
     let reply = outcome.unwrap();
     assert_eq!((reply.turns, reply.tokens, reply.session_id.as_str()), (4, 20, "s-1"));
     assert_eq!(reply.permission_denials, [json!({"tool_name": "Bash"})]);
+    let share = |name: &str| (reply.models[name].cost_usd, reply.models[name].tokens);
+    assert_eq!((share("a"), share("b")), ((0.0, 17), (0.25, 3)));
 }
 
 #[tokio::test]
