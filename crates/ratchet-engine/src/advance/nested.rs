@@ -265,7 +265,7 @@ impl Advance<'_> {
     pub(super) async fn end_run(&self, row: &StepRow) -> Result<bool, EngineError> {
         let Some(id) = &row.execution else { return Ok(true) };
         let Some(nested) = self.engine.ports.store.execution(id).await? else { return Ok(true) };
-        if nested.status.is_ended() || !is_of(&nested, row) {
+        if nested.status.is_ended() || is_taken_over(&nested, row) {
             return Ok(true);
         }
         let run = Run::load(self.engine, id).await?;
@@ -290,6 +290,11 @@ impl Advance<'_> {
 /// Whether a run was started for this attempt, or was taken over for it.
 fn is_of(nested: &ExecutionRow, row: &StepRow) -> bool {
     nested.parent.as_ref().is_some_and(|parent| parent.key == row.key)
+}
+
+/// Whether a run goes on under a later claim of the step. Under an earlier one it is this row's as well: nobody has got to hand it over, as where the run above was paused right after the claim.
+fn is_taken_over(nested: &ExecutionRow, row: &StepRow) -> bool {
+    nested.parent.as_ref().is_none_or(|parent| parent.key.epoch > row.key.epoch)
 }
 
 /// Tells whoever drives a run.
