@@ -131,6 +131,10 @@ impl Lookup for Beside {
             Err(error) => Err(error.to_string()),
         }
     }
+
+    fn program(&self, path: &str) -> Option<Digest> {
+        ratchet_local::workspace::content_digest(&self.folder.join(path))
+    }
 }
 
 /// Reads and compiles a file. Its mistakes are shown on standard error before the error is returned; warnings are the caller's to show.

@@ -87,6 +87,9 @@ pub struct Edit {
     /// The values of its inputs before and from now on, where they are not the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<(Outputs, Outputs)>,
+    /// The steps that the person had run again by their names: the others that are reset are because of the edit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<StepId>,
 }
 
 /// Which steps of the file a run is about.
@@ -240,9 +243,10 @@ impl ExecutionRow {
         for record in &self.records {
             match &record.transition {
                 ExecutionTransition::EndingBegan { .. } => epoch = epoch.next(),
-                ExecutionTransition::Resumed { reset_from, .. } => {
+                ExecutionTransition::Resumed { reset_from, edit, .. } => {
                     epoch = epoch.next();
-                    resumes.push(Resume { epoch, reset_from: reset_from.clone() });
+                    let asked = edit.as_ref().map_or(reset_from, |edit| &edit.asked).clone();
+                    resumes.push(Resume { epoch, reset_from: reset_from.clone(), asked });
                 }
                 ExecutionTransition::Created { .. }
                 | ExecutionTransition::TurnCame { .. }
@@ -373,4 +377,6 @@ pub struct Resume {
     pub epoch: Epoch,
     /// Steps that run again with all that depend on them.
     pub reset_from: Vec<StepId>,
+    /// Those of them that a person named.
+    pub asked: Vec<StepId>,
 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     edit::do_the_same,
     execution::DefinitionRef,
+    ids::Digest,
     workflow::{Action, InputDeclaration, OutputDeclaration, Step, Workflow},
 };
 
@@ -47,6 +48,8 @@ pub struct Exec {
     pub type_name: String,
     /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
     pub command: Vec<String>,
+    /// The content of a program that lies beside the workflow's file, as it was when that was read; where it was there.
+    pub digest: Option<Digest>,
     /// What it takes.
     pub inputs: Vec<InputDeclaration>,
     /// What it gives. Nothing is said of where from: each is the field of its name.

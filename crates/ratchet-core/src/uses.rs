@@ -23,6 +23,8 @@ pub struct Uses {
     pub trigger: Names,
     /// Whether it reads files, by a function or as a file value.
     pub files: bool,
+    /// The artifacts that it asks for by a constant reference.
+    pub artifacts: FewSet<String>,
     /// Whether it reads `item` or `index`, so that only a child of a fan-out can evaluate it.
     pub item: bool,
     /// Whether it calls `failure()` or `always()`, so that a failure above does not block its step.
@@ -35,7 +37,7 @@ pub struct Uses {
 /// Without what it does not read.
 impl fmt::Debug for Uses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, outputs, inputs, env, trigger, files, item, handles_failure, tainted } = self;
+        let Self { steps, outputs, inputs, env, trigger, files, artifacts, item, handles_failure, tainted } = self;
         let mut shown = f.debug_struct("Uses");
         shown.field("steps", steps);
         if !outputs.is_empty() {
@@ -45,6 +47,9 @@ impl fmt::Debug for Uses {
             if !names.is_empty() {
                 shown.field(name, names);
             }
+        }
+        if !artifacts.is_empty() {
+            shown.field("artifacts", artifacts);
         }
         shown.field("files", files).field("item", item).field("handles_failure", handles_failure);
         shown.field("tainted", tainted).finish()
@@ -62,6 +67,7 @@ impl Uses {
         self.env.extend(&other.env);
         self.trigger.extend(&other.trigger);
         self.files |= other.files;
+        self.artifacts.extend(other.artifacts.iter().cloned());
         self.item |= other.item;
         self.handles_failure |= other.handles_failure;
         self.tainted |= other.tainted;

@@ -303,6 +303,18 @@ impl Step {
         steps
     }
 
+    /// The artifacts that the values of its outputs ask for by a constant reference.
+    pub fn artifacts_of_outputs(&self) -> impl Iterator<Item = &str> {
+        self.outputs
+            .iter()
+            .filter_map(|output| match &output.source {
+                OutputSource::From { expression, .. } => Some(expression.uses.artifacts.iter()),
+                OutputSource::File(_) => None,
+            })
+            .flatten()
+            .map(String::as_str)
+    }
+
     /// The inputs of the workflow that it reads.
     pub fn inputs_read(&self) -> Names {
         let mut inputs = Names::default();

@@ -22,6 +22,12 @@ pub trait FileAccess: Send + Sync {
 
     /// The files that a glob matches, sorted.
     fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError>;
+
+    /// The digest of a program that lies beside the workflow's file, by its path relative to that folder, as a process of the run would find it now. `None` where it is not
+    /// there, or where that folder is not known.
+    fn program(&self, _path: &str) -> Option<Digest> {
+        None
+    }
 }
 
 /// Why a file could not be read.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::link::{CheckedTypes, check_types, compile_all};
 use crate::{
     compile::SourceFile,
-    link::reference::{Reference, references},
+    link::reference::{Reference, programs, references},
 };
 
 /// The most files and published definitions that one workflow may refer to, in all.
@@ -24,6 +24,11 @@ pub trait Lookup {
 
     /// The text of a published definition: of a version, or the newest. An error says why there is none.
     fn published(&self, name: &str, version: Option<&str>) -> Result<String, String>;
+
+    /// The digest of a program, by its path relative to the folder of the workflow's own file; `None` where there is none.
+    fn program(&self, _path: &str) -> Option<Digest> {
+        None
+    }
 }
 
 /// Finds nothing: for a text that stands alone.
@@ -66,6 +71,9 @@ pub(crate) struct Held {
     /// The texts of published definitions, by what refers to them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) published: BTreeMap<String, String>,
+    /// The digests of programs that step types name, by their paths relative to the folder of the first file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) programs: BTreeMap<String, Digest>,
 }
 
 /// A step type that is run as a workflow.
@@ -94,6 +102,11 @@ impl Sources {
         held.files.insert(key.clone(), root.text.clone());
         let mut open = VecDeque::from([key]);
         while let Some(key) = open.pop_front() {
+            for program in programs(&held.files[&key], &key) {
+                if let Some(digest) = lookup.program(&program) {
+                    held.programs.insert(program, digest);
+                }
+            }
             for reference in references(&held.files[&key], &key) {
                 let name = reference.name();
                 if held.files.contains_key(&name) || held.published.contains_key(&name) || missing.contains_key(&name) {
@@ -139,8 +152,8 @@ impl Sources {
 
     /// All of it as one text: the workflow's own where there is nothing else to say.
     pub fn text(&self) -> String {
-        let Held { root, entry, tainted, files, published } = &self.held;
-        if entry.is_none() && tainted.is_empty() && published.is_empty() && files.len() == 1 {
+        let Held { root, entry, tainted, files, published, programs } = &self.held;
+        if programs.is_empty() && entry.is_none() && tainted.is_empty() && published.is_empty() && files.len() == 1 {
             return files[root].clone();
         }
         // Texts under names always have a JSON form.
@@ -163,6 +176,11 @@ impl Sources {
         self.held.files.get(&self.held.root).map_or("", String::as_str)
     }
 
+    /// The digest of a program that a step type names, where it lies beside the workflow's own file.
+    pub(crate) fn program(&self, name: &str) -> Option<Digest> {
+        self.held.programs.get(name.strip_prefix("./")?).cloned()
+    }
+
     /// Another of the files, or a step type of one, with what that refers to.
     pub(crate) fn rooted(&self, root: &str, entry: Option<Entry>) -> Self {
         let mut held = Held { root: root.to_owned(), entry, ..Held::default() };
@@ -176,6 +194,10 @@ impl Sources {
                 held.published.insert(name, text.clone());
             } else if let Some(text) = self.held.files.get(&name) {
                 open.extend(references(text, &name).iter().map(Reference::name));
+                let digest = |program: String| Some((self.held.programs.get(&program)?.clone(), program));
+                held.programs.extend(
+                    programs(text, &name).into_iter().filter_map(digest).map(|(digest, program)| (program, digest)),
+                );
                 held.files.insert(name, text.clone());
             }
         }

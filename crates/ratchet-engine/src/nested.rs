@@ -83,7 +83,8 @@ pub(crate) fn program(
         object.insert(name, as_json(output, files)?);
     }
     let outputs = exec.outputs.iter().map(|output| (output.name.clone(), output.value_type)).collect();
-    Ok(ProgramOrder { argv: exec.command.clone(), stdin: Value::Object(object).to_string(), outputs })
+    let digest = exec.command.first().filter(|name| name.starts_with("./")).and_then(|name| files.program(name));
+    Ok(ProgramOrder { argv: exec.command.clone(), digest, stdin: Value::Object(object).to_string(), outputs })
 }
 
 /// A value as a program reads it: a file as its path.

@@ -141,6 +141,8 @@ pub enum RequestBody {
 pub struct ProgramOrder {
     /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
     pub argv: Vec<String>,
+    /// Its content, where it lies beside the workflow's file.
+    pub digest: Option<Digest>,
     /// What it reads: one JSON object.
     pub stdin: String,
     /// The fields of the object that it must write, and their types, in order.

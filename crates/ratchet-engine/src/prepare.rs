@@ -153,7 +153,12 @@ impl Evaluating<'_> {
     ) -> Result<Prepared, EngineError> {
         let Self { run, step, ready, scope, files } = *self;
         let evaluator = Evaluator::new(Arc::clone(scope), Arc::clone(files));
-        match evaluate(run, step, ready, scope, &evaluator, files.as_ref()) {
+        let evaluated = evaluate(run, step, ready, scope, &evaluator, files.as_ref());
+        if matches!(&evaluated, Ok(Evaluated::Order(_) | Evaluated::Inline)) {
+            // Where its outputs are made nobody can ask for them any more.
+            step.artifacts_of_outputs().for_each(|reference| scope.artifacts.want(reference));
+        }
+        match evaluated {
             Err(error) => Ok(ready.settle(failed(&error))),
             Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
             Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,

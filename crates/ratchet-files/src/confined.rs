@@ -215,6 +215,11 @@ pub(crate) fn matcher(pattern: &str) -> Result<(GlobMatcher, bool), FileError> {
     Ok((glob.compile_matcher(), pattern.trim_start_matches("./").starts_with(".git/")))
 }
 
+/// The digest of a file's content, where it can be read.
+pub fn content_digest(file: &Path) -> Option<Digest> {
+    digest_of(File::open(file).ok()?).ok()
+}
+
 /// The digest of all that can be read.
 fn digest_of(file: File) -> io::Result<Digest> {
     ContentDigest::of_reader(file).map(|(digest, _)| digest.to_core())

@@ -9,7 +9,7 @@ mod trees;
 
 pub use self::{
     captured::{CapturedFiles, write_read_only},
-    confined::ConfinedFiles,
+    confined::{ConfinedFiles, content_digest},
     tree_files::{TreeFiles, TreeSource},
     trees::{content, empty, lay, merge, refused, size, tree_digest, write},
 };

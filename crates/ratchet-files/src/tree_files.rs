@@ -14,7 +14,7 @@ use ratchet_workspace::{
 
 use crate::{
     captured::CapturedFiles,
-    confined::{inside, matcher},
+    confined::{content_digest, inside, matcher},
     folder_digest::FolderDigest,
 };
 
@@ -34,6 +34,11 @@ pub trait TreeSource: Send + Sync {
 
     /// The contents of files that steps gave.
     fn captured(&self) -> &dyn CapturedFiles;
+
+    /// The folder of the workflow's file, where it is on this machine.
+    fn definitions(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The files of a tree of a run.
@@ -189,5 +194,13 @@ impl<S: TreeSource> FileAccess for TreeFiles<S> {
             .collect();
         found.sort();
         Ok(found)
+    }
+
+    fn program(&self, path: &str) -> Option<Digest> {
+        let program = self.source.definitions()?.join(path);
+        match program.strip_prefix(self.source.directory()) {
+            Ok(inside) => inside.to_str().and_then(|inside| self.digest(inside).ok().flatten()),
+            Err(_) => content_digest(&program),
+        }
     }
 }

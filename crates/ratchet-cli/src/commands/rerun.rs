@@ -1,11 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use clap::Args;
-use ratchet_core::{
-    execution::ExecutionRow,
-    output::{Output, Outputs},
-    workflow::Workflow,
-};
+use ratchet_core::{execution::ExecutionRow, output::Outputs, workflow::Workflow};
 use ratchet_definition::inputs::GivenInput;
 use ratchet_engine::values::load_large;
 use serde_json::json;
@@ -65,7 +61,7 @@ fn start(
         before
     } else {
         let before: BTreeMap<String, GivenInput> =
-            before.into_iter().map(|(name, value)| (name, given(value))).collect();
+            before.into_iter().map(|(name, value)| (name, GivenInput::Output(value))).collect();
         arguments.inputs.resolve(&workflow, before)?
     };
     let mut environment = row.environment;
@@ -80,12 +76,4 @@ fn start(
         trigger: json!({ "type": "rerun", "execution": row.id }),
         options: row.options,
     })
-}
-
-/// A value as it may be given again: a file by its path.
-fn given(value: Output) -> GivenInput {
-    match value {
-        Output::File(file) => GivenInput::Text(file.path),
-        other => GivenInput::Value(ratchet_engine::view::output_view(&other)),
-    }
 }

@@ -45,6 +45,17 @@ impl Artifacts {
         self.lock().found.insert(reference.to_owned(), found);
     }
 
+    /// Asks for a version that an expression may ask for where nobody finds it any more.
+    pub fn want(&self, reference: &str) {
+        // What is not here is noted, and that is all that is wanted.
+        let _ = self.get(reference);
+    }
+
+    /// The file that a reference was found to mean.
+    pub fn known(&self, reference: &str) -> Option<FileValue> {
+        self.lock().found.get(reference)?.clone().ok()
+    }
+
     /// The file that a reference means.
     pub(crate) fn get(&self, reference: &str) -> Result<FileValue, ArtifactError> {
         let mut asked = self.lock();

@@ -59,6 +59,8 @@ pub(crate) struct Findings {
     pub(crate) readings: Vec<Reading>,
     /// Whether a function that reads files is called.
     pub(crate) files: bool,
+    /// The artifacts that are asked for by a constant reference.
+    pub(crate) artifacts: BTreeSet<String>,
     /// Whether `failure()` or `always()` is called.
     pub(crate) handles_failure: bool,
     /// Names that nobody knows.
@@ -69,6 +71,7 @@ impl Findings {
     /// What the text uses, as far as the text alone tells.
     pub(crate) fn uses(&self) -> Uses {
         let mut uses = Uses { files: self.files, handles_failure: self.handles_failure, ..Uses::default() };
+        uses.artifacts = self.artifacts.iter().cloned().collect();
         let (mut inputs, mut env, mut trigger) = (Vec::new(), Vec::new(), Vec::new());
         // With each step the name that follows `outputs`, where the text goes on so.
         let mut steps: Vec<(&str, Option<Option<&str>>)> = Vec::new();
@@ -138,6 +141,12 @@ struct Walk<'text> {
     found: Findings,
     nearest: Nearest,
     wants_readings: bool,
+}
+
+/// The text that a function is called with, where that is a constant.
+fn constant_text<'call>(call: &'call Call<'_>) -> Option<(&'call str, Span)> {
+    let Some(CallArg::Pos(Expr::Const(constant))) = call.args.first() else { return None };
+    Some((constant.value.as_str()?, constant.span()))
 }
 
 fn range(span: Span) -> Range<usize> {
@@ -380,6 +389,11 @@ impl<'text> Walk<'text> {
                     if function.reads_files && !matches!(name, "artifact" | "hash") {
                         self.constant_path(call);
                     }
+                    if name == "artifact"
+                        && let Some((reference, _)) = constant_text(call)
+                    {
+                        self.found.artifacts.insert(reference.to_owned());
+                    }
                     self.found.handles_failure |= function.handles_failure;
                 } else {
                     let start = call.expr.span().start_offset as usize;
@@ -408,10 +422,9 @@ impl<'text> Walk<'text> {
 
     /// A path that stands in the text and leaves the workspace. `hash` takes texts that are no paths.
     fn constant_path(&mut self, call: &Call<'_>) {
-        let Some(CallArg::Pos(Expr::Const(path))) = call.args.first() else { return };
-        let Some(text) = path.value.as_str() else { return };
+        let Some((text, span)) = constant_text(call) else { return };
         if text.starts_with(['/', '~']) || text.split('/').any(|part| part == "..") {
-            let mistake = Mistake::error("RT-0022", "this path leaves the workspace", range(path.span()));
+            let mistake = Mistake::error("RT-0022", "this path leaves the workspace", range(span));
             let help = "write a path relative to the workspace's root, such as `./coverage.xml`";
             self.found.mistakes.push(mistake.with_help(help));
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ratchet_core::{
     execution::DefinitionRef,
+    ids::Digest,
     workflow::{Action, Exec, InputDeclaration, OutputDeclaration, SubWorkflow, Workflow},
 };
 
@@ -33,8 +34,8 @@ pub(crate) struct Interface {
 pub(crate) enum What {
     /// It is a run of its own.
     Run { definition: DefinitionRef, text: Arc<str>, workflow: Arc<Workflow> },
-    /// It runs a program.
-    Exec(Vec<String>),
+    /// It runs a program, which has this content where it lies beside the workflow's file.
+    Exec(Vec<String>, Option<Digest>),
 }
 
 impl Interfaces {
@@ -66,9 +67,10 @@ impl Interface {
                 text: text.clone(),
                 workflow: workflow.clone(),
             })),
-            What::Exec(command) => Action::Exec(Box::new(Exec {
+            What::Exec(command, digest) => Action::Exec(Box::new(Exec {
                 type_name,
                 command: command.clone(),
+                digest: digest.clone(),
                 inputs: self.inputs.clone(),
                 outputs: self.outputs.clone(),
             })),

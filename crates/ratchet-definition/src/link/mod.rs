@@ -441,10 +441,11 @@ impl Linker<'_> {
             }
             (None, Some(exec)) => {
                 let command = command_of(exec, types.file, report)?;
+                let digest = command.first().and_then(|program| self.sources.program(program));
                 let none = Interfaces::new(types.file);
                 let symbols = Symbols::of(node, &none);
                 let (inputs, outputs) = lower::exec_interface(node, types.text, &symbols, report);
-                Some(Interface { what: What::Exec(command), inputs, outputs })
+                Some(Interface { what: What::Exec(command, digest), inputs, outputs })
             }
             (Some(_), Some(exec)) => {
                 let message = "a step type has `steps` or `exec`, not both";

@@ -78,6 +78,24 @@ pub(crate) fn references(text: &str, file: &str) -> Vec<Reference> {
     found
 }
 
+/// The programs that the step types of a file name by relative paths: their paths, relative to the folder of the first file.
+pub(crate) fn programs(text: &str, file: &str) -> Vec<String> {
+    if !text.contains("exec") {
+        return Vec::new();
+    }
+    let (Some(tree), _) = yaml::parse(text, Limits::default()) else { return Vec::new() };
+    let types = tree.get("step_types").map(Node::entries).unwrap_or_default();
+    let named = types.iter().filter_map(|entry| {
+        let program = entry.value.get("exec")?.items().first()?.text()?;
+        let is_relative = program.contains('/') && !program.starts_with('/');
+        match Reference::of_file(program, file) {
+            Reference::File(path) if is_relative => Some(path),
+            _ => None,
+        }
+    });
+    named.collect()
+}
+
 fn of_steps(of: &Node, file: &str, found: &mut Vec<Reference>) {
     for list in ["steps", "on_failure", "finally"] {
         for step in of.get(list).map(Node::items).unwrap_or_default() {

@@ -76,6 +76,8 @@ struct Lowering<'check, 'tree> {
     trusted: Vec<PendingTrust>,
     /// In how many ways the choices of the file's commands fall out.
     variants: usize,
+    /// The artifacts that steps keep, with the step.
+    artifacts: BTreeMap<&'tree str, &'tree str>,
 }
 
 /// A value that must not be an agent's.
@@ -104,6 +106,7 @@ impl<'check, 'tree> Lowering<'check, 'tree> {
             workflow_secrets: BTreeMap::new(),
             trusted: Vec::new(),
             variants: 0,
+            artifacts: BTreeMap::new(),
         }
     }
 }

@@ -29,7 +29,7 @@ impl<'tree> Lowering<'_, 'tree> {
         let interface = symbol.interface?;
         match interface.what {
             What::Run { .. } => self.refuse_fields(node, NOT_OF_RUNS, name),
-            What::Exec(_) => self.refuse_fields(node, &["outputs"], name),
+            What::Exec(..) => self.refuse_fields(node, &["outputs"], name),
         }
         self.check_given(name, interface, node, context);
         Some(interface.action(name))

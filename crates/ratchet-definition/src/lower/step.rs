@@ -245,6 +245,25 @@ impl<'tree> Lowering<'_, 'tree> {
         outputs
     }
 
+    /// A run makes one version of a name: of two there would be no telling which one the name of the run means.
+    fn check_artifact_name(&mut self, entry: &'tree Entry, context: Context<'tree>) {
+        let Some(step) = context.step.map(|position| self.resolver.symbols.steps[position].id) else { return };
+        match self.artifacts.get(entry.key.text.as_str()) {
+            Some(other) if *other != step => {
+                let name = &entry.key.text;
+                let message = format!("the steps `{other}` and `{step}` both keep an artifact `{name}`");
+                let help = format!(
+                    "give one of the outputs another name; or keep neither, and declare an output `{name}` of the workflow, of type `artifact`, whose `from` says which of them it is"
+                );
+                self.report().error("RT-0048", entry.key.span.clone(), message, help);
+            }
+            Some(_) => {}
+            None => {
+                self.artifacts.insert(&entry.key.text, step);
+            }
+        }
+    }
+
     fn step_output(&mut self, entry: &'tree Entry, outer: Context<'tree>, inner: Context<'tree>) -> Option<StepOutput> {
         let (name, node) = (entry.key.text.clone(), &entry.value);
         if node.text().is_some() {
@@ -297,6 +316,9 @@ impl<'tree> Lowering<'_, 'tree> {
             let message = "only a file is kept as an artifact, and this output is a value";
             let help = "write `path` and the file in place of `from` and `type`, or remove `artifact`".to_owned();
             self.report().error("RT-0021", asked.key.span.clone(), message, help);
+        }
+        if artifact {
+            self.check_artifact_name(entry, outer);
         }
         Some(StepOutput { name, source, description: fields::text(node, "description"), artifact })
     }

@@ -121,8 +121,7 @@ impl Advance<'_> {
     fn refreshes(&self, step: &Step) -> bool {
         let resumes = self.run.row.resumes();
         let reset = resumes.last().filter(|resume| resume.epoch == self.run.row.epoch);
-        self.run.row.options.cache == CacheMode::Refresh
-            || reset.is_some_and(|reset| reset.reset_from.contains(&step.id))
+        self.run.row.options.cache == CacheMode::Refresh || reset.is_some_and(|reset| reset.asked.contains(&step.id))
     }
 
     /// What an entry gives, compared with its digests and laid over the files that the step begins with.

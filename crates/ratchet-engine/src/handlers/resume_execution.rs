@@ -61,6 +61,6 @@ async fn under(
     let changed = load_large(blobs, &run.row.inputs).await? != inputs;
     let inputs = if changed { Some((run.row.inputs.clone(), store_large(blobs, inputs).await?)) } else { None };
     engine.keep_workflow(blob.digest, workflow);
-    let edit = Edit { from: run.row.definition.clone(), to, inputs };
+    let edit = Edit { from: run.row.definition.clone(), to, inputs, asked: from };
     Ok((edited, ExecutionEvent::ResumeRequested { reset_from: difference.reset_from, edit: Some(Box::new(edit)) }))
 }

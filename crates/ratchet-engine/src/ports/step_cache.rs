@@ -23,7 +23,8 @@ use super::Page;
 /// Contract of the leases: of those who ask for one at once exactly one gets it. It names an attempt. Whether that has ended is its readers' to find out: a lease that has
 /// outlived its attempt is taken by naming it, so that of several who found that out one gets it. No lease is given for a name under which an entry is.
 ///
-/// Contract of the uses: each settled step is noted once, however often it is told. They outlive the entries.
+/// Contract of the uses: each settled step is noted once, however often it is told. They outlive the entries, by a year at
+/// least.
 #[async_trait]
 pub trait StepCache: Send + Sync {
     /// The entry of a name at a time.

@@ -109,6 +109,10 @@ impl FileAccess for KeyFiles {
     fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError> {
         self.0.glob(pattern)
     }
+
+    fn program(&self, path: &str) -> Option<Digest> {
+        self.0.program(path)
+    }
 }
 
 fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
@@ -146,7 +150,7 @@ fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
             parts.add("expect_status", &json!(expected));
         }
         Work::Program(program) => {
-            parts.add("program", &json!({"argv": program.argv, "outputs": program.outputs}));
+            parts.add("program", &json!({"argv": program.argv, "outputs": program.outputs, "content": program.digest}));
             parts.add("inputs", &json!(program.stdin));
         }
     }
@@ -200,12 +204,17 @@ fn read_by_outputs(step: &Step, scope: &Scope) -> Map<String, Value> {
     };
     let mut read = Map::new();
     let steps: BTreeMap<_, _> = scope.steps.iter().map(|(id, step)| (id, view(step))).collect();
+    let artifacts: BTreeMap<_, _> = step
+        .artifacts_of_outputs()
+        .map(|reference| (reference, scope.artifacts.known(reference).map(|file| file.content.digest)))
+        .collect();
     let item = scope.item.as_ref().map(|item| json!([item, scope.index]));
     for (name, value, is_read) in [
         ("inputs", json!(scope.inputs), !scope.inputs.is_empty()),
         ("env", json!(scope.env), !scope.env.is_empty()),
         ("steps", json!(steps), !steps.is_empty()),
         ("item", json!(item), item.is_some()),
+        ("artifacts", json!(artifacts), !artifacts.is_empty()),
         ("trigger", scope.trigger.clone(), !scope.trigger.is_null()),
         ("execution", json!(scope.execution.id), mentions("execution")),
         ("now", json!(scope.now), mentions("now") || mentions("execution")),

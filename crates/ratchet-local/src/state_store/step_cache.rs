@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{
     ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath},
     step::Usage,
@@ -19,6 +19,9 @@ use super::{
     error::StoreFailure,
     row::{integer, item, nanoseconds},
 };
+
+/// How long it is known how a step was settled: so that a year can be compared with the one before it, month by month, and the table does not grow for ever.
+const USES_KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The step cache of one machine, in the file of the state.
 #[derive(Debug, Clone)]
@@ -323,8 +326,10 @@ fn remove(connection: &Connection, name: &EntryName) -> rusqlite::Result<bool> {
     Ok(statement.execute(params![name.scope, name.key.as_str()])? > 0)
 }
 
-/// Notes a use, and says whether it was not noted before.
+/// Notes a use, and says whether it was not noted before. What was noted long before it is forgotten.
 fn note(connection: &Connection, used: &Used) -> rusqlite::Result<bool> {
+    let long_ago = used.at.saturating_sub(USES_KEPT).map(nanoseconds).unwrap_or(i64::MIN);
+    connection.prepare_cached("DELETE FROM cache_use WHERE at < ?1")?.execute(params![long_ago])?;
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO cache_use \
          (execution, epoch, step, item, at, workflow, scope, key, hit, process_ms, cost_usd, tokens, withdrawn) \
@@ -479,6 +484,23 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[tokio::test]
+    async fn uses_are_forgotten_after_their_time() {
+        let folder = TempDir::new().unwrap();
+        let store = Arc::new(LocalStateStore::open(&folder.path().join("state.db")).unwrap());
+        let cache = LocalStepCache::new(store, u64::MAX);
+        let day = |day: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(day * 24);
+        for at in [0, 1, 400, 401] {
+            let path = StepPath { step: StepId::new("a"), child: None };
+            let step = StepKey { execution: ExecutionId::new(at.to_string()), epoch: Epoch::FIRST, path };
+            let name = EntryName { scope: "w".to_owned(), key: Digest::new("0") };
+            let used = Used { step, workflow: "w".to_owned(), name, at: day(at), hit: true, usage: Usage::default() };
+            cache.note(used).await.unwrap();
+        }
+        let known = cache.uses(&UseFilter::default(), 10).await.unwrap();
+        assert_eq!(known.iter().map(|used| used.at).collect::<Vec<_>>(), [day(401), day(400), day(1)]);
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn keeps_the_contract() {

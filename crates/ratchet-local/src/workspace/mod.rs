@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use ratchet_core::{execution::ExecutionRow, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
-pub use ratchet_files::ConfinedFiles;
+pub use ratchet_files::{ConfinedFiles, content_digest};
 use ratchet_files::{self as files, TreeFiles, refused, tree_digest};
 
 pub use ratchet_workspace::{
@@ -54,7 +54,8 @@ impl LocalWorkspaces {
     fn of_tree(&self, execution: &ExecutionRow, tree: &Digest) -> Result<TreeFiles<RunTrees>, WorkspaceError> {
         let run = self.files.of_run(&execution.id).map_err(|error| refused("be found", &error))?;
         let tree = tree_digest(tree).map_err(|error| refused("be found", &error))?;
-        Ok(TreeFiles::new(RunTrees { files: self.files.clone(), run }, tree))
+        let definitions = LocalPlace::of(execution).ok().and_then(|place| place.definitions);
+        Ok(TreeFiles::new(RunTrees { files: self.files.clone(), run, definitions }, tree))
     }
 }
 

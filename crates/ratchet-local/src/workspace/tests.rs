@@ -104,7 +104,7 @@ impl Scene {
         let run = self.files.of_run(&self.id).unwrap();
         [
             Arc::new(ConfinedFiles::new(&self.source, self.state.clone())),
-            Arc::new(TreeFiles::new(RunTrees { files: self.files.clone(), run }, tree)),
+            Arc::new(TreeFiles::new(RunTrees { files: self.files.clone(), run, definitions: None }, tree)),
         ]
     }
 }

@@ -360,6 +360,8 @@ impl FileView for Shown {
 pub(crate) struct RunTrees {
     pub(crate) files: Files,
     pub(crate) run: Arc<RunFiles>,
+    /// The folder of the workflow's file.
+    pub(crate) definitions: Option<PathBuf>,
 }
 
 impl TreeSource for RunTrees {
@@ -381,6 +383,10 @@ impl TreeSource for RunTrees {
 
     fn captured(&self) -> &dyn CapturedFiles {
         self.files.state()
+    }
+
+    fn definitions(&self) -> Option<&Path> {
+        self.definitions.as_deref()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Files that runs keep, version by version.
 
+use std::fs;
+
 use ratchet_tests::world::World;
 use serde_json::{Value, json};
 
@@ -119,4 +121,66 @@ fn a_version_outlives_its_run_and_can_be_put_tagged_and_given() {
     insta::assert_snapshot!("artifacts_gc", call(&world, &["artifacts", "gc"]));
     let listed = state(&world, &["artifacts", "list", "--all", "--json"]);
     assert_eq!(listed.as_array().map(Vec::len), Some(9), "{listed:#}");
+}
+
+#[test]
+fn an_output_may_ask_for_an_artifact() {
+    let world = world();
+    let reads = "\
+name: reads
+version: \"1\"
+steps:
+  - id: read
+    type: shell
+    command: echo read
+    cache_key: mine
+    outputs:
+      text: { type: string, from: \"file_content(artifact('build/report@latest'))\" }
+  - id: inline
+    type: template
+    template: made
+    output: made.txt
+    outputs:
+      text: { type: string, from: \"file_content(artifact('build/report@1'))\" }
+";
+    world.write("reads.yaml", reads);
+    world.write("build.yaml", &BUILD.replace("[deploy]", "[deploy, reads]"));
+    world.ratchet(["run", "build.yaml", "--quiet", "-i", "n=3"]).expect_code(0);
+    let read = || {
+        let run = state(&world, &["run", "reads.yaml", "--json"]);
+        ["read", "inline"].map(|step| json!([run["steps"][step]["outputs"]["text"], run["steps"][step]["cached"]]))
+    };
+    let refused = world.ratchet(["run", "reads.yaml"]).expect_code(1);
+    assert!(
+        refused.stdout.contains("RT-0198"),
+        "the first version was made when it was not among the readers: {refused:?}"
+    );
+    world.write("reads.yaml", &reads.replace("@1", "@3"));
+    assert_eq!(read(), [json!(["report 3\n", true]), json!(["report 3\n", false])], "it was found when it was refused");
+    world.ratchet(["run", "build.yaml", "--quiet", "-i", "n=4"]).expect_code(0);
+    assert_eq!(read(), [json!(["report 4\n", false]), json!(["report 3\n", false])], "what it read is in its key");
+}
+
+/// A run that is done again gets what the first one was given, whoever has collected what no run needs meanwhile.
+#[test]
+fn a_rerun_finds_what_it_was_given() {
+    let world = world();
+    let more = DEPLOY.replace("required: true }", "required: true }\n  word: { type: string, default: a }");
+    world.write("deploy.yaml", &more.replace("{{ inputs.base }}", "{{ inputs.base }} <(echo {{ inputs.word }})"));
+    let run = state(&world, &["run", "deploy.yaml", "--json", "-i", "base=build/report@1"]);
+    assert_eq!(world.read("out.txt"), "report 2\nreport 1\na\n");
+    let listed = state(&world, &["list", "--json"]);
+    for made in listed.as_array().expect("a list").iter().filter(|run| run["workflow_name"] == "build") {
+        world.ratchet(["rm", made["execution_id"].as_str().expect("a name")]).expect_code(0);
+    }
+    let age = "find \"$RATCHET_STATE_DIR/blobs\" \"$RATCHET_STATE_DIR/captured\" -exec touch -h -d '3 days ago' {} +";
+    world.must("sh", &["-c", age]);
+    world.ratchet(["artifacts", "gc"]).expect_code(0);
+    world.ratchet(["prune"]).expect_code(0);
+    for (more, expected) in [(&[][..], "a"), (&["-i", "word=b"][..], "b")] {
+        let id = run["execution_id"].as_str().expect("a name");
+        fs::remove_file(world.work().join("out.txt")).expect("it was made");
+        world.ratchet([&["rerun", id, "--quiet"], more].concat()).expect_code(0);
+        assert_eq!(world.read("out.txt"), format!("report 2\nreport 1\n{expected}\n"));
+    }
 }

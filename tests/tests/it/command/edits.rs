@@ -153,3 +153,40 @@ fn what_cannot_go_on_is_refused() {
     let run = state(&edited.world, &["status", "last", "--json"]);
     assert_eq!((&run["status"], &run["epoch"]), (&json!("failed"), &json!(1)), "nothing was changed");
 }
+
+/// A program beside the file is a part of what a step does: of its key, and of what an edit compares.
+#[test]
+fn a_program_counts_by_its_content() {
+    let world = World::new();
+    let flow = "\
+name: counted
+version: \"1\"
+step_types:
+  count: {outputs: {number: {type: integer}}, exec: [./count.sh]}
+steps:
+  - {id: count, type: count, use_cache: true}
+  - {id: after, type: shell, command: \"echo {{ count.outputs.number }} > number.txt\"}
+";
+    world.write("flows/workflow.yaml", flow);
+    fs::create_dir(world.work().join("w")).expect("a folder can be made");
+    let write = |number: u32| {
+        let program = world.write("flows/count.sh", &format!("#!/bin/sh\necho '{{\"number\": {number}}}'\n"));
+        world.must("chmod", &["+x", &program.display().to_string()]);
+    };
+    let number = |call: &[&str]| {
+        let run = state(&world, &[call, &["--json"]].concat());
+        json!([run["steps"]["count"]["outputs"]["number"], run["steps"]["count"]["cached"]])
+    };
+    let run = ["run", "flows/workflow.yaml", "--workspace", "w"];
+    write(1);
+    assert_eq!(number(&run), json!([1, false]));
+    fs::remove_file(world.work().join("w/number.txt")).expect("it was made");
+    assert_eq!(number(&run), json!([1, true]));
+    fs::remove_file(world.work().join("w/number.txt")).expect("it was made");
+    write(2);
+    assert_eq!(number(&run), json!([2, false]), "the file says the same, and the program does not");
+    write(1);
+    let resume = ["resume", "last", "--edit", "flows/workflow.yaml"];
+    assert_eq!(number(&resume), json!([1, true]), "what was kept of it is taken by its key");
+    assert!(world.ratchet(resume).expect_code(2).stderr.contains("follows already"));
+}
