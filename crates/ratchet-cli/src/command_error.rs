@@ -71,6 +71,9 @@ pub(crate) enum CommandError {
     /// The execution stands where the call does not apply.
     #[error("{execution} is {status}, so it cannot be {action}")]
     NotApplicable { execution: ExecutionId, status: String, action: &'static str, hint: String },
+    /// The directory is not what the execution knows, and nothing says which files are meant.
+    #[error("{} changed since {execution} took its files: {paths}", .directory.display())]
+    FilesChanged { execution: ExecutionId, directory: PathBuf, paths: String },
     /// The secrets cannot be read.
     #[error(transparent)]
     Secrets(#[from] SecretError),
@@ -248,6 +251,7 @@ impl CommandError {
             Self::UnknownStep { .. } => "RT-0405",
             Self::NoStateDirectory | Self::StateDirectory { .. } => "RT-0406",
             Self::NotApplicable { .. } => "RT-0407",
+            Self::FilesChanged { .. } => "RT-0428",
             Self::Secrets(error) => error.code(),
             Self::NotAnApprover { .. } => "RT-0419",
             Self::NotAsking(_) => "RT-0420",
@@ -306,6 +310,7 @@ impl CommandError {
             | Self::Call { hint, .. }
             | Self::NotApplicable { hint, .. }
             | Self::NoFiles { hint, .. } => hint.clone(),
+            Self::FilesChanged { .. } => "`--files then` goes on with the files as they were, and `--files now` brings what changed into what the steps left that are kept".to_owned(),
             Self::Secrets(_) => "each line of the file that `RATCHET_SECRETS_FILE` names is NAME=value".to_owned(),
             Self::NotAnApprover { .. } => "have one of them answer from their own account".to_owned(),
             Self::NotAsking(_) => "`ratchet status` shows what waits for an approval".to_owned(),
@@ -374,6 +379,7 @@ impl CommandError {
             | Self::NoStateDirectory
             | Self::StateDirectory { .. }
             | Self::NotApplicable { .. }
+            | Self::FilesChanged { .. }
             | Self::Secrets(_)
             | Self::NotAnApprover { .. }
             | Self::NotAsking(_)

@@ -328,7 +328,13 @@ mod tests {
         let execution = execution_row("run");
         let resumed = changed_execution(
             &execution,
-            ExecutionTransition::Resumed { reset_from: Vec::new(), deadline: None, parent: None, edit: None },
+            ExecutionTransition::Resumed {
+                reset_from: Vec::new(),
+                deadline: None,
+                parent: None,
+                edit: None,
+                files: None,
+            },
         );
         let first = step_row(step_key("run", 1, "build"));
         let done = step_with_result(&first, ratchet_core::step::StepResult::default());

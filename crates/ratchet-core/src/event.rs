@@ -204,6 +204,8 @@ pub enum ExecutionEvent {
         reset_from: Vec<StepId>,
         /// The definition that it follows from now on, where that is another one. What no longer holds under it is among the steps that run again.
         edit: Option<Box<Edit>>,
+        /// What changed meanwhile in the directory that it is about, as a tree: it is brought into the files that steps begin with from now on.
+        files: Option<Digest>,
     },
     /// Every step is settled.
     AllSettled {

@@ -243,10 +243,10 @@ impl ExecutionRow {
         for record in &self.records {
             match &record.transition {
                 ExecutionTransition::EndingBegan { .. } => epoch = epoch.next(),
-                ExecutionTransition::Resumed { reset_from, edit, .. } => {
+                ExecutionTransition::Resumed { reset_from, edit, files, .. } => {
                     epoch = epoch.next();
                     let asked = edit.as_ref().map_or(reset_from, |edit| &edit.asked).clone();
-                    resumes.push(Resume { epoch, reset_from: reset_from.clone(), asked });
+                    resumes.push(Resume { epoch, reset_from: reset_from.clone(), asked, files: files.clone() });
                 }
                 ExecutionTransition::Created { .. }
                 | ExecutionTransition::TurnCame { .. }
@@ -258,6 +258,11 @@ impl ExecutionRow {
             }
         }
         resumes
+    }
+
+    /// The latest epoch from which on changes of the directory are brought in, with these: the directory as that epoch found it.
+    pub fn directory_later(&self) -> Option<(Epoch, Digest)> {
+        self.resumes().into_iter().rev().find_map(|resume| Some((resume.epoch, resume.files?)))
     }
 
     /// Each definition that the run followed, with the epoch from which on it did, oldest first.
@@ -379,4 +384,6 @@ pub struct Resume {
     pub reset_from: Vec<StepId>,
     /// Those of them that a person named.
     pub asked: Vec<StepId>,
+    /// What changed in the directory until then, where that is brought in.
+    pub files: Option<Digest>,
 }

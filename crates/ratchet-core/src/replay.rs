@@ -262,8 +262,8 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Adopted { parent } | ExecutionTransition::Resumed { parent: Some(parent), .. } => {
             ExecutionEvent::Adopted { parent: parent.clone() }
         }
-        ExecutionTransition::Resumed { reset_from, edit, .. } => {
-            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone(), edit: edit.clone() }
+        ExecutionTransition::Resumed { reset_from, edit, files, .. } => {
+            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone(), edit: edit.clone(), files: files.clone() }
         }
         ExecutionTransition::Ended { status: ExecutionStatus::Cancelled, .. } if before.waits_for_turn() => {
             ExecutionEvent::EndRequested { ending: Ending::Cancelled }

@@ -261,6 +261,9 @@ pub enum ExecutionTransition {
         /// The definition that it follows from now on, where a person edited it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         edit: Option<Box<Edit>>,
+        /// What changed meanwhile in the directory that it is about, as a tree: it is brought into the files that steps begin with from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<Digest>,
     },
     /// It ended.
     Ended {

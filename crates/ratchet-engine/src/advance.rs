@@ -401,7 +401,7 @@ impl<'a> Advance<'a> {
             && self.run.workflow.step(&new.key.path.step).is_some_and(is_assertion)
             && new.items.is_none()
             && matches!(new.status(), StepStatus::Completed | StepStatus::Failed)
-            && !step_cache::agents_above(&self.run, &new.key.path.step).is_empty()
+            && step_cache::may_rest_on_agents(&self.run, &new.key.path.step)
         {
             let is_false = match (&new.state, &new.result) {
                 (StepState::Failed { failure, .. }, _) => failure.class == FailureClass::Assertion,

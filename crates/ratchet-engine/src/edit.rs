@@ -131,7 +131,7 @@ pub(crate) async fn difference(
         }
         why[index.position()] = reason;
     }
-    resumes.push(Resume { epoch: next, reset_from: reset_from.clone(), asked: from.to_vec() });
+    resumes.push(Resume { epoch: next, reset_from: reset_from.clone(), asked: from.to_vec(), files: None });
     let is: Vec<Option<&StepRow>> = is.iter().map(Option::as_ref).collect();
     let holds = counting(edited.graph(), &is, &resumes, next);
     let is_asked = |index: NodeIndex| {

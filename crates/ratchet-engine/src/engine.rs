@@ -108,6 +108,8 @@ pub struct ResumeRequest {
     pub from: Vec<StepId>,
     /// The definition that it follows from now on, where that is another one. What still holds under it is kept.
     pub edit: Option<Box<EditRequest>>,
+    /// What changed in the directory since the run took it, as a tree whose layer is that: it is brought into what the steps that run from now on begin with.
+    pub files: Option<Digest>,
     /// Who asked for it.
     pub actor: Actor,
 }

@@ -106,7 +106,7 @@ pub(crate) async fn prepare(
     let old = match adopted(engine, run, ready).await? {
         Adopted::Result(outcome) => return Ok(ready.settle(outcome)),
         Adopted::Run(row) => Some(*row),
-        Adopted::Nothing => ready.adopts.filter(|old| old.execution.is_some()).cloned(),
+        Adopted::Nothing => ready.adopts.filter(|old| old.execution.is_some() && has_later_files(run, old)).cloned(),
     };
     let item = match (ready.path.child, ready.parent.and_then(|parent| parent.items.as_ref())) {
         (Some(child), Some(index)) => {
@@ -256,6 +256,11 @@ fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) ->
     (node.is_blocked_by(ready.needs) && !handles_failure).then_some(Prepared::Settled(Verdict::Block))
 }
 
+/// Whether what changed in the directory is in the files of a row of an older epoch. What such a row left half done is not gone on with where it is not: it would be lost.
+fn has_later_files(run: &Run, old: &StepRow) -> bool {
+    run.row.directory_later().is_none_or(|(epoch, _)| epoch <= old.key.epoch)
+}
+
 /// What the same child of an older epoch left.
 enum Adopted {
     Nothing,
@@ -347,7 +352,7 @@ async fn fan_out(
     // A resumed fan-out works on the list that it had: a child may itself have changed what the list is made from.
     let (items, adopts): (_, Option<Epoch>) = match ready.adopts {
         Some(old) => match &old.items {
-            Some(items) => (items.clone(), Some(old.key.epoch)),
+            Some(items) => (items.clone(), has_later_files(run, old).then_some(old.key.epoch)),
             None => (items::store(blobs, &list).await?, None),
         },
         None => (items::store(blobs, &list).await?, None),

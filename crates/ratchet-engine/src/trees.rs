@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ratchet_core::{
     graph::{Node, NodeIndex},
-    ids::{Digest, StepPath},
+    ids::{Digest, Epoch, StepPath},
     step::{FailureClass, StepFailure, StepRow},
 };
 
 use crate::{
     engine::{Engine, EngineError},
-    ports::{Branch, WorkspaceError},
+    ports::{Branch, Laid, WorkspaceError},
     run::Run,
     scope::{self, Overlay},
 };
@@ -40,6 +40,7 @@ pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &N
     let mut branches: BTreeMap<NodeIndex, Branch> = BTreeMap::new();
     let mut open: BTreeSet<NodeIndex> = node.needs.iter().copied().collect();
     let mut seen = open.clone();
+    let mut newest = None;
     while !open.is_empty() {
         let steps = open.iter().map(|index| run.graph().node(*index).id.clone()).collect();
         let rows = scope::newest(engine, run, overlay, steps).await?;
@@ -47,12 +48,38 @@ pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &N
             let node = run.graph().node(index);
             let row = rows.get(&node.id).and_then(Option::as_deref);
             match row.and_then(StepRow::tree).cloned() {
-                Some(tree) => drop(branches.insert(index, Branch { step: StepPath::step(node.id.clone()), tree })),
+                Some(tree) => {
+                    newest = newest.max(row.map(|row| row.key.epoch));
+                    drop(branches.insert(index, Branch { step: StepPath::step(node.id.clone()), tree }));
+                }
                 None => open.extend(node.needs.iter().copied().filter(|need| seen.insert(*need))),
             }
         }
     }
-    Ok(merge(engine, run, branches.into_values().collect()).await?.unwrap_or_else(|| Base::of(Some(source.clone()))))
+    let merged = merge(engine, run, branches.into_values().collect()).await?;
+    with_later(engine, run, merged.unwrap_or_else(|| Base::of(Some(source.clone()))), newest).await
+}
+
+/// The files with what changed in the directory until a resume that brings it in. What a step left that ran since has it already: `newest` is the epoch of the newest one.
+async fn with_later(engine: &Engine, run: &Run, mut base: Base, newest: Option<Epoch>) -> Result<Base, EngineError> {
+    for resume in run.row.resumes() {
+        let (Some(tree), Some(files)) = (&base.tree, &resume.files) else { continue };
+        if newest.is_some_and(|newest| newest >= resume.epoch) {
+            continue;
+        }
+        match engine.ports.workspaces.lay(&run.row, tree, files, &[]).await? {
+            Laid::Tree(tree) => base.tree = Some(tree),
+            Laid::Differs(path) => {
+                let message =
+                    format!("{path} was changed in the directory, and by a step before this one to other content");
+                let failure = StepFailure::new(FailureClass::Conflict, message).with_code(CONFLICT).with_hint(
+                    "resume from the step that changes it (`--from`), or with the files as they were (`--files then`)",
+                );
+                base.conflict = base.conflict.or(Some(failure));
+            }
+        }
+    }
+    Ok(base)
 }
 
 /// What some steps left, brought together; `None` where there is none of them.

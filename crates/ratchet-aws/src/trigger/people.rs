@@ -75,7 +75,7 @@ impl Trigger {
             "approve" => self.answer(id, true, said, caller).await?,
             "reject" => self.answer(id, false, said, caller).await?,
             "cancel" => engine.cancel(id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
-            "resume" => engine.resume(id, ResumeRequest { from: said.from, edit: None, actor }).await?,
+            "resume" => engine.resume(id, ResumeRequest { from: said.from, edit: None, files: None, actor }).await?,
             other => return Err(Refusal::NoSuchPath(other.to_owned())),
         })
     }

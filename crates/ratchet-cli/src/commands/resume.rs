@@ -2,10 +2,21 @@ mod edited;
 
 use std::path::PathBuf;
 
-use clap::Args;
-use ratchet_core::{execution::ExecutionRow, ids::StepId, status::ExecutionStatus, workflow::Workflow};
+use clap::{Args, ValueEnum};
+use ratchet_core::{
+    execution::ExecutionRow,
+    ids::{Digest, StepId},
+    status::ExecutionStatus,
+    workflow::Workflow,
+};
 use ratchet_engine::ResumeRequest;
-use ratchet_local::{clock::machine_started, workspace::Application};
+use ratchet_local::{
+    blob_store::LocalBlobStore,
+    clock::machine_started,
+    engine::DriveError,
+    place::LocalPlace,
+    workspace::{Application, Files, Since, TreePath},
+};
 
 use crate::{
     arguments::CommonArguments,
@@ -27,8 +38,11 @@ What ended well is kept; what failed, was cancelled or was lost runs again, with
 With --edit the execution goes on under an edited file. A step's result is kept where the step says the same, needs the same steps, which are kept as well, and \
 would begin with the same files; what is otherwise runs again, with all that depends on it. That is shown before anything runs, and asked for on a terminal.
 
+Steps begin with the files as they were. Where somebody changed the directory since, --files says whether that is to be brought in.
+
 Examples:
   ratchet resume                       the newest execution
+  ratchet resume --files now           with what was changed in the directory since
   ratchet resume k3f9 --from tests     also `tests` runs again, and what depends on it
   ratchet resume --edit workflow.yaml  under the edited file")]
 pub(crate) struct ResumeArguments {
@@ -44,9 +58,24 @@ pub(crate) struct ResumeArguments {
     /// Do not ask whether what an edit makes run again shall run
     #[arg(short, long, requires = "edit")]
     yes: bool,
+    /// Whether steps begin with the files as they were `then`, or also with what changed in the directory until `now`
+    #[arg(long, value_name = "WHEN")]
+    files: Option<WhichFiles>,
     #[command(flatten)]
     shown: Shown,
 }
+
+/// With which files an execution goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WhichFiles {
+    /// As they were.
+    Then,
+    /// With what changed in the directory.
+    Now,
+}
+
+/// The most paths that are named in a message.
+const NAMED_MAX: usize = 5;
 
 pub(super) async fn run(
     arguments: &ResumeArguments,
@@ -56,8 +85,8 @@ pub(super) async fn run(
     let state = State::any_for(common, &arguments.execution).await?;
     let row = execution_name::find(&*state.store, &arguments.execution).await?;
     nested::refuse(&row, "resumed by itself", "resume")?;
-    if arguments.edit.is_some() {
-        // What an edit makes run again is found in the run's own files.
+    if arguments.edit.is_some() || arguments.files.is_some() {
+        // What an edit makes run again, and what changed since, is found in the run's own files.
         state.here()?;
     }
     let edit = match &arguments.edit {
@@ -78,8 +107,11 @@ pub(super) async fn run(
         }
         request.edit = Some(edit);
     }
-    drop(state);
     let is_here = common.stack().is_none();
+    if is_here && let Going::Anew(request) = &mut going {
+        request.files = changed(&state, &row, arguments)?;
+    }
+    drop(state);
     if is_here
         && row.status == ExecutionStatus::Running
         && machine_started().is_some_and(|started| started > row.updated_at)
@@ -91,6 +123,33 @@ pub(super) async fn run(
         ));
     }
     driving::go_on(common, &row, going, arguments.shown, console).await
+}
+
+/// What changed in the directory, where that is to be brought in.
+fn changed(state: &State, row: &ExecutionRow, arguments: &ResumeArguments) -> Result<Option<Digest>, CommandError> {
+    if row.tree.is_none() || arguments.files == Some(WhichFiles::Then) {
+        return Ok(None);
+    }
+    let directory = &state.here()?.directory;
+    let files = Files::new(directory.clone(), LocalBlobStore::new(directory.blobs()));
+    let Some(since) = Since::of(&files, row).map_err(DriveError::from)? else { return Ok(None) };
+    let directory = LocalPlace::of(row).map_err(DriveError::from)?.workspace;
+    // That the edited file changed is why it is named.
+    let edited = arguments.edit.as_ref().and_then(|edit| edit.canonicalize().ok());
+    let home = directory.canonicalize().unwrap_or_else(|_| directory.clone());
+    let is_edited = |path: &TreePath| edited.as_deref() == Some(home.join(path.as_path()).as_path());
+    let paths: Vec<&TreePath> = since.paths().filter(|path| !is_edited(path)).collect();
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    if arguments.files == Some(WhichFiles::Now) {
+        return Ok(Some(since.keep(&files, &row.id).map_err(DriveError::from)?));
+    }
+    let mut named: Vec<String> = paths.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if paths.len() > NAMED_MAX {
+        named.push(format!("and {} more", paths.len() - NAMED_MAX));
+    }
+    Err(CommandError::FilesChanged { execution: row.id.clone(), directory, paths: named.join(", ") })
 }
 
 fn steps(row: &ExecutionRow, workflow: &Workflow, names: &[String]) -> Result<Vec<StepId>, CommandError> {
@@ -124,7 +183,7 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>, edits: bool
         action: "resumed",
         hint,
     };
-    let anew = |from| Ok(Going::Anew(ResumeRequest { from, edit: None, actor: driving::person() }));
+    let anew = |from| Ok(Going::Anew(ResumeRequest { from, edit: None, files: None, actor: driving::person() }));
     match row.status {
         ExecutionStatus::Running if from.is_empty() && !edits => Ok(Going::On),
         ExecutionStatus::Running => {

@@ -3,7 +3,7 @@
 use ratchet_core::{
     event::ExecutionEvent,
     execution::{Edit, ExecutionRow},
-    ids::ExecutionId,
+    ids::{Digest, ExecutionId, StepId},
 };
 
 use crate::{
@@ -21,15 +21,15 @@ pub(crate) async fn resume(
     id: &ExecutionId,
     request: ResumeRequest,
 ) -> Result<ExecutionRow, EngineError> {
-    let ResumeRequest { from, edit, actor } = request;
+    let ResumeRequest { from, edit, files, actor } = request;
     let run = Run::load(engine, id).await?;
     let (run, event) = if let Some(edit) = edit {
-        Box::pin(under(engine, run, *edit, from)).await?
+        Box::pin(under(engine, run, *edit, from, files)).await?
     } else {
         for step in &from {
             run.node(step)?;
         }
-        (run, ExecutionEvent::ResumeRequested { reset_from: from, edit: None })
+        (run, ExecutionEvent::ResumeRequested { reset_from: from, edit: None, files })
     };
     let row = execution_row::update(engine, &run, &event, actor, event.name().to_owned()).await?;
     let trace = row.trace.clone();
@@ -43,7 +43,8 @@ async fn under(
     engine: &Engine,
     run: Run,
     request: EditRequest,
-    from: Vec<ratchet_core::ids::StepId>,
+    from: Vec<StepId>,
+    files: Option<Digest>,
 ) -> Result<(Run, ExecutionEvent), EngineError> {
     let workflow = edit::edited(&run, &request)?;
     let edited = Run { workflow: workflow.clone(), ..run.clone() };
@@ -62,5 +63,6 @@ async fn under(
     let inputs = if changed { Some((run.row.inputs.clone(), store_large(blobs, inputs).await?)) } else { None };
     engine.keep_workflow(blob.digest, workflow);
     let edit = Edit { from: run.row.definition.clone(), to, inputs, asked: from };
-    Ok((edited, ExecutionEvent::ResumeRequested { reset_from: difference.reset_from, edit: Some(Box::new(edit)) }))
+    let (reset_from, edit) = (difference.reset_from, Some(Box::new(edit)));
+    Ok((edited, ExecutionEvent::ResumeRequested { reset_from, edit, files }))
 }

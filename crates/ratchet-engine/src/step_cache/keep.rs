@@ -172,38 +172,73 @@ pub(crate) async fn judge(engine: &Engine, run: &Run, assertion: &StepKey, holds
 }
 
 async fn try_to_judge(engine: &Engine, run: &Run, assertion: &StepKey, holds: bool) -> Result<(), Trouble> {
-    let agents = agents_above(run, &assertion.path.step);
-    let cache = &engine.ports.step_cache;
-    for row in rows_of(engine, run, agents).await? {
-        let (Some(used), Some(step)) = (row.cache.as_deref(), run.workflow.step(&row.key.path.step)) else { continue };
-        let name = name_of(&run.workflow.name, step, used.key.clone());
-        let made_by = used.hit().map_or(&row.key, |hit| &hit.from);
-        let now = engine.ports.clock.now();
-        if !holds {
-            if cache.withdraw(&name, made_by, now).await? {
-                tracing::info!(step = %row.key, %assertion, "the agent's result is withdrawn for other runs");
+    // With the runs that steps above are, and with what stands above the step that this run is.
+    let mut open = vec![(run.clone(), agents_above(run, &assertion.path.step))];
+    let mut inner = run.clone();
+    while let Some(parent) = inner.row.parent.as_ref().map(|parent| parent.key.clone()) {
+        inner = Run::load(engine, &parent.execution).await?;
+        open.push((inner.clone(), agents_above(&inner, &parent.path.step)));
+    }
+    while let Some((run, steps)) = open.pop() {
+        for row in rows_of(engine, &run, steps).await? {
+            if let Some(id) = &row.execution {
+                let nested = Run::load(engine, id).await?;
+                let steps = nested.workflow.steps.iter().filter(|step| asks_agents(step));
+                let steps = steps.map(|step| step.id.clone()).collect();
+                open.push((nested, steps));
+            } else if row.status() == StepStatus::Completed {
+                judge_one(engine, &run, &row, assertion, holds).await?;
             }
-        } else if let Looked::Entry(entry) = cache.get(&name, now).await?
-            && entry.unproven
-            && entry.made_by == *made_by
-        {
-            cache.confirm(&name, made_by).await?;
         }
     }
     Ok(())
 }
 
-/// The steps before another that ask agents and whose results are kept.
-pub(crate) fn agents_above(run: &Run, step: &StepId) -> Vec<StepId> {
+async fn judge_one(
+    engine: &Engine,
+    run: &Run,
+    row: &StepRow,
+    assertion: &StepKey,
+    holds: bool,
+) -> Result<(), CacheError> {
+    let (Some(used), Some(step)) = (row.cache.as_deref(), run.workflow.step(&row.key.path.step)) else { return Ok(()) };
+    let cache = &engine.ports.step_cache;
+    let name = name_of(&run.workflow.name, step, used.key.clone());
+    let made_by = used.hit().map_or(&row.key, |hit| &hit.from);
+    let now = engine.ports.clock.now();
+    if !holds {
+        if cache.withdraw(&name, made_by, now).await? {
+            tracing::info!(step = %row.key, %assertion, "the agent's result is withdrawn for other runs");
+        }
+    } else if let Looked::Entry(entry) = cache.get(&name, now).await?
+        && entry.unproven
+        && entry.made_by == *made_by
+    {
+        cache.confirm(&name, made_by).await?;
+    }
+    Ok(())
+}
+
+/// Whether an assertion may rest on what agents gave that is kept.
+pub(crate) fn may_rest_on_agents(run: &Run, assertion: &StepId) -> bool {
+    run.row.parent.is_some() || !agents_above(run, assertion).is_empty()
+}
+
+/// The steps before another that ask agents, or are runs that do, where the results are kept.
+fn agents_above(run: &Run, step: &StepId) -> Vec<StepId> {
     let graph = run.graph();
     let Some(index) = graph.index_of(step) else { return Vec::new() };
     let above: BTreeSet<StepId> =
         graph.ancestors(&[index]).into_iter().map(|index| graph.node(index).id.clone()).collect();
-    let is_agent = |id: &StepId| {
-        let step = run.workflow.step(id);
-        step.is_some_and(|step| step.cache.enabled && matches!(step.action, Action::ClaudeCode(_)))
-    };
-    above.into_iter().filter(|id| id != step && is_agent(id)).collect()
+    above.into_iter().filter(|id| id != step && run.workflow.step(id).is_some_and(asks_agents)).collect()
+}
+
+fn asks_agents(step: &Step) -> bool {
+    match &step.action {
+        Action::ClaudeCode(_) => step.cache.enabled,
+        Action::Workflow(sub) => sub.workflow.steps.iter().any(asks_agents),
+        _ => false,
+    }
 }
 
 /// The rows of some steps that count, with those of their children.
@@ -229,6 +264,5 @@ async fn rows_of(engine: &Engine, run: &Run, steps: Vec<StepId>) -> Result<Vec<S
             }
         }
     }
-    rows.retain(|row| row.cache.is_some() && row.status() == StepStatus::Completed);
     Ok(rows)
 }

@@ -5,6 +5,6 @@ mod material;
 mod parts;
 
 pub use keep::check_outputs;
-pub(crate) use keep::{Restored, agents_above, expiry, judge, keep, name_of};
+pub(crate) use keep::{Restored, expiry, judge, keep, may_rest_on_agents, name_of};
 pub(crate) use material::{KeyFiles, Material, Parts, of_order};
 pub use parts::KeyParts;

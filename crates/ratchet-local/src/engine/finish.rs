@@ -29,10 +29,12 @@ impl LocalEngine {
             return Ok(done);
         }
         let (files, id, epoch) = (self.files.clone(), row.id.clone(), row.epoch);
+        let later = row.directory_later();
         let Some(left) = row.left.clone() else {
-            return Ok(in_background(move || workspace::record_nothing(files.state(), &id, epoch)).await?);
+            let record = move || workspace::record_nothing(files.state(), &id, epoch, later.as_ref());
+            return Ok(in_background(record).await?);
         };
-        let changes = in_background(move || Changes::of(&files, &id, &left)).await?;
+        let changes = in_background(move || Changes::of(&files, &id, &left, later.as_ref())).await?;
         let declared = if changes.has_exempt() { self.declared_files(row).await? } else { BTreeSet::new() };
         let (files, id) = (self.files.clone(), row.id.clone());
         Ok(in_background(move || workspace::apply(&files, (&id, epoch, again), changes, declared)).await?)

@@ -210,7 +210,10 @@ async fn a_failed_run_leaves_the_directory_and_goes_on_when_resumed() {
     assert_eq!((row.status, engine.application(&row).unwrap()), (ExecutionStatus::Failed, None));
     assert_eq!([world.project("a"), world.project("b")], ["one", "entity not found"]);
     fs::write(world.path("allowed"), "").unwrap();
-    let again = engine.resume(&world.id, ResumeRequest { from: vec![], edit: None, actor: person() }).await.unwrap();
+    let again = engine
+        .resume(&world.id, ResumeRequest { from: vec![], edit: None, files: None, actor: person() })
+        .await
+        .unwrap();
     assert_eq!(again.epoch, Epoch(2));
     assert_eq!(engine.drive(&world.id).await.unwrap().status, ExecutionStatus::Completed);
     assert_eq!([world.project("a"), world.project("b")], ["two", "new"]);

@@ -328,7 +328,7 @@ fn remove(connection: &Connection, name: &EntryName) -> rusqlite::Result<bool> {
 
 /// Notes a use, and says whether it was not noted before. What was noted long before it is forgotten.
 fn note(connection: &Connection, used: &Used) -> rusqlite::Result<bool> {
-    let long_ago = used.at.saturating_sub(USES_KEPT).map(nanoseconds).unwrap_or(i64::MIN);
+    let long_ago = used.at.saturating_sub(USES_KEPT).map_or(i64::MIN, nanoseconds);
     connection.prepare_cached("DELETE FROM cache_use WHERE at < ?1")?.execute(params![long_ago])?;
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO cache_use \

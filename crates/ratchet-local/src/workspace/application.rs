@@ -91,12 +91,31 @@ pub(crate) struct Changes {
     pub(crate) layer: Layer,
 }
 
+/// The directory as a run found it or left it last: as it was taken, or applied to, or found by a resume that brought in what had changed (`later`: by which epoch, and as which tree).
+pub(super) fn known(
+    files: &Files,
+    id: &ExecutionId,
+    later: Option<&(Epoch, Digest)>,
+) -> Result<ContentDigest, LocalError> {
+    let run = files.of_run(id)?;
+    let recorded: Option<Recorded> = read(&files.state().applied(id))?;
+    match later {
+        Some((epoch, tree)) if recorded.as_ref().is_none_or(|recorded| recorded.epoch < *epoch) => {
+            Ok(tree_digest(tree)?)
+        }
+        _ => Ok(recorded.and_then(|recorded| recorded.tree).unwrap_or(run.source.tree)),
+    }
+}
+
 impl Changes {
-    /// The changes of a run that left a tree.
-    pub(crate) fn of(files: &Files, id: &ExecutionId, left: &Digest) -> Result<Self, LocalError> {
-        let run = files.of_run(id)?;
-        let recorded: Option<Recorded> = read(&files.state().applied(id))?;
-        let before = recorded.and_then(|recorded| recorded.tree).unwrap_or(run.source.tree);
+    /// The changes of a run that left a tree. `later` is the directory as a resume found it.
+    pub(crate) fn of(
+        files: &Files,
+        id: &ExecutionId,
+        left: &Digest,
+        later: Option<&(Epoch, Digest)>,
+    ) -> Result<Self, LocalError> {
+        let before = known(files, id, later)?;
         let after = tree_digest(left)?;
         Ok(Self { before, after, layer: files.trees().change(before, after)? })
     }
@@ -177,9 +196,13 @@ pub(crate) fn record_nothing(
     state: &StateDirectory,
     id: &ExecutionId,
     epoch: Epoch,
+    later: Option<&(Epoch, Digest)>,
 ) -> Result<Application, LocalError> {
     let before: Option<Recorded> = read(&state.applied(id))?;
-    let tree = before.and_then(|recorded| recorded.tree);
+    let tree = match later {
+        Some((at, tree)) if before.as_ref().is_none_or(|recorded| recorded.epoch < *at) => Some(tree_digest(tree)?),
+        _ => before.and_then(|recorded| recorded.tree),
+    };
     write(&state.applied(id), &Recorded { epoch, tree, application: Application::Nothing })?;
     Ok(Application::Nothing)
 }

@@ -4,6 +4,7 @@ mod application;
 mod captured;
 mod contents;
 mod difference;
+mod since;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,8 @@ use async_trait::async_trait;
 use ratchet_core::{execution::ExecutionRow, ids::Digest, output::FileValue};
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::ports::{BlobStore, Branch, Laid, WorkspaceError, Workspaces, Written};
-pub use ratchet_files::{ConfinedFiles, content_digest};
 use ratchet_files::{self as files, TreeFiles, refused, tree_digest};
+pub use ratchet_files::{ConfinedFiles, content_digest};
 
 pub use ratchet_workspace::{
     Change, Conflict, Entry, Layer, MovedRef, TreePath, WorkspaceError as FilesError, remove_tree,
@@ -25,6 +26,7 @@ pub use ratchet_workspace::{
 pub use self::{
     application::{Application, application, recover},
     difference::Difference,
+    since::Since,
     views::Files,
 };
 pub(crate) use self::{

@@ -117,6 +117,16 @@ impl Source {
     }
 }
 
+/// Keeps the directory of a run apart as it is now.
+pub(super) fn keep_now(state: &StateDirectory, source: &Source, place: &LocalPlace) -> Result<Kept, LocalError> {
+    let directory = usable(place)?;
+    let (keeper, _) = keeper(state, &directory, source.strategy);
+    let outside = Outside::of(state, &directory, &source.exclude)?;
+    let lock = File::open(&directory).map_err(|error| unusable(&directory, error.to_string()))?;
+    let _ = flock(&lock, FlockOperation::LockShared);
+    Ok(keeper.keep(&directory, &|path| outside.contains(path))?)
+}
+
 /// The directory of a run, by a path without links.
 pub(crate) fn usable(place: &LocalPlace) -> Result<PathBuf, LocalError> {
     if !place.workspace.is_absolute() {

@@ -94,7 +94,7 @@ impl Scene {
 
     fn apply(&self, epoch: u32, left: &Digest, declared: &[&str]) -> Result<Application, LocalError> {
         let declared = declared.iter().map(|path| TreePath::new(path).unwrap()).collect();
-        let changes = Changes::of(&self.files, &self.id, left)?;
+        let changes = Changes::of(&self.files, &self.id, left, None)?;
         apply(&self.files, (&self.id, Epoch(epoch), false), changes, declared)
     }
 

@@ -84,7 +84,7 @@ fn what_still_holds_is_kept() {
     told.push(edited.resume(&[(&each, "")], &[], 0));
     // A step is reset beside, and a group of steps is edited.
     told.push(edited.resume(&[("> one.txt", "> two.txt")], &["--from", "sign"], 0));
-    // What is written otherwise runs, also where it comes to the same.
+    // What is written otherwise is done again, and where it comes to the same, a kept result is taken.
     told.push(edited.resume(
         &[(
             "- {id: pack, type: shell, command: 'echo pack >>",
@@ -97,7 +97,7 @@ fn what_still_holds_is_kept() {
     let run = state(&edited.world, &["status", "last", "--json"]);
     assert_eq!(
         (&run["status"], &run["epoch"], &run["steps"]["pack"]["cached"]),
-        (&json!("completed"), &json!(6), &json!(false))
+        (&json!("completed"), &json!(6), &json!(true))
     );
     let files =
         ["made.txt", "two.txt", "packed", "sign.txt"].map(|file| edited.world.work().join("w").join(file).exists());

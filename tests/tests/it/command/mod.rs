@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod nested;
 mod plan;
+mod resumes;
 mod runs;
 mod secrets;
 mod sensitive;
