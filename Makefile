@@ -96,9 +96,10 @@ fuzz: ## Reads MUTATIONS mutated files, templates, expressions and commands
 	RATCHET_FUZZ=$(MUTATIONS) SHOW=1 tools/test.sh --package ratchet-definition fuzz::
 
 .PHONY: soak
-soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it
+soak: $(VENV)/.installed ## Kills the command KILLS times at random moments and resumes it; resumes every workflow from each step
 	cargo build --quiet --locked --package ratchet-cli
 	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_KILLS=$(KILLS) SHOW=1 tools/test.sh --package ratchet-tests crash
+	RATCHET_BIN=$(DEBUG_BINARY) RATCHET_RESUMES=all SHOW=1 tools/test.sh --package ratchet-tests a_resume_from_any_step
 
 # One Python for the samples of all workflows, with pinned packages, so that a machine's own pytest has no say. What two of them need, they pin alike.
 $(VENV)/.installed: $(wildcard workflows/*/sample/requirements.txt)

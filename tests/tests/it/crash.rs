@@ -14,6 +14,8 @@ use std::{
 use ratchet_tests::{ratchet, world::World};
 use serde_json::Value;
 
+use crate::ends::End;
+
 /// Kills where the environment does not say: enough to meet every phase of a run, few enough for each change.
 const KILLS: u32 = 24;
 /// Kills of one run: a step whose task is lost too often is given up by design.
@@ -47,6 +49,57 @@ fn with_on_lost_pause_no_effect_happens_twice() {
     }
     hits.tell();
     assert!(hits.in_a_step > 0, "no kill met a step in the middle, so nothing was shown");
+}
+
+/// Steps whose results are kept, killed at any moment: what is kept then is whole, and stands in for a step that does the same.
+#[test]
+fn kills_leave_no_half_result_behind() {
+    const CACHED: &str = r#"
+name: cached
+version: "1"
+inputs: { n: { type: integer, required: true } }
+steps:
+  - { id: large, type: shell, use_cache: true, command: "seq {{ inputs.n }} 40000 > large.txt", outputs: { large: ./large.txt } }
+  - { id: each, type: shell, foreach: "range(4)", use_cache: true, command: "echo {{ item }} {{ inputs.n }} > {{ item }}.txt", outputs: { part: "./{{ item }}.txt" } }
+  - { id: all, type: shell, use_cache: true, command: "cat *.txt | sha256sum > all", outputs: { all: { type: string, from: "file_content('all')" } } }
+"#;
+    let world = World::new();
+    let file = world.outside("cached.yaml").display().to_string();
+    fs::write(&file, CACHED).expect("a file can be written");
+    let mut random = Random::seeded("cached");
+    let run = |number: u32, folder: &str| {
+        fs::create_dir(world.work().join(folder)).expect("a folder can be made");
+        let mut command = world.program(ratchet());
+        command.args(["run", &file, "--quiet", "-i", &format!("n={number}"), "--workspace", folder]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("ratchet can be started")
+    };
+    let started = Instant::now();
+    assert!(wait_for_all(run(0, "whole")).success());
+    let whole_run = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let mut met = 0;
+    for number in 1..=kills() / 2 {
+        let (once, again) = (format!("once-{number}"), format!("again-{number}"));
+        let mut child = run(number, &once);
+        let was_killed = Run::kill_after(&mut child, Duration::from_micros(random.below(whole_run)));
+        wait_for_all(child);
+        world.ratchet(["cache", "verify"]).expect_code(0);
+        let shown = world.ratchet(["status", "last", "--json"]).expect_code(0).stdout;
+        let latest: Value = serde_json::from_str(&shown).expect("JSON");
+        if latest["inputs"]["n"] == number && (latest["status"] == "running" || latest["application"].is_null()) {
+            met += u32::from(was_killed);
+            world.ratchet(["resume", "last", "--quiet"]).expect_code(0);
+        } else if latest["inputs"]["n"] != number {
+            // It was killed before it was there.
+            fs::remove_dir(world.work().join(&once)).expect("nothing lies there");
+            assert!(wait_for_all(run(number, &once)).success());
+        }
+        world.ratchet(["cache", "verify"]).expect_code(0);
+        assert!(wait_for_all(run(number, &again)).success());
+        let (first, second) = (End::of_folder(&world.work().join(&once)), End::of_folder(&world.work().join(&again)));
+        assert!(first == second, "{number}: {:?} and {:?}", first.keys(), second.keys());
+        assert_eq!(second.len(), 6);
+    }
+    assert!(met > 0, "no kill met a run in the middle, so nothing was shown");
 }
 
 /// Which moments the kills met.

@@ -3,6 +3,7 @@
 mod again;
 mod command;
 mod crash;
+mod ends;
 mod example;
 mod reference;
 mod repository;

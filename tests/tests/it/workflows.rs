@@ -1,9 +1,11 @@
 //! Every reference workflow, on a fresh copy of its sample with its recorded agent, and once more on another copy: what was done once is not done again.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, env, fs};
 
 use ratchet_tests::{python_programs, repository, world::World};
 use serde_json::Value;
+
+use crate::ends::{End, from_each_step};
 
 /// How a reference workflow is run.
 struct Case {
@@ -79,6 +81,26 @@ fn every_reference_workflow_runs_and_costs_nothing_the_second_time() {
     }
     let (first, second) = over_all;
     assert!(second * 10 <= first * 3, "{first} attempts, and {second} the second time");
+}
+
+/// `RATCHET_RESUMES=all` has every workflow resumed from each of its steps; else it is the first one of the project.
+#[test]
+fn a_resume_from_any_step_of_a_reference_workflow_ends_as_the_run() {
+    let is_all = env::var("RATCHET_RESUMES").is_ok_and(|which| which == "all");
+    for case in CASES.iter().filter(|case| is_all || case.name == "increase-test-coverage") {
+        let mut world = World::new();
+        world.add_programs(python_programs());
+        case.run(&world, "one");
+        let folder = world.work().join("one");
+        let whole = End::of(&world, &folder).roughly();
+        let file = repository().join("workflows").join(case.name).join("workflow.yaml");
+        let text = fs::read_to_string(file).expect("a workflow");
+        let ends = from_each_step(&world, &text, &folder);
+        assert!(ends.len() >= 5, "{}: {} steps", case.name, ends.len());
+        for (step, end) in ends {
+            assert_eq!(end.roughly(), whole, "{}, from {step}", case.name);
+        }
+    }
 }
 
 /// What became of a run.

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, fs};
 use ratchet_tests::{repository, world::World};
 use serde_json::Value;
 
+use crate::ends::{End, from_each_step};
+
 /// A block of YAML of the guide.
 struct Example {
     /// The line that it begins in.
@@ -67,6 +69,31 @@ fn every_example_is_valid_and_runs() {
             assert!(!world.work().join("pwned").exists(), "docs/authoring.md:{line}");
         }
     }
+}
+
+/// Every step of every example that runs: resumed from there, it ends as the whole run did.
+#[test]
+fn a_resume_from_any_step_of_an_example_ends_as_the_run() {
+    let (mut files, mut resumed): (Vec<(String, String)>, usize) = (Vec::new(), 0);
+    for Example { line, text, run, file } in examples() {
+        files.extend(file.map(|name| (name, text.clone())));
+        let Some(arguments) = run else { continue };
+        let world = World::new();
+        for (name, text) in &files {
+            world.write(name, text);
+        }
+        world.write("workflow.yaml", &text);
+        let call = ["run", "workflow.yaml", "--quiet"]
+            .into_iter()
+            .chain(arguments.split_once(' ').into_iter().flat_map(|(flag, value)| [flag, value]));
+        world.ratchet(call).expect_code(0);
+        let whole = End::of(&world, &world.work());
+        for (step, end) in from_each_step(&world, &text, &world.work()) {
+            assert_eq!(end, whole, "docs/authoring.md:{line}, from {step}");
+            resumed += 1;
+        }
+    }
+    assert!(resumed >= 30, "{resumed} steps");
 }
 
 #[test]
