@@ -8,7 +8,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
 };
 
 /// The folder's name beside the homes of commands.
@@ -56,18 +56,25 @@ if grep -qv -e '^#' -e '^[[:space:]]*$' \"$1\"; then
 fi
 ";
 
-/// How many such folders were begun here: each has a name of its own until it is whole.
-static MADE: AtomicU64 = AtomicU64::new(0);
-
 /// Makes the folder of hooks below a folder of the engine's, where it is not there yet.
 pub(crate) fn folder(scratch: &Path) -> io::Result<PathBuf> {
+    // Several attempts may be the first: one makes it, and the others wait for that.
+    static MAKING: Mutex<()> = Mutex::new(());
     let folder = scratch.join(FOLDER);
     if folder.is_dir() {
         return Ok(folder);
     }
-    // Written whole under another name: several attempts may be the first.
-    let made = scratch.join(format!("{FOLDER}.{}", MADE.fetch_add(1, Ordering::Relaxed)));
-    fs::create_dir_all(&made)?;
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    // Written whole under another name, so that what is there is whole.
+    let made = scratch.join(format!("{FOLDER}.part"));
+    match fs::remove_dir_all(&made) {
+        // What an attempt could not finish, on a full disk say.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(&made)?,
+    }
     let write = |name: &str, text: &str| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o500).open(made.join(name))?;
         file.write_all(text.as_bytes())
@@ -77,10 +84,7 @@ pub(crate) fn folder(scratch: &Path) -> io::Result<PathBuf> {
     write(first, CHAIN)?;
     // One file under many names: every run makes such a folder.
     others.iter().try_for_each(|name| fs::hard_link(made.join(first), made.join(name)))?;
-    match fs::rename(&made, &folder) {
-        Err(_) if folder.is_dir() => fs::remove_dir_all(&made)?,
-        renamed => renamed?,
-    }
+    fs::rename(&made, &folder)?;
     Ok(folder)
 }
 
