@@ -40,9 +40,17 @@ impl World {
         self.folder.path().join("work")
     }
 
+    /// A world whose state directory lies in the working directory, where no view can be mounted over it: views are copies.
+    pub fn of_copies() -> Self {
+        let mut world = Self::new();
+        world.variables.push(("RATCHET_STATE_DIR".to_owned(), world.work().join(".ratchet").display().to_string()));
+        world
+    }
+
     /// The state directory.
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        let named = self.variables.iter().find(|(name, _)| name == "RATCHET_STATE_DIR");
+        named.map_or_else(|| self.folder.path().join("state"), |(_, path)| PathBuf::from(path))
     }
 
     /// A path of the world outside the working directory.

@@ -27,6 +27,11 @@ fn best() -> Strategy {
     *BEST.get_or_init(|| probe(tempfile::tempdir().unwrap().path()).strategy)
 }
 
+/// The best kind, and the one that is left everywhere.
+fn kinds() -> impl Iterator<Item = Strategy> {
+    [Strategy::Copy].into_iter().chain((best() != Strategy::Copy).then(best))
+}
+
 struct Scene {
     folder: TempDir,
     source: PathBuf,
@@ -39,15 +44,20 @@ struct Scene {
 impl Scene {
     /// A directory as `make` makes it, and a view of it.
     fn new(make: impl FnOnce(&Path)) -> Self {
+        Self::of(best(), make)
+    }
+
+    /// The same, with a view of a kind.
+    fn of(kind: Strategy, make: impl FnOnce(&Path)) -> Self {
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o022));
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().canonicalize().unwrap().join("project");
         fs::create_dir(&source).unwrap();
         make(&source);
-        let kept = Keeper::new(folder.path().join("kept"), best().holes()).keep(&source, &|_| false).unwrap();
+        let kept = Keeper::new(folder.path().join("kept"), kind.holes()).keep(&source, &|_| false).unwrap();
         let (start, contents) = (kept.manifest.clone(), Memory::default());
         let room = folder.path().join("room");
-        let view = View::open(best(), &source, &Stack::new(Arc::new(kept)), &room, &contents).unwrap();
+        let view = View::open(kind, &source, &Stack::new(Arc::new(kept)), &room, &contents).unwrap();
         let git = view.git_state().unwrap();
         Self { folder, source, start, git, view, contents }
     }

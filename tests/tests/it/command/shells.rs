@@ -3,6 +3,7 @@
 use std::fs;
 
 use ratchet_tests::world::World;
+use regex::Regex;
 
 use super::terminal::Terminal;
 
@@ -30,8 +31,7 @@ steps:
   - { id: never, type: shell, command: echo never }
 "#;
 
-fn visited() -> World {
-    let mut world = World::new();
+fn visited(mut world: World) -> World {
     world.write("workflow.yaml", WORKFLOW);
     world.variables.push(("RATCHET_SECRET_TOKEN".to_owned(), CANARY.to_owned()));
     world.ratchet(["run", "."]).expect_code(1);
@@ -40,7 +40,13 @@ fn visited() -> World {
 
 #[test]
 fn a_command_sees_what_the_step_saw_and_changes_nothing() {
-    let world = visited();
+    for world in [World::new(), World::of_copies()] {
+        sees_and_changes_nothing(&visited(world));
+    }
+}
+
+fn sees_and_changes_nothing(world: &World) {
+    let copy = Regex::new(r"WORK/\.ratchet/\S+/below").expect("a pattern");
     let work = world.work().canonicalize().expect("a path");
     for (step, after, command, code, expected) in [
         (
@@ -58,7 +64,9 @@ fn a_command_sees_what_the_step_saw_and_changes_nothing() {
     ] {
         let arguments = ["shell", "last", step].into_iter().chain(after.then_some("--after"));
         let done = world.ratchet(arguments.chain(["-c", command])).expect_code(code);
-        assert_eq!(done.stdout.replace(work.to_str().expect("UTF-8"), "WORK"), expected, "{step} {after} {command}");
+        let shown = done.stdout.replace(work.to_str().expect("UTF-8"), "WORK");
+        assert_eq!(copy.is_match(&shown), shown.contains("/below") && world.state().starts_with(world.work()));
+        assert_eq!(copy.replace(&shown, "WORK/below"), expected, "{step} {after} {command}");
         assert!(!format!("{}{}", done.stdout, done.stderr).contains(CANARY));
     }
     assert!(!world.work().join("made").exists(), "the directory is as it was");
@@ -71,7 +79,7 @@ fn a_command_sees_what_the_step_saw_and_changes_nothing() {
 
 #[test]
 fn a_terminal_says_what_it_is_and_is_the_persons_own_shell() {
-    let world = visited();
+    let world = visited(World::new());
     world.add_program("myshell", "#!/bin/sh\necho \"this is $0\"\nexec /bin/sh \"$@\"\n");
     let shell = world.outside("programs/myshell");
     let variables = [("SHELL", shell.to_str().expect("UTF-8")), ("PS1", "$ ")];
@@ -88,7 +96,7 @@ fn a_terminal_says_what_it_is_and_is_the_persons_own_shell() {
 
 #[test]
 fn what_has_no_files_is_told_so() {
-    let world = visited();
+    let world = visited(World::new());
     for (arguments, says) in [
         (&["shell", "last", "edit", "-c", "true"][..], "did you mean"),
         (&["shell", "nothing", "edits", "-c", "true"], "there is no execution"),

@@ -60,7 +60,12 @@ fn holding(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
 
 #[test]
 fn what_is_excluded_is_neither_seen_nor_kept_nor_touched() {
-    let world = World::new();
+    for world in [World::new(), World::of_copies()] {
+        excludes(&world);
+    }
+}
+
+fn excludes(world: &World) {
     world.write("data/large.bin", "mine\n");
     world.write("a.log", "mine\n");
     world.write("deep/a.log", "seen\n");
@@ -77,9 +82,10 @@ steps:
     type: shell
     command: |
       test ! -e data && test ! -e a.log && test -e deep/a.log
-      mkdir data out; echo new > data/large.bin; echo new > b.log; echo new > out/report; echo kept > kept
+      mkdir data out; echo new > data/large.bin; echo new > b.log; echo new > out/report; echo kept > kept; pwd -P
     outputs:
       report: ./out/report
+      place: { type: string, from: stdout }
   - id: second
     type: shell
     command: test ! -e data && test ! -e b.log && test ! -e out && test -e kept && grep new {{ first.outputs.report }}
@@ -90,7 +96,10 @@ steps:
     on_failure: continue
 "#,
     );
-    let seen = state(&world, &["run", ".", "--json", "--until", "second"]);
+    let seen = state(world, &["run", ".", "--json", "--until", "second"]);
+    let place = seen["steps"]["first"]["outputs"]["place"].as_str().expect("a path");
+    let home = world.work().canonicalize().expect("a path");
+    assert_eq!(Path::new(place).starts_with(home.join(".ratchet")), world.state().starts_with(world.work()), "{place}");
     assert_eq!(seen["application"]["paths"], serde_json::json!(["kept"]));
     let files = ["data/large.bin", "a.log", "deep/a.log", "kept"].map(|path| world.read(path));
     assert_eq!(files, ["mine\n", "mine\n", "seen\n", "kept\n"]);
@@ -100,6 +109,62 @@ steps:
     let message = third["steps"]["third"]["error"]["message"].to_string();
     assert!(message.contains("leaves the workspace"), "{third:#}");
     assert_eq!(world.read("data/large.bin"), "mine\n");
+}
+
+/// Tools that a package manager put beside the code, and a virtual environment whose packages are the code itself.
+#[test]
+fn what_git_ignores_and_steps_need_is_there() {
+    for world in [World::new(), World::of_copies()] {
+        let is_copied = world.state().starts_with(world.work());
+        world.write(".gitignore", "node_modules/\n.venv/\n.ratchet/\n");
+        let tool = world.write("node_modules/greet/greet.sh", "#!/bin/sh\necho hello\n");
+        world.must("chmod", &["+x", &tool.display().to_string()]);
+        world.must("mkdir", &["node_modules/.bin"]);
+        world.must("ln", &["-s", "../greet/greet.sh", "node_modules/.bin/greet"]);
+        world.write(
+            "workflow.yaml",
+            r#"
+name: tools
+version: "1"
+steps:
+  - id: edits
+    type: shell
+    command: echo "WORD = 'new'" > src/mine.py; echo cached > node_modules/.cache
+  - id: greets
+    type: shell
+    command: cat node_modules/.cache; node_modules/.bin/greet
+    outputs: { said: { type: string, from: stdout } }
+  - id: imports
+    type: shell
+    command: .venv/bin/python -c 'import mine; print(mine.WORD)'
+    outputs: { said: { type: string, from: stdout } }
+"#,
+        );
+        world.write("src/mine.py", "WORD = 'old'\n");
+        git(&world.work(), &["init", "-q", "-b", "trunk"]);
+        git(&world.work(), &["add", "."]);
+        git(&world.work(), &["commit", "-qm", "begin"]);
+        let run = state(&world, &["run", ".", "--json", "--until", "greets"]);
+        assert_eq!(run["steps"]["greets"]["outputs"]["said"], "cached\nhello");
+        assert_eq!(run["application"]["paths"], serde_json::json!(["src/mine.py"]));
+        assert!(!world.work().join("node_modules/.cache").exists(), "what git ignores is not applied");
+        world.write("src/mine.py", "WORD = 'old'\n");
+        world.must("python3", &["-m", "venv", "--without-pip", ".venv"]);
+        let editable = format!(
+            "echo {} > \"$(echo .venv/lib/python*/site-packages)/mine.pth\"",
+            world.work().join("src").display()
+        );
+        world.must("sh", &["-c", &editable]);
+        let more = if is_copied {
+            let refused = world.ratchet(["run", "."]).expect_code(1).stdout;
+            assert!(refused.contains("RT-0255") && refused.contains("--in-place"), "{refused}");
+            &["--in-place"][..]
+        } else {
+            &[]
+        };
+        let run = state(&world, &[&["run", ".", "--json"], more].concat());
+        assert_eq!(run["steps"]["imports"]["outputs"]["said"], "new", "of the files that the steps see");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What becomes of a repository: commits, refs, what is checked out, and what is staged.
 
+use std::os::unix::ffi::OsStringExt as _;
+
 use super::*;
 
 /// Plays a scene in a repository. Lines that begin with `git` are commands.
@@ -132,8 +134,9 @@ fn a_first_commit_and_a_checked_out_commit() {
 /// A repository that has part of itself elsewhere is whole in a view, and what a run does reaches it where it is.
 #[test]
 fn linked_worktrees_and_borrowed_objects() {
-    for make in ["worktree add -q -b linked ../project", "clone -q --shared . ../project"] {
-        let mut scene = Scene::new(|root| {
+    let ways = ["worktree add -q -b linked ../project", "clone -q --shared . ../project"];
+    for (kind, make) in kinds().flat_map(|kind| ways.map(|make| (kind, make))) {
+        let mut scene = Scene::of(kind, |root| {
             let main = root.parent().unwrap().join("main");
             fs::create_dir(&main).unwrap();
             repository(&main);
@@ -150,7 +153,7 @@ fn linked_worktrees_and_borrowed_objects() {
         scene.git("commit -q -m run");
         fs::rename(main.with_extension("away"), &main).unwrap();
         let branch = git(&scene.source, "symbolic-ref HEAD");
-        assert_eq!(said(&scene.apply()), format!("applied a n ({branch})"), "{make}");
+        assert_eq!(said(&scene.apply()), format!("applied a n ({branch})"), "{kind:?} {make}");
         assert_eq!(git(&scene.source, "log --format=%s"), "run\nstart");
         assert_eq!(git(&scene.source, "status --porcelain"), "");
         assert_eq!(
@@ -165,22 +168,50 @@ fn linked_worktrees_and_borrowed_objects() {
 
 #[test]
 fn submodules_move_with_their_commits() {
-    let mut scene = Scene::new(|root| {
-        let library = root.parent().unwrap().join("library");
-        fs::create_dir(&library).unwrap();
-        repository(&library);
-        repository(root);
-        git(root, "submodule --quiet add ../library sub");
-        git(root, "commit -q -m submodule");
-    });
-    edit(&scene.view.root().join("sub"), "+a two");
-    scene.git("-C sub commit -q -a -m inner");
-    scene.git("commit -q -a -m outer");
-    let Applied::Whole { .. } = scene.apply() else { panic!() };
-    assert_eq!(git(&scene.source, "log -1 --format=%s"), "outer");
-    assert_eq!(git(&scene.source, "-C sub log -1 --format=%s"), "inner");
-    assert_eq!(git(&scene.source, "status --porcelain"), "");
-    git(&scene.source.join("sub"), "fsck --full --strict");
+    for kind in kinds() {
+        let mut scene = Scene::of(kind, |root| {
+            let library = root.parent().unwrap().join("library");
+            fs::create_dir(&library).unwrap();
+            repository(&library);
+            repository(root);
+            git(root, "submodule --quiet add ../library sub");
+            git(root, "commit -q -m submodule");
+        });
+        edit(&scene.view.root().join("sub"), "+a two");
+        scene.git("-C sub commit -q -a -m inner");
+        scene.git("commit -q -a -m outer");
+        let Applied::Whole { .. } = scene.apply() else { panic!("{kind:?}") };
+        assert_eq!(git(&scene.source, "log -1 --format=%s"), "outer", "{kind:?}");
+        assert_eq!(git(&scene.source, "-C sub log -1 --format=%s"), "inner", "{kind:?}");
+        assert_eq!(git(&scene.source, "status --porcelain"), "");
+        git(&scene.source.join("sub"), "fsck --full --strict");
+    }
+}
+
+/// Names that are no text are committed, applied and taken away like any other.
+#[test]
+fn names_that_are_not_text() {
+    for kind in kinds() {
+        let mut scene = Scene::of(kind, |root| {
+            repository(root);
+            fs::write(root.join(testing::strange_name()), "old").unwrap();
+            git(root, "add .");
+            git(root, "commit -q -m strange");
+        });
+        let other = PathBuf::from(std::ffi::OsString::from_vec(b"sub-\xff/\xfe".to_vec()));
+        let view = scene.view.root().to_owned();
+        fs::create_dir(view.join(other.parent().unwrap())).unwrap();
+        fs::rename(view.join(testing::strange_name()), view.join(&other)).unwrap();
+        scene.git("add .");
+        scene.git("commit -q -m renamed");
+        let Applied::Whole { paths, .. } = scene.apply() else { panic!("{kind:?}") };
+        let paths: Vec<_> = paths.iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["caf%e9 %2541\n", "sub-%ff", "sub-%ff/%fe"], "{kind:?}");
+        assert_eq!(fs::read(scene.source.join(&other)).unwrap(), b"old");
+        assert!(!scene.source.join(testing::strange_name()).exists());
+        assert_eq!(git(&scene.source, "status --porcelain"), "");
+        git(&scene.source, "fsck --full --strict");
+    }
 }
 
 #[test]
