@@ -200,6 +200,10 @@ impl TaskLauncher for LocalLauncher {
         self.inner.state_elsewhere(&key.execution).await
     }
 
+    fn is_driven(&self, execution: &ExecutionId) -> bool {
+        self.inner.is_driven(&execution.root())
+    }
+
     async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError> {
         self.inner.fence(key, attempt);
         let ended = match lock(&self.inner.tasks).get(key, attempt) {
@@ -349,6 +353,11 @@ impl Inner {
         if lock(&self.adopted).contains(&key.execution.root()) {
             lock(&self.tasks).insert(key, attempt, Task::Fenced);
         }
+    }
+
+    /// Whether this process or another one has an outermost run in its hands.
+    fn is_driven(&self, root: &ExecutionId) -> bool {
+        lock(&self.adopted).contains(root) || EngineLock::is_held(self.files.state(), root)
     }
 
     /// Where an attempt stands that was not launched here: its engine ended with its processes, or another process drives the run.

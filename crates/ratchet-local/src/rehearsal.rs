@@ -16,16 +16,17 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use ratchet_core::{
-    ids::StepKey,
-    workflow::{Action, ForEach, SubWorkflow, Workflow},
+    ids::{Digest, StepKey},
+    workflow::{Action, ForEach, Step, SubWorkflow, Workflow},
 };
 use ratchet_engine::{
     Engine, Ports, RunSource, StartRequest,
     order::Order,
     ports::{
-        BlobStore, BusError, Envelope, EventBus, LaunchError, Silent, Slot, StateStore, StepCache, TaskLauncher,
-        TaskState,
+        BlobStore, BusError, CacheError, Envelope, EventBus, LaunchError, Lease, Silent, Slot, StateStore, StepCache,
+        TaskLauncher, TaskState,
     },
+    step_cache::name_of,
 };
 use tempfile::TempDir;
 
@@ -36,6 +37,7 @@ use crate::{
     directory::StateDirectory,
     engine::DriveError,
     error::LocalError,
+    lock::EngineLock,
     place::LocalPlace,
     state_store::{LocalStateStore, LocalStepCache},
     workspace::{Files, LocalWorkspaces, blocking},
@@ -49,6 +51,8 @@ pub struct Rehearsal {
     pub blobs: Arc<dyn BlobStore>,
     /// Results of other runs.
     pub step_cache: Arc<dyn StepCache>,
+    /// The state directory and what it keeps, where they are there.
+    others: Option<(StateDirectory, LocalStepCache)>,
     /// Goes last: all of it lies there.
     #[expect(dead_code, reason = "held for its drop")]
     folder: TempDir,
@@ -70,6 +74,7 @@ impl Rehearsal {
         let kept = state.as_ref().map(|(_, store)| store.clone());
         let own_store = Arc::new(LocalStateStore::open(&own.database())?);
         let results = kept.clone().map(|store| LocalStepCache::new(store, u64::MAX));
+        let others = state.as_ref().map(|(state, _)| (*state).clone()).zip(results.clone());
         let store: Arc<dyn StateStore> = Arc::new(RehearsalStore { own: own_store, kept });
         let step_cache: Arc<dyn StepCache> = Arc::new(KeptResults(results));
         let own_blobs = LocalBlobStore::of(&own);
@@ -100,7 +105,17 @@ impl Rehearsal {
         while let Some(envelope) = bus.next() {
             engine.handle(envelope).await?;
         }
-        Ok(Self { store, blobs, step_cache, folder })
+        Ok(Self { store, blobs, step_cache, others, folder })
+    }
+
+    /// The step of another run that computes a result now, under the key that a step of this one has; a run that nobody drives any more computes nothing.
+    pub fn computed_by(&self, workflow: &str, step: &Step, key: &Digest) -> Result<Option<StepKey>, CacheError> {
+        let Some((state, results)) = &self.others else { return Ok(None) };
+        let held = results.held(&name_of(workflow, step, key.clone()))?;
+        let is_live = |lease: &Lease| {
+            lease.until > Timestamp::now() && EngineLock::is_held(state, &lease.holder.execution.root())
+        };
+        Ok(held.filter(is_live).map(|lease| lease.holder))
     }
 }
 

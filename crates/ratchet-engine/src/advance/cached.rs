@@ -253,7 +253,9 @@ impl Advance<'_> {
     async fn standing(&self, name: &EntryName, held: &Lease, now: Timestamp) -> Result<Standing, EngineError> {
         let store = &self.engine.ports.store;
         let is_on_its_way = now.duration_since(held.taken_at) < SignedDuration::from_secs(CLAIM_SECONDS_MAX);
-        let before_its_claim = if is_on_its_way { Standing::Live } else { Standing::Over };
+        // One that was killed leaves rows that say that it runs.
+        let is_driven = self.engine.ports.launcher.is_driven(&held.holder.execution);
+        let before_its_claim = if is_on_its_way && is_driven { Standing::Live } else { Standing::Over };
         let Some(row) = store.step(&held.holder).await? else { return Ok(before_its_claim) };
         if row.attempt < held.attempt {
             return Ok(before_its_claim);
@@ -262,7 +264,7 @@ impl Advance<'_> {
         if row.status() == StepStatus::Completed && row.cache.as_deref().is_some_and(is_key) {
             return Ok(Standing::Unkept(Box::new(row)));
         }
-        if !matches!(row.state, StepState::Running { .. }) || row.attempt != held.attempt {
+        if !is_driven || !matches!(row.state, StepState::Running { .. }) || row.attempt != held.attempt {
             return Ok(Standing::Over);
         }
         let execution = store.execution(&held.holder.execution).await?;

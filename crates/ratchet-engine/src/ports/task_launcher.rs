@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use async_trait::async_trait;
-use ratchet_core::ids::StepKey;
+use ratchet_core::ids::{ExecutionId, StepKey};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -23,6 +23,12 @@ pub trait TaskLauncher: Send + Sync {
 
     /// Where an attempt's task stands.
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError>;
+
+    /// Whether somebody drives a run, where the launcher can tell at once and without touching its attempts. Where it cannot, somebody does: an attempt of a run that nobody
+    /// drives has ended with who drove it.
+    fn is_driven(&self, _execution: &ExecutionId) -> bool {
+        true
+    }
 
     /// The room of an attempt that has reported, where the launcher kept it for what its report makes possible while others wait for room. Whoever handles the
     /// report may start the next task of the run in it; else it is given back.

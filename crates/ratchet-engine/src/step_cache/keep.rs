@@ -25,7 +25,7 @@ const COMPARED_BYTES_MAX: u64 = 32 << 20;
 const PAGE: usize = 320;
 
 /// What a kept result is found by.
-pub(crate) fn name_of(workflow: &str, step: &Step, key: Digest) -> EntryName {
+pub fn name_of(workflow: &str, step: &Step, key: Digest) -> EntryName {
     let scope = match step.cache.scope {
         CacheScope::Workflow => workflow.to_owned(),
         CacheScope::Shared => String::new(),

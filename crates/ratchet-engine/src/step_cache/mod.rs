@@ -4,7 +4,7 @@ mod keep;
 mod material;
 mod parts;
 
-pub use keep::check_outputs;
-pub(crate) use keep::{Restored, expiry, judge, keep, may_rest_on_agents, name_of};
+pub(crate) use keep::{Restored, expiry, judge, keep, may_rest_on_agents};
+pub use keep::{check_outputs, name_of};
 pub(crate) use material::{KeyFiles, Material, Parts, of_order};
 pub use parts::KeyParts;

@@ -41,6 +41,11 @@ impl LocalStepCache {
         self.read("be read", |connection| Ok(look(connection, name, now)?))
     }
 
+    /// Who computes the result of a name, where somebody said so.
+    pub(crate) fn held(&self, name: &EntryName) -> Result<Option<Lease>, CacheError> {
+        self.read("be read", |connection| Ok(lease_of(connection, name)?))
+    }
+
     /// Changes the file in one transaction.
     async fn write<T: Send + 'static>(
         &self,

@@ -1,7 +1,11 @@
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use ratchet_tests::world::World;
-use serde_json::Value;
+use ratchet_tests::{running::Gate, world::World};
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use super::{call, redacted, state};
 
@@ -163,4 +167,43 @@ fn nothing_is_kept_in_place() {
     }
     assert_eq!(ran(&world).len(), 10);
     insta::assert_snapshot!("why_in_place", call(&world, &["why", "last", "large"]));
+}
+
+/// Whoever computes a result is waited for while its run goes on, and told of by a plan; with a run that was killed nobody waits.
+#[test]
+fn a_killed_run_holds_nobody_up() {
+    let world = World::new();
+    let gate = Gate::new(&world, "gate");
+    let ran = world.outside("ran");
+    world.write(
+        "workflow.yaml",
+        &format!(
+            "name: slow\nversion: \"1\"\nsteps:\n  - {{ id: computes, type: shell, cache_key: one, command: \"echo ran >> {}; \
+             test -e {2} || {{ echo ready > {1}; cat {1}; }}\" }}\n",
+            ran.display(),
+            gate.path().display(),
+            world.outside("open").display()
+        ),
+    );
+    let call = ["run", "workflow.yaml", "--quiet"];
+    let first = world.start(call);
+    assert_eq!(gate.wait(), "ready\n");
+    let forecast = |wanted: &str| {
+        let plan = state(&world, &["plan", "workflow.yaml", "--json"]);
+        let id = state(&world, &["list", "--json"])[0]["execution_id"].clone();
+        let expected = if wanted.is_empty() { json!(null) } else { json!({"execution": id, "step": wanted}) };
+        assert_eq!((&plan["steps"][0]["forecast"], &plan["steps"][0]["computed_by"]), (&json!("miss"), &expected));
+    };
+    forecast("computes");
+    let text = world.ratchet(["plan", "workflow.yaml"]).expect_code(0).stdout;
+    assert!(text.contains("computes it now"), "{text}");
+    fs::write(world.outside("open"), "").expect("a file can be written");
+    first.signal(Signal::KILL);
+    first.end();
+    forecast("");
+    let start = Instant::now();
+    world.ratchet(call).expect_code(0);
+    // A lease is given for 30 seconds at least.
+    assert!(start.elapsed() < Duration::from_secs(15), "it waited for {:?}", start.elapsed());
+    assert_eq!(fs::read_to_string(ran).expect("both ran"), "ran\nran\n");
 }

@@ -7,7 +7,7 @@ use ratchet_core::{
     cached::{CacheMode, Found, Hit, Miss},
     execution::ExecutionRow,
     graph::{Graph, NodeIndex},
-    ids::{Digest, StepId, StepPath},
+    ids::{Digest, StepId, StepKey, StepPath},
     status::StepStatus,
     step::{StepRow, StepState, Waiting},
     transition::SkipReason,
@@ -105,6 +105,8 @@ pub(super) struct Forecast {
     key: Option<Digest>,
     found: Option<Found>,
     before: Option<Before>,
+    /// The step of another execution that computes its result now.
+    computed_by: Option<StepKey>,
     /// The steps that must give something first.
     after: Vec<StepId>,
     note: String,
@@ -116,7 +118,10 @@ impl Forecast {
     pub(super) fn reason(&self) -> String {
         let told = match &self.found {
             Some(Found::Hit(hit)) => saved(hit),
-            Some(Found::Miss(miss)) => self.missed(miss),
+            Some(Found::Miss(miss)) => match &self.computed_by {
+                Some(other) => format!("{} of {} computes it now", other.path, other.execution),
+                None => self.missed(miss),
+            },
             None => self.note.clone(),
         };
         let after = match &self.after[..] {
@@ -179,6 +184,7 @@ impl Forecast {
             "unproven": hit.map(|hit| hit.unproven),
             "previous": self.before.as_ref().map(|before| &before.step.execution),
             "changed": self.before.as_ref().and_then(|before| before.changed.as_ref()),
+            "computed_by": self.computed_by.as_ref().map(|other| json!({"execution": other.execution, "step": other.path.to_string()})),
             "after": self.after,
             "expected": self.expected.filter(|_| self.kind.may_run()).map(Expected::json),
         })
@@ -257,6 +263,9 @@ async fn add_begun(
         let kept = (&*rehearsal.step_cache, &*rehearsal.blobs);
         (forecast.key, forecast.found) = (Some(cache.key.clone()), Some(cache.found.clone()));
         if cache.hit().is_none() {
+            if run.options.cache == CacheMode::Use {
+                forecast.computed_by = rehearsal.computed_by(&workflow.name, step, &cache.key)?;
+            }
             forecast.before = Before::find(kept, run, path, Some(row), &cache.key).await?;
         }
     }
@@ -307,6 +316,7 @@ fn settled(row: &StepRow, path: String) -> Forecast {
         key: None,
         found: None,
         before: None,
+        computed_by: None,
         after: Vec::new(),
         note,
         expected: None,
@@ -358,6 +368,7 @@ async fn pending(
         key: None,
         found: None,
         before: None,
+        computed_by: None,
         after: awaited(&workflow.graph, &step.id, rows),
         note: note.to_owned(),
         expected: if has_process { records.of_step(&workflow.name, step, step.foreach.is_some()).await? } else { None },
