@@ -5,6 +5,7 @@ mod approve;
 mod artifacts;
 mod cache;
 mod cancel;
+mod compare;
 mod completions;
 mod cost;
 pub(crate) mod diff;
@@ -29,6 +30,7 @@ mod shell;
 mod stats;
 mod status;
 mod test;
+mod top;
 mod ui;
 mod validate;
 pub(crate) mod why;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Diff(diff::DiffArguments),
     Ui(ui::UiArguments),
     Report(report::ReportArguments),
+    Top(top::TopArguments),
+    Compare(compare::CompareArguments),
     Stats(stats::StatsArguments),
     Cost(cost::CostArguments),
     Shell(shell::ShellArguments),
@@ -130,6 +134,8 @@ impl Command {
             | Self::Prune(_)
             | Self::Ui(_)
             | Self::Report(_)
+            | Self::Top(_)
+            | Self::Compare(_)
             | Self::Stats(_)
             | Self::Cost(_) => Reach::Here,
             Self::New(_)
@@ -167,6 +173,8 @@ impl Command {
             Self::Diff(arguments) => wait_for(diff::run(arguments, common, console)),
             Self::Ui(arguments) => wait_for(ui::run(arguments, common, console)),
             Self::Report(arguments) => wait_for(report::run(arguments, common, console)),
+            Self::Top(arguments) => wait_for(top::run(arguments, common, console)),
+            Self::Compare(arguments) => wait_for(compare::run(arguments, common, console)),
             Self::Stats(arguments) => wait_for(stats::run(arguments, common, console)),
             Self::Cost(arguments) => wait_for(cost::run(arguments, common, console)),
             Self::Shell(arguments) => wait_for(shell::run(arguments, common, console)),

@@ -275,7 +275,7 @@ async fn last_use(
 }
 
 /// What a key was made of, where that is still kept.
-async fn parts(blobs: &dyn BlobStore, key: &Digest) -> Result<Option<KeyParts>, CommandError> {
+pub(super) async fn parts(blobs: &dyn BlobStore, key: &Digest) -> Result<Option<KeyParts>, CommandError> {
     match blobs.get(key).await {
         Ok(form) => Ok(KeyParts::read(&form)),
         Err(BlobError::NotFound(_) | BlobError::Damaged(_)) => Ok(None),

@@ -3,7 +3,7 @@
 pub(crate) mod cost;
 pub(crate) mod returns;
 pub(crate) mod stats;
-mod table;
+pub(crate) mod table;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,9 +1,9 @@
 //! Figures over many executions.
 
-use ratchet_tests::world::World;
+use ratchet_tests::{running::Gate, world::World};
 use serde_json::Value;
 
-use super::{call, state};
+use super::{call, state, terminal::Terminal};
 
 const REVIEW: &str = "\
 name: review
@@ -73,4 +73,93 @@ fn what_agents_cost_is_summed_in_four_ways() {
     assert_eq!(days["costs"].as_array().map(Vec::len), Some(1), "{days:#}");
     assert_eq!((days["total"]["cost_usd"].as_f64(), days["total"]["saved_usd"].as_f64()), (Some(0.25), Some(0.5)));
     insta::assert_snapshot!("cost_nothing", call(&World::new(), &["cost"]));
+}
+
+#[test]
+fn two_executions_stand_side_by_side() {
+    let world = World::new();
+    let text = "\
+name: letters
+version: \"1\"
+inputs:
+  who: { type: string }
+outputs:
+  size: { type: integer, from: count.outputs.size }
+steps:
+  - id: write
+    type: shell
+    command: printf %s {{ inputs.who }} > who.txt; printf same > same.txt; touch {{ inputs.who }}.txt
+    cache_key: write
+  - id: count
+    type: shell
+    command: wc -c < who.txt
+    outputs: { size: { type: integer, from: stdout } }
+";
+    world.write("one/keep", "");
+    world.write("two/keep", "");
+    world.write("workflow.yaml", text);
+    let run = |folder: &str, who: &str| {
+        state(&world, &["run", "workflow.yaml", "--workspace", folder, "-i", &format!("who={who}"), "--json"])
+    };
+    let (a, b) = (run("one", "ann"), run("two", "barbara"));
+    let names = [&a, &b].map(|run| run["execution_id"].as_str().expect("a name").to_owned());
+    insta::assert_snapshot!("compare", call(&world, &["compare", &names[0], &names[1]]));
+    let compared = state(&world, &["compare", &names[0], "last", "--json"]);
+    assert_eq!(compared["steps"][0]["key"], "differs", "{compared:#}");
+    assert_eq!(compared["steps"][0]["changed"], serde_json::json!(["command"]));
+    assert_eq!(compared["steps"][1]["outputs"]["size"], serde_json::json!({"a": 3, "b": 7}));
+    let files = serde_json::json!({
+        "only_a": ["ann.txt"], "only_b": ["barbara.txt"], "different": ["who.txt"], "same": 1,
+    });
+    assert_eq!(compared["files"], files);
+    let same = state(&world, &["compare", "last", "last", "--json"]);
+    assert_eq!((&same["inputs"], &same["files"]["same"]), (&serde_json::json!({}), &3.into()), "all that it changed");
+    insta::assert_snapshot!("compare_unknown", call(&world, &["compare", "last", "nothing"]));
+}
+
+#[test]
+fn what_runs_now() {
+    let world = World::new();
+    insta::assert_snapshot!("top_nothing", call(&world, &["top"]));
+    let gate = Gate::new(&world, "gate");
+    let text = format!(
+        "\
+name: slow
+version: \"1\"
+steps:
+  - id: first
+    type: shell
+    command: echo done
+  - id: inner
+    type: group
+  - id: last
+    type: shell
+    command: echo never
+step_types:
+  group:
+    steps:
+      - id: waits
+        type: shell
+        command: {}
+",
+        format_args!("echo ready > {0}; cat {0}", gate.path().display())
+    );
+    world.write("workflow.yaml", &text);
+    let running = world.start(["run", "workflow.yaml", "--quiet"]);
+    assert_eq!(gate.wait(), "ready\n");
+    insta::assert_snapshot!("top", call(&world, &["top"]));
+    let shown = state(&world, &["top", "--json"]);
+    let [execution] = shown["executions"].as_array().expect("a list").as_slice() else { panic!("{shown:#}") };
+    assert_eq!(execution["workflow_name"], "slow");
+    let steps: Vec<&str> =
+        execution["steps"].as_array().into_iter().flatten().filter_map(|step| step["step"].as_str()).collect();
+    assert_eq!(steps, ["inner.waits"], "{shown:#}");
+    let mut terminal = Terminal::start(&world, &["top"], &[]);
+    terminal.shows("inner.waits");
+    gate.open();
+    running.end().expect_code(0);
+    terminal.shows("nothing runs");
+    terminal.types(b"\x03");
+    assert_eq!(terminal.end().1, Some(0));
+    assert_eq!(state(&world, &["top", "--json"])["executions"], serde_json::json!([]));
 }

@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 36] = [
     "run",
     "plan",
     "rerun",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 34] = [
     "diff",
     "ui",
     "report",
+    "top",
+    "compare",
     "stats",
     "cost",
     "shell",
