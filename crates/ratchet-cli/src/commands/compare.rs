@@ -173,9 +173,9 @@ impl Compared {
         ] {
             if !lines.is_empty() {
                 let _ = writeln!(text, "\n{}", paint.bold(title));
-                lines.iter().for_each(|line| {
+                for line in &lines {
                     let _ = writeln!(text, "  {line}");
-                });
+                }
             }
         }
         text

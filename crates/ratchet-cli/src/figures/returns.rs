@@ -142,7 +142,7 @@ mod tests {
         };
         let name = Name { workflow: "review".to_owned(), step: None };
         let sums = Sums { tallies: BTreeMap::from([(name, tally)]), ..Sums::default() };
-        let by_hand = BTreeMap::from([("review".to_owned(), Duration::from_secs(45 * 60))]);
+        let by_hand = BTreeMap::from([("review".to_owned(), Duration::from_mins(45))]);
         let text = Returns::of(&Figures { sums, by_hand }, hourly_rate).text();
         text.lines().take(3).collect::<Vec<_>>().join("\n")
     }

@@ -62,8 +62,6 @@ pub struct StepFact {
     pub settled_at: Option<Timestamp>,
     /// Whether it is a run of its own, whose rows say what was spent.
     pub is_run: bool,
-    /// Whether it has children.
-    pub fans_out: bool,
     /// What the cache of results had to do with it, where it is cached.
     pub cache: Option<CacheUse>,
     /// Whether it did more than end well: what it asked for held, and it had nothing to warn of.
@@ -110,7 +108,6 @@ impl StepFact {
             started_at: body.started_at,
             settled_at: body.settled_at,
             is_run: body.execution.is_some(),
-            fans_out: body.items.is_some(),
             holds: status == StepStatus::Completed && holds,
             is_taken_over: status == StepStatus::Completed
                 && body.key.path.child.is_some()
@@ -147,8 +144,6 @@ struct StepBody {
     settled_at: Option<Timestamp>,
     #[serde(default)]
     result: Option<ResultBody>,
-    #[serde(default)]
-    items: Option<IgnoredAny>,
     #[serde(default)]
     execution: Option<IgnoredAny>,
     #[serde(default)]

@@ -18,10 +18,12 @@ fn run(id: &str, workflow: &str, status: &str, seconds: u32) -> Value {
 }
 
 fn step(run: &str, step: &str, state: Value, records: &[Value]) -> Value {
-    json!({
-        "key": {"execution": run, "epoch": 1, "path": {"step": step}}, "state": state, "attempt": 1,
-        "started_at": at(0), "settled_at": at(10), "records": records,
-    })
+    let mut row = json!({
+        "key": {"execution": run, "epoch": 1, "path": {"step": step}}, "attempt": 1, "started_at": at(0),
+        "settled_at": at(10), "records": records,
+    });
+    row["state"] = state;
+    row
 }
 
 fn claimed() -> Value {
@@ -117,8 +119,8 @@ fn money_is_counted_once_wherever_it_was_spent() {
     let whole = tally(&sums, "w", None);
     assert_eq!((whole.runs, whole.retries, whole.first_time), (1, 1, 0));
     assert_eq!((whole.spent.calls, whole.spent.cost_usd, whole.spent.tokens, whole.spent.turns), (3, 0.875, 30, 6));
-    assert_eq!(tally(&sums, "w", Some("agent")).spent.cost_usd, 0.375);
-    assert_eq!(tally(&sums, "w", Some("group.write")).spent.cost_usd, 0.5);
+    let cost = |step: &str| tally(&sums, "w", Some(step)).spent.cost_usd;
+    assert_eq!((cost("agent"), cost("group.write")), (0.375, 0.5));
     assert_eq!(tally(&sums, "w", Some("each")), Tally::default());
     assert_eq!(tally(&sums, "inner", None).spent.calls, 0, "what its steps started counts to the outermost");
     let models: Vec<(&str, f64)> =

@@ -138,7 +138,8 @@ mod tests {
         assert_eq!((whole.runs, whole.succeeded, whole.spent.calls, whole.spent.cost_usd), (3, 3, 7, 3.25));
         assert_eq!((whole.spent.process_ms, whole.spent.tokens), (4_900, 35));
         assert_eq!((tally(&all, Some("fails")).failed, tally(&all, Some("waits")).runs), (3, 3));
-        assert_eq!(tally(&all, Some("each")).spent.cost_usd, 1.5);
+        let each = tally(&all, Some("each")).spent;
+        assert_eq!((each.calls, each.cost_usd), (3, 1.5));
         let newest = tally(&sums(Some("example"), Some(time(1_000))), None);
         assert_eq!((newest.runs, newest.spent.cost_usd), (1, 1.75), "with the run that its step started");
         assert_eq!(sums(Some("other"), None), Sums::default());

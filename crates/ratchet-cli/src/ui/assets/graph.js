@@ -54,7 +54,8 @@ export function graph(execution, selected, redraw) {
   const picture = svg(
     "svg",
     { class: "graph", viewBox: `0 0 ${drawn.width} ${drawn.height}`, width: Math.round(drawn.width * zoom), height: Math.round(drawn.height * zoom), role: "group", "aria-label": "Steps and what they need" },
-    svg("g", { class: "arrows", "aria-hidden": "true" }, drawn.arrows.map(([, , d]) => svg("path", { d }))),
+    // All of them in one: a graph may have forty times as many arrows as boxes.
+    svg("g", { class: "arrows", "aria-hidden": "true" }, svg("path", { d: drawn.arrows.map(([, , d]) => d).join("") })),
     drawn.boxes.map((placed) => box(placed, drawn, steps, selected)),
   );
   const button = (label, words, onclick) => el("button", { type: "button", class: "quiet small", "aria-label": words, title: words, onclick }, label);
