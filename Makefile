@@ -15,8 +15,8 @@ WORKFLOW := workflows/increase-test-coverage
 DEBUG_BINARY := $(TARGET)/debug/ratchet
 RELEASE_BINARY := $(TARGET)/release/ratchet
 
-# The functions of a deployment.
-FUNCTIONS := trigger planner step-dispatcher completion-handler
+# The functions of a deployment, and the program of its tasks.
+FUNCTIONS := trigger planner step-dispatcher completion-handler step-runner
 ifdef RATCHET_TEST_EMULATOR
 export RATCHET_TEST_FUNCTIONS := $(TARGET)/test-functions
 endif

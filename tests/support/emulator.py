@@ -3,6 +3,8 @@
 - EventBridge invokes a function as AWS does: again after a failure, then its destination for failures.
 - A function is told the alias that it was invoked by, and a function URL with IAM says who called.
 - Schedules are looked at each second, and what they say of the time and of themselves is filled in.
+- RATCHET_EMULATOR_TASKS=PROGRAM runs the tasks of ECS as processes of that program, where there are no images: each with an empty folder of its own at
+  RATCHET_FOLDER, and with what becomes of it said on the bus. Beside that folder, `PID.task` says which attempt a process is. A client token that was used before gives the task that it gave then.
 - RATCHET_EMULATOR_DELIVERIES=2 delivers every event twice.
 - RATCHET_EMULATOR_MINUTE=2 makes a minute of a rate last two seconds.
 
@@ -12,10 +14,13 @@ It replaces functions of ministack by name, so that its version is pinned.
 import datetime
 import json
 import os
+import signal
+import subprocess
+import threading
 
 import ministack.app
-from ministack.core.responses import get_account_id
-from ministack.services import eventbridge, lambda_svc, scheduler
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import ecs, eventbridge, lambda_svc, scheduler
 
 DELIVERIES = int(os.environ.get("RATCHET_EMULATOR_DELIVERIES", "1"))
 MINUTE = float(os.environ.get("RATCHET_EMULATOR_MINUTE", "60"))
@@ -89,6 +94,89 @@ def parse_short_rate(expression):
     seconds = parse_rate(expression)
     return None if seconds is None else seconds * MINUTE / 60
 
+
+TASKS = os.environ.get("RATCHET_EMULATOR_TASKS")
+FOLDER = os.environ.get("RATCHET_FOLDER", "")
+# By the task's ARN: its process.
+processes = {}
+# By the client token: what was answered.
+answers = {}
+starting = threading.Lock()
+
+
+def tell_of_task(task):
+    told = ("clusterArn", "desiredStatus", "lastStatus", "overrides", "startedBy", "stopCode", "stoppedReason", "taskArn", "version")
+    entry = {
+        "Source": "aws.ecs",
+        "DetailType": "ECS Task State Change",
+        "Resources": [task["taskArn"]],
+        "Detail": json.dumps({name: task[name] for name in told if task.get(name) is not None}),
+    }
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def variables_of(task):
+    definition = ecs._task_defs[ecs._resolve_td_key(task["taskDefinitionArn"])]
+    overrides = task["overrides"]["containerOverrides"]
+    said = definition["containerDefinitions"][0].get("environment", []) + [one for override in overrides for one in override.get("environment", [])]
+    return {variable["name"]: variable["value"] for variable in said}
+
+
+def run_process(task, scope):
+    # A namespace of its own: the program is the first process in it, and all others go with it.
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]
+    command += ['mount -t tmpfs -o mode=755 none "$RATCHET_FOLDER" && exec "$0"', TASKS]
+    passed = ("AWS_ENDPOINT_URL", "HOME", "PATH", "RATCHET_FOLDER", "RATCHET_RECORDING")
+    environment = {name: os.environ[name] for name in passed if name in os.environ}
+    environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    environment |= variables_of(task)
+    beside = os.path.dirname(FOLDER)
+    with open(os.path.join(beside, "tasks.log"), "ab") as log:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    processes[task["taskArn"]] = process
+    with open(os.path.join(beside, f"{process.pid}.task"), "w") as note:
+        note.write(environment["RATCHET_TASK"])
+    code = process.wait()
+    with scope():
+        ecs._mark_task_stopped(task["taskArn"], task, "Essential container in task exited", "EssentialContainerExited", exit_code=code)
+        tell_of_task(task)
+
+
+run_task = ecs._run_task
+
+
+def run_task_as_process(data):
+    with starting:
+        token = data.get("clientToken")
+        if token in answers:
+            return answers[token]
+        answer = run_task(data)
+        if token and answer[0] == 200:
+            answers[token] = answer
+    if answer[0] == 200:
+        account, region = get_account_id(), get_region()
+        for started in json.loads(answer[2])["tasks"]:
+            task = ecs._tasks[started["taskArn"]]
+            arguments = (task, lambda: request_scope(account, region))
+            threading.Thread(target=run_process, args=arguments, daemon=True).start()
+    return answer
+
+
+def stop_process(data):
+    task = ecs._resolve_task(data.get("task", ""), ecs._resolve_cluster_name(data.get("cluster", "default")))
+    process = processes.get(task["taskArn"]) if task else None
+    if process and process.poll() is None:
+        task["stopCode"] = "UserInitiated"
+        # The first process in the namespace is to hear it, which unshare does not pass on to.
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+            for child in children.read().split():
+                os.kill(int(child), signal.SIGTERM)
+    return ecs._describe_tasks({"cluster": data.get("cluster", "default"), "tasks": [data["task"]]})
+
+
+if TASKS:
+    ecs._get_docker = lambda: None
+    ecs._ACTION_MAP |= {"RunTask": run_task_as_process, "StopTask": stop_process}
 
 eventbridge._parse_rate_seconds = parse_short_rate
 eventbridge._invoke_target = invoke_target_filled_in

@@ -9,7 +9,7 @@ use ratchet_core::{
     artifact::{ArtifactName, Which},
     budget::{AgentCall, Budget},
     group::Member,
-    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    ids::{Digest, Epoch, ExecutionId, StepId, StepKey, StepPath},
     join::{JoinKey, JoinKind, NeedOutcome},
     step::AttemptRow,
 };
@@ -113,6 +113,19 @@ async fn writes_go_out_with_their_conditions() {
         let requests = asked(async |store| drop(store.commit(vec![write]).await)).await;
         insta::assert_snapshot!(format!("write-{name}"), requests);
     }
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_task_is_written_over_what_was_seen() {
+    let digest = Digest::new("00".repeat(32));
+    let asked = asked(async |store| {
+        let (key, at) = (key(Some(33)), Timestamp::UNIX_EPOCH);
+        drop(store.launch_task(&key, 2, at).await);
+        drop(store.begin_task(&key, 2, "one", at).await);
+        drop(store.report_task(&key, 2, "one", (&digest, at)).await);
+        drop(store.give_up_task(&key, 2, None).await);
+    });
+    insta::assert_snapshot!("write-task", asked.await);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use ratchet_core::{
     status::StepStatus,
     workflow::{Data, Expression, Shell, Template, Url},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 pub use self::{
@@ -34,7 +35,7 @@ pub(crate) use self::{error::Reason, names::names_of};
 use crate::files::FileAccess;
 
 /// What an expression can see.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scope {
     /// The workflow's inputs, each of its type, defaults included.
     pub inputs: BTreeMap<String, Output>,
@@ -83,7 +84,7 @@ impl Scope {
 }
 
 /// What an expression can see of a step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     /// Where it stands.
     pub status: StepStatus,
@@ -100,7 +101,7 @@ pub struct StepView {
 }
 
 /// What an expression can see of the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionView {
     /// Which run.
     pub id: ExecutionId,

@@ -16,6 +16,7 @@ mod inline;
 mod items;
 pub mod masks;
 mod nested;
+mod noted;
 pub mod order;
 pub mod ports;
 mod prepare;

@@ -9,6 +9,7 @@ use ratchet_core::{
     transition::StepTransition,
     workflow::Workflow,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What stands in the place of a sensitive value.
@@ -21,7 +22,8 @@ pub const CHARACTERS_MIN: usize = 4;
 const LINE_CHARACTERS_MIN: usize = 8;
 
 /// Values that must not be seen. Cheap to clone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Masks {
     /// The longest first: one may be a part of another.
     values: Arc<[String]>,

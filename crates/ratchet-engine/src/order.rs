@@ -6,6 +6,7 @@ use ratchet_core::{
     execution::TraceParent,
     history::sha256_hex,
     ids::{Digest, StepKey, TokenHash},
+    output::FileValue,
     step::{StepFailure, StepResult, Usage},
     workflow::{Expression, SecurityProfile, ValueType},
 };
@@ -39,7 +40,7 @@ impl fmt::Debug for Token {
 }
 
 /// One attempt of one step, every template in it filled in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
     /// Which step.
     pub key: StepKey,
@@ -73,6 +74,10 @@ pub struct Order {
     pub scope: Scope,
     /// The files that it reads, relative to the workspace or, for captured files of other steps, absolute.
     pub inputs: Vec<String>,
+    /// The files of other steps that its texts name by the paths of copies, which are there before it begins.
+    pub captured: Vec<FileValue>,
+    /// How large its task is, where tasks have sizes.
+    pub size: TaskSize,
     /// The same over all attempts of the step: for what the process does to the outside world.
     pub idempotency_key: String,
     /// What must not be written where a person reads it.
@@ -81,8 +86,24 @@ pub struct Order {
     pub place: Value,
 }
 
+/// How large a task is, and what it runs on. What is not said is the deployment's choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSize {
+    /// 1024 are one processor.
+    pub cpu_units: Option<u32>,
+    /// Mebibytes.
+    pub memory_mib: Option<u32>,
+    /// Gibibytes of disk.
+    pub disk_gib: Option<u32>,
+    /// The image that it runs in.
+    pub image: Option<String>,
+    /// Whether it may run on capacity that is taken back at any time.
+    pub spot: Option<bool>,
+}
+
 /// A part of a variable or header that may hold a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SecretText {
     /// What stands beside it.
     Plain(String),
@@ -91,7 +112,8 @@ pub enum SecretText {
 }
 
 /// What an attempt does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Work {
     /// Runs a program.
     Command {
@@ -113,7 +135,7 @@ pub enum Work {
 }
 
 /// A request to send.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RequestOrder {
     /// Where to: `http` or `https`, a host, no user.
     pub url: String,
@@ -128,7 +150,8 @@ pub struct RequestOrder {
 }
 
 /// What a request sends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RequestBody {
     /// Text.
     Text(String),
@@ -137,7 +160,7 @@ pub enum RequestBody {
 }
 
 /// A program of the author's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProgramOrder {
     /// The program and its arguments. A program that is named by a relative path lies beside the workflow's file.
     pub argv: Vec<String>,
@@ -150,7 +173,7 @@ pub struct ProgramOrder {
 }
 
 /// What an agent is asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AgentOrder {
     /// What is asked.
     pub prompt: String,
@@ -171,7 +194,7 @@ pub struct AgentOrder {
 }
 
 /// An output to capture.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutputOrder {
     /// Its name.
     pub name: String,
@@ -180,13 +203,15 @@ pub struct OutputOrder {
 }
 
 /// Where an output comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OutputOrderSource {
     /// A file, relative to the workspace.
     File(String),
     /// An expression over `stdout`, `stderr`, `exit_code`, `response`, `json` and earlier outputs.
     From {
-        /// The expression.
+        /// The expression. What it reads is known to whoever planned it.
+        #[serde(with = "expression")]
         expression: Expression,
         /// The type that its value is turned into.
         value_type: ValueType,
@@ -221,4 +246,25 @@ pub enum AttemptOutcome {
     },
     /// It was told to stop, and did.
     Stopped,
+}
+
+/// Expressions on their way to whoever evaluates them.
+mod expression {
+    use ratchet_core::workflow::Expression;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Told<T> {
+        source: T,
+        code: T,
+    }
+
+    pub(super) fn serialize<S: Serializer>(expression: &Expression, serializer: S) -> Result<S::Ok, S::Error> {
+        Told { source: &expression.source, code: &expression.code }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expression, D::Error> {
+        let Told { source, code } = Told::deserialize(deserializer)?;
+        Ok(Expression { source, code, uses: Default::default() })
+    }
 }

@@ -29,7 +29,10 @@ use crate::{
     items,
     masks::Masks,
     nested,
-    order::{AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, Token, Work},
+    noted::Noted,
+    order::{
+        AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, TaskSize, Token, Work,
+    },
     run::Run,
     scope::{self, Overlay},
     step_cache::{self, KeyFiles, KeyParts, Material, Parts},
@@ -152,8 +155,9 @@ impl Evaluating<'_> {
         old: Option<StepRow>,
     ) -> Result<Prepared, EngineError> {
         let Self { run, step, ready, scope, files } = *self;
-        let evaluator = Evaluator::new(Arc::clone(scope), Arc::clone(files));
-        let evaluated = evaluate(run, step, ready, scope, &evaluator, files.as_ref());
+        let noted = Arc::new(Noted::new(Arc::clone(files)));
+        let evaluator = Evaluator::new(Arc::clone(scope), Arc::<Noted>::clone(&noted));
+        let evaluated = evaluate(run, step, ready, scope, &evaluator, noted.as_ref());
         if matches!(&evaluated, Ok(Evaluated::Order(_) | Evaluated::Inline)) {
             // Where its outputs are made nobody can ask for them any more.
             step.artifacts_of_outputs().for_each(|reference| scope.artifacts.want(reference));
@@ -162,10 +166,13 @@ impl Evaluating<'_> {
             Err(error) => Ok(ready.settle(failed(&error))),
             Ok(Evaluated::Skip) => Ok(ready.skip(SkipReason::WhenFalse)),
             Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
-            Ok(Evaluated::Order(order)) => Ok(match Box::pin(self.parts(engine, caller)).await? {
-                Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
-                Err(error) => ready.settle(failed(&error)),
-            }),
+            Ok(Evaluated::Order(mut order)) => {
+                order.captured = noted.take();
+                Ok(match Box::pin(self.parts(engine, caller)).await? {
+                    Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
+                    Err(error) => ready.settle(failed(&error)),
+                })
+            }
             Ok(Evaluated::Inline) => match &step.action {
                 Action::Wait(wait) => Ok(waiting::wait(wait, &evaluator, engine.ports.clock.now(), ready)),
                 Action::Approval(approval) => {
@@ -444,9 +451,19 @@ fn order(
         outputs: outputs(step, evaluator)?,
         scope: scope::of_outputs(step, scope),
         inputs: inputs(step, evaluator, files)?,
+        captured: Vec::new(),
+        size: size(step, evaluator)?,
         masks: Masks::of(&run.workflow, &scope.inputs),
         place: run.row.options.place.clone(),
     })
+}
+
+/// How large the step's task is.
+fn size(step: &Step, evaluator: &Evaluator) -> Result<TaskSize, EvaluationError> {
+    let Some(resources) = &step.resources else { return Ok(TaskSize::default()) };
+    let Resources { cpu_units, memory_mib, disk_gib, image, spot } = resources;
+    let image = image.as_ref().map(|image| evaluator.text(image)).transpose()?;
+    Ok(TaskSize { cpu_units: *cpu_units, memory_mib: *memory_mib, disk_gib: *disk_gib, image, spot: *spot })
 }
 
 /// A request with its values filled in.

@@ -4,12 +4,14 @@
 mod captured;
 mod confined;
 mod folder_digest;
+mod leaving;
 mod tree_files;
 mod trees;
 
 pub use self::{
     captured::{CapturedFiles, write_read_only},
     confined::{ConfinedFiles, content_digest},
+    leaving::{Leaving, no_files, not_captured, with_tree},
     tree_files::{TreeFiles, TreeSource},
     trees::{content, empty, lay, merge, refused, size, tree_digest, write},
 };

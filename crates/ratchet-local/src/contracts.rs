@@ -58,7 +58,11 @@ async fn the_launcher_keeps_its_contract() {
         let state = StateDirectory::open(&tempfile::tempdir_in(folder.path()).unwrap().keep()).unwrap();
         let launcher = LocalLauncher::new(runner, bus, files(&state), ProcessTable::default(), NonZeroUsize::new(2));
         launcher.adopt(&ExecutionId::new(contract::LAUNCHER_EXECUTION));
-        contract::Launching { launcher, place: json!({"workspace": folder.path(), "in_place": true}) }
+        contract::Launching {
+            launcher,
+            place: json!({"workspace": folder.path(), "in_place": true}),
+            counts_room: true,
+        }
     })
     .await;
 }

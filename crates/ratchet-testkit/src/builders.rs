@@ -17,7 +17,7 @@ use ratchet_core::{
 use ratchet_definition::evaluate::{ExecutionView, Scope};
 use ratchet_engine::{
     masks::Masks,
-    order::{Order, Token, Work},
+    order::{Order, TaskSize, Token, Work},
     ports::{Entry, EntryName, Envelope, Event, Expectation, Used, Write},
 };
 use serde_json::Value;
@@ -55,6 +55,8 @@ pub fn order(key: StepKey, attempt: u32, work: Work) -> Order {
         outputs: Vec::new(),
         scope: Scope::of_run(execution),
         inputs: Vec::new(),
+        captured: Vec::new(),
+        size: TaskSize::default(),
         idempotency_key: key.to_string(),
         masks: Masks::default(),
         place: Value::Null,

@@ -42,6 +42,8 @@ pub struct S3BlobStore {
     prefix: String,
     /// Bytes that are held in memory at a time for an upload, but for those that are under way.
     part: usize,
+    /// Whether what is not there is told from what may not be seen.
+    may_list: bool,
 }
 
 /// The size of the first parts of an upload, and the most that goes up in one request. S3 takes no less but for the last.
@@ -53,7 +55,13 @@ const LINK_MAX: Duration = Duration::from_hours(7 * 24);
 impl S3BlobStore {
     /// The contents of a bucket under a prefix, which ends in a slash or is empty.
     pub fn new(client: Client, bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
-        Self { client, bucket: bucket.into(), prefix: prefix.into(), part: PART }
+        Self { client, bucket: bucket.into(), prefix: prefix.into(), part: PART, may_list: true }
+    }
+
+    /// The same for whoever may not list the bucket: S3 says of what is not there that it may not be seen.
+    #[must_use]
+    pub fn without_listing(self) -> Self {
+        Self { may_list: false, ..self }
     }
 
     /// The key of a digest; not found is text that is no digest.

@@ -10,7 +10,13 @@ use ratchet_core::ids::Digest;
 use ratchet_engine::ports::{BlobError, Verified};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{S3BlobStore, error::refused, parts::base64_of, put::SHA256, resuming::Resuming};
+use super::{
+    S3BlobStore,
+    error::{refused, status},
+    parts::base64_of,
+    put::SHA256,
+    resuming::Resuming,
+};
 
 /// The most room that is made before the bytes are there.
 const ROOM_MAX: u64 = 64 << 20;
@@ -21,7 +27,12 @@ impl S3BlobStore {
         let request = self.client.head_object().bucket(&self.bucket).key(self.key(digest)?);
         request.checksum_mode(ChecksumMode::Enabled).send().await.map_err(|error| {
             let is_missing = error.as_service_error().is_some_and(HeadObjectError::is_not_found);
-            if is_missing { BlobError::NotFound(digest.clone()) } else { refused("look for content", &error) }
+            let is_hidden = !self.may_list && status(&error) == Some(403);
+            if is_missing || is_hidden {
+                BlobError::NotFound(digest.clone())
+            } else {
+                refused("look for content", &error)
+            }
         })
     }
 

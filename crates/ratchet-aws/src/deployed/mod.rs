@@ -2,6 +2,7 @@
 
 mod command;
 mod stack;
+mod tasks;
 
 use std::{
     fs,

@@ -65,6 +65,11 @@ pub(super) fn programs() -> Option<(PathBuf, PathBuf)> {
 impl Stack {
     /// Deploys what lies in a folder, a program for each function.
     pub(super) async fn deploy(emulator: Emulator, functions: &Path) -> Self {
+        Self::deploy_with(emulator, functions, &[]).await
+    }
+
+    /// The same with parameters of the template.
+    pub(super) async fn deploy_with(emulator: Emulator, functions: &Path, parameters: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
         fs::copy(template, folder.path().join("template.yaml")).unwrap();
@@ -82,7 +87,8 @@ impl Stack {
         );
         let deploy =
             "cloudformation deploy --template-file packaged.yaml --capabilities CAPABILITY_IAM CAPABILITY_AUTO_EXPAND";
-        aws(deploy, &["--stack-name", NAME, "--parameter-overrides", &secret]);
+        let options = ["--stack-name", NAME, "--parameter-overrides", &secret];
+        aws(deploy, &[&options, parameters].concat());
         let told = aws("cloudformation describe-stacks --query Stacks[0].Outputs", &["--stack-name", NAME]);
         let told: Vec<Value> = serde_json::from_str(&told).unwrap();
         let text = |output: &Value, name: &str| output[name].as_str().unwrap().to_owned();
@@ -97,6 +103,9 @@ impl Stack {
             max_parallel: 50,
             cache_bytes_max: None,
             folder: FOLDER.into(),
+            tasks: None,
+            secrets: None,
+            recording: None,
         };
         let deployment = Deployment::new(&config, &emulator.config().await, settings).unwrap();
         Self { emulator, folder, outputs, deployment }
@@ -238,7 +247,7 @@ impl Stack {
         }
     }
 
-    async fn state(&self, id: &str) -> Value {
+    pub(super) async fn state(&self, id: &str) -> Value {
         let ports = self.deployment.engine.ports();
         let id = ExecutionId::new(id);
         let row = ports.store.execution(&id).await.unwrap().expect("the execution is there");

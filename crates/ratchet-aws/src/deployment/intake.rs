@@ -1,17 +1,20 @@
 //! What comes to the functions that the engine's own events go to: an event of the bus, messages of the queue of those that were for later, the clock's tick, a runner's report.
 
 use futures_util::{StreamExt as _, stream};
-use ratchet_core::ids::ExecutionId;
+use ratchet_core::ids::{ExecutionId, StepKey};
 use ratchet_engine::{
     EngineError,
-    ports::{Envelope, Event},
+    ports::{Envelope, Event, TaskState},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::{Deployment, Failure, may_pass, told::NOT_LOOKED_AFTER};
-use crate::event_bus::{SOURCE, Timed, open};
+use crate::{
+    event_bus::{SOURCE, Timed, open},
+    launcher::ATTEMPT,
+};
 
 /// Runs that are looked after at once in one invocation.
 const AT_ONCE: usize = 8;
@@ -27,7 +30,7 @@ pub enum Intake {
     StepDispatcher,
     /// Reports of attempts, also from a runner that invokes the function itself.
     CompletionHandler,
-    /// All others, messages of the queue of timers, and the clock's ticks.
+    /// All others, messages of the queue of timers, the clock's ticks, and what ECS says of tasks.
     Planner,
 }
 
@@ -43,6 +46,13 @@ struct Message {
     #[serde(rename = "messageId")]
     id: String,
     body: String,
+}
+
+/// What a task says of whose it is.
+#[derive(Deserialize)]
+struct OfAttempt {
+    key: StepKey,
+    attempt: u32,
 }
 
 impl Intake {
@@ -74,6 +84,7 @@ impl Deployment {
             }
             Intake::Planner if payload["detail-type"] == "Scheduled Event" => self.look_after_due().await,
             Intake::Planner if payload.get("Records").is_some() => self.take_timed(payload).await,
+            Intake::Planner if payload["source"] == "aws.ecs" => self.look_after_task(&payload["detail"]).await,
             _ => Err(Failure::NotUnderstood("what this function was invoked with", shape(&payload))),
         }
     }
@@ -115,6 +126,25 @@ impl Deployment {
             serde_json::from_str(body).map_err(|error| Failure::NotUnderstood("a message", error.to_string()))?;
         let envelope = open(timed.detail, self.engine.ports().blobs.as_ref()).await?;
         self.handle(Intake::Planner, envelope).await
+    }
+
+    /// Looks after the attempt of a task of which ECS says that it ended: most have reported, and what they said stands.
+    async fn look_after_task(&self, task: &Value) -> Result<Value, Failure> {
+        let containers = task["overrides"]["containerOverrides"].as_array().into_iter().flatten();
+        let variables = containers.flat_map(|container| container["environment"].as_array().into_iter().flatten());
+        let of =
+            variables.filter(|variable| variable["name"] == ATTEMPT).find_map(|variable| variable["value"].as_str());
+        let Some(Ok(of)) = of.map(serde_json::from_str::<OfAttempt>) else {
+            tracing::info!(task = %task["taskArn"], "a task that is no attempt's ended");
+            return Ok(Value::Null);
+        };
+        let launcher = &self.engine.ports().launcher;
+        if launcher.state(&of.key, of.attempt).await.map_err(EngineError::from)? == TaskState::Gone {
+            let execution = of.key.execution.clone();
+            let event = Event::TaskLost { key: of.key, attempt: of.attempt };
+            self.handle(Intake::Planner, Envelope { execution, trace: self.new_trace(), event }).await?;
+        }
+        Ok(Value::Null)
     }
 
     /// Looks after the runs whose time has come: some here, the others in invocations of their own.

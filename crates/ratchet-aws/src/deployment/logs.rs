@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 const FILTER: &str = "RATCHET_LOG";
 
 /// What is told where nothing else is said: of the engine what happens, of everything else what goes wrong.
-const USUAL: &str = "warn,ratchet_aws=info,ratchet_engine=info,ratchet_core=info";
+const USUAL: &str = "warn,ratchet_aws=info,ratchet_engine=info,ratchet_core=info,step=info,step_runner=info";
 
 /// Begins to log. To be called once.
 pub fn start() {

@@ -3,6 +3,7 @@
 mod intake;
 pub mod logs;
 mod settings;
+mod tasks;
 mod told;
 mod without;
 
@@ -12,7 +13,7 @@ use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig};
 use ratchet_core::{execution::TraceParent, history::hex};
 use ratchet_engine::{
     Engine, EngineError, Ports,
-    ports::{BlobError, BlobStore, Clock, EventBus, StateStore, WorkspaceError},
+    ports::{BlobError, BlobStore, Clock, EventBus, StateStore, TaskLauncher, WorkspaceError},
 };
 use thiserror::Error;
 
@@ -20,10 +21,12 @@ pub(crate) use self::intake::shape;
 pub use self::{
     intake::Intake,
     settings::{Settings, SettingsError},
+    tasks::SecretPlace,
 };
 use crate::{
     BlobContents, DynamoStateStore, DynamoStepCache, S3BlobStore, SystemClock,
     event_bus::{BusPlace, CarriedError, EventBridgeBus},
+    launcher::EcsLauncher,
     published::{PublishedError, PublishedWorkflows},
     workspaces::BlobWorkspaces,
 };
@@ -92,6 +95,7 @@ impl Deployment {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let state = DynamoStateStore::new(table.clone(), &settings.table);
         let step_cache = DynamoStepCache::new(state.clone(), settings.cache_bytes_max);
+        let rows = state.clone();
         let store: Arc<dyn StateStore> = Arc::new(state);
         let blobs_of = |config: &SdkConfig| -> Arc<dyn BlobStore> {
             Arc::new(S3BlobStore::new(aws_sdk_s3::Client::new(config), &settings.bucket, ""))
@@ -107,11 +111,18 @@ impl Deployment {
             blobs.clone(),
             clock.clone(),
         ));
+        let launcher: Arc<dyn TaskLauncher> = match &settings.tasks {
+            None => Arc::new(without::Tasks),
+            Some(place) => {
+                let ports = (blobs.clone(), bus.clone(), clock.clone());
+                Arc::new(EcsLauncher::new(aws_sdk_ecs::Client::new(config), place.clone(), rows, ports))
+            }
+        };
         let engine = Engine::new(Ports {
             store,
             blobs,
             bus,
-            launcher: Arc::new(without::Tasks),
+            launcher,
             clock,
             workspaces: workspaces.clone(),
             step_cache: Arc::new(step_cache),

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, env, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::workspaces::FOLDER;
+use super::tasks::{self, SecretPlace};
+use crate::{launcher::TaskPlace, workspaces::FOLDER};
 
-/// What a function is told of its deployment.
+/// What a function or a task is told of its deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The table of all state.
@@ -25,6 +26,12 @@ pub struct Settings {
     pub cache_bytes_max: Option<u64>,
     /// The folder in which tasks work.
     pub folder: PathBuf,
+    /// Where steps' processes run. Without, a step that needs one fails.
+    pub tasks: Option<TaskPlace>,
+    /// Where the secrets of steps are, for a task.
+    pub secrets: Option<SecretPlace>,
+    /// The folder of the recorded session that answers for agents, for a task.
+    pub recording: Option<PathBuf>,
 }
 
 /// A variable that is missing or wrong.
@@ -71,6 +78,9 @@ impl Settings {
             max_parallel,
             cache_bytes_max: number(CACHE_BYTES_MAX)?,
             folder: given("RATCHET_FOLDER").map_or_else(|| FOLDER.into(), PathBuf::from),
+            tasks: tasks::place(variables)?,
+            secrets: tasks::secrets(variables)?,
+            recording: given("RATCHET_RECORDING").map(PathBuf::from),
         })
     }
 }

@@ -8,7 +8,7 @@ use ratchet_engine::{
 };
 
 /// Why there is none.
-const REASON: &str = "this deployment runs no tasks: its steps are those that the engine does itself";
+const REASON: &str = "this deployment has no image to run tasks in (the parameter RunnerImage): its steps are those that the engine does itself";
 
 /// No task is started. A step that needs one fails and says so.
 pub(super) struct Tasks;

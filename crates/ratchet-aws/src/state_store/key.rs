@@ -79,6 +79,12 @@ pub(super) fn attempt(of: &StepKey, attempt: u32) -> Key {
     key(partition_of(of), format!("{}{attempt:010}", attempts(of)))
 }
 
+/// What is known of an attempt's task lies in a partition of its own: tasks may write to such partitions, and to no others.
+pub(super) fn task(of: &StepKey, attempt: u32) -> Key {
+    let StepKey { execution, epoch, path } = of;
+    key(format!("task/{execution}/{epoch}/{path}/{attempt}"), "task")
+}
+
 pub(super) fn join(of: &JoinKey) -> Key {
     let JoinKey { execution, epoch, step, kind, level, bucket } = of;
     let kind = match kind {

@@ -10,10 +10,11 @@ mod reads;
 mod shared;
 mod step_cache;
 mod table;
+mod tasks;
 
 use aws_sdk_dynamodb::Client;
 
-pub use self::{step_cache::DynamoStepCache, table::Table};
+pub use self::{step_cache::DynamoStepCache, table::Table, tasks::TaskStage};
 
 /// The state store on DynamoDB.
 #[derive(Debug, Clone)]

@@ -32,6 +32,11 @@ impl CapturedBlobs {
         Self { contents, folder: folder.join("captured") }
     }
 
+    /// The folder that copies lie in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     fn place(&self, file: &FileValue) -> PathBuf {
         let name = Path::new(&file.path).file_name().unwrap_or_default();
         self.folder.join(file.content.digest.as_str()).join(name)

@@ -22,9 +22,12 @@ pub use self::{captured::CapturedBlobs, place::DeployedPlace};
 /// The folder in which tasks work, where nobody says otherwise.
 pub const FOLDER: &str = "/ratchet";
 
+/// The folder below that of the tasks in which the files of a step are shown.
+pub const VIEW: &str = "view";
+
 /// The folder of the files below that of the tasks: the same in all of them.
 pub fn workspace_in(folder: &Path) -> PathBuf {
-    folder.join("workspace")
+    folder.join(VIEW).join("files")
 }
 
 /// The workspaces of a deployment's runs.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ratchet_core::output::FileValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// The most artifacts that the expressions of one step read.
@@ -32,6 +33,33 @@ pub struct ArtifactError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+/// What was found, without what was only asked for: whoever evaluates elsewhere asks nobody.
+impl Serialize for Artifacts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.lock().found.iter().map(|(reference, found)| {
+            let told = found.as_ref().map_err(|error| (error.code, &error.message, &error.help));
+            (reference, told)
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Artifacts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Told = (String, String, Option<String>);
+        let told = BTreeMap::<String, Result<FileValue, Told>>::deserialize(deserializer)?;
+        let found = told.into_iter().map(|(reference, found)| {
+            let error = |(code, message, help): Told| ArtifactError { code: known(&code), message, help };
+            (reference, found.map_err(error))
+        });
+        Ok(Self(Arc::new(Mutex::new(Asked { found: found.collect(), wanted: BTreeSet::new() }))))
+    }
+}
+
+/// The code of an error, one of the two that there are.
+fn known(code: &str) -> &'static str {
+    if code == "RT-0198" { "RT-0198" } else { "RT-0197" }
 }
 
 impl Artifacts {

@@ -1,0 +1,62 @@
+//! The user that steps' processes are: another than the task's own, whose environment holds the way to its credentials.
+
+use std::{
+    env,
+    fs::{self, Permissions},
+    io,
+    os::unix::{
+        fs::{PermissionsExt as _, lchown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::Command,
+};
+
+/// The variable that says its number. The image sets it.
+const VARIABLE: &str = "RATCHET_STEP_USER";
+
+/// A user, where steps have one of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct User(Option<u32>);
+
+impl User {
+    /// Who it is.
+    pub(crate) fn of_environment() -> Result<Self, String> {
+        match env::var(VARIABLE) {
+            Err(_) => Ok(Self(None)),
+            Ok(text) if text.is_empty() => Ok(Self(None)),
+            Ok(text) => match text.parse() {
+                Ok(0) | Err(_) => Err(format!("{VARIABLE} is no number of a user")),
+                Ok(number) => Ok(Self(Some(number))),
+            },
+        }
+    }
+
+    /// Makes a process be of the user.
+    pub(crate) fn be(self, command: &mut Command) {
+        if let Some(number) = self.0 {
+            // The groups of whoever starts it go as well.
+            command.uid(number).gid(number);
+        }
+    }
+
+    /// Gives the user a folder with all that is in it. What is not there is not given.
+    pub(crate) fn own(self, path: &Path) -> io::Result<()> {
+        let Some(number) = self.0 else { return Ok(()) };
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        lchown(path, Some(number), Some(number))?;
+        if found.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own(&entry?.path())?;
+            }
+        } else if found.is_file() {
+            // Another owner takes these bits away, and they are part of what a file is.
+            fs::set_permissions(path, Permissions::from_mode(found.permissions().mode()))?;
+        }
+        Ok(())
+    }
+}
