@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{DynamoStateStore, TaskStage};
 
-/// How long a task may not be seen that was asked for: what lists tasks is a moment behind.
+/// How long a task may not be seen that was asked for, as what lists tasks is a moment behind, or that a handler is yet to ask for: it has no longer itself.
 const UNSEEN_MAX: SignedDuration = SignedDuration::from_secs(120);
 
 /// How long the event of a report has to come: only then is it sent again.
@@ -115,7 +115,7 @@ impl TaskLauncher for EcsLauncher {
         let stored = self.blobs.put(&content).await.map_err(|error| LaunchError::NoCapacity(error.to_string()))?;
         match self.rows.launch_task(key, attempt, self.clock.now()).await.map_err(not_now)? {
             // Whoever launched it before may have died before it asked.
-            None | Some(TaskStage::Launched { .. }) => {}
+            None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {}
             Some(TaskStage::Begun { .. } | TaskStage::Reported { .. } | TaskStage::Gone) => return Ok(()),
         }
         let Err(error) = self.run(&order, &stored.digest).await else { return Ok(()) };
@@ -129,28 +129,30 @@ impl TaskLauncher for EcsLauncher {
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
         let seen = self.rows.task(key, attempt).await.map_err(not_now)?;
-        let since = match &seen {
-            Some(TaskStage::Gone) => return Ok(TaskState::Gone),
-            Some(TaskStage::Reported { at, .. }) if self.clock.now().duration_since(*at) > UNTAKEN_MAX => {
-                return Ok(TaskState::Gone);
-            }
-            Some(TaskStage::Reported { at, .. }) if self.clock.now().duration_since(*at) < DELIVERY => {
-                return Ok(TaskState::Alive);
-            }
-            Some(TaskStage::Reported { report, .. }) => {
+        let seen = match seen {
+            Some(seen) => seen,
+            // A handler that claimed it may be about to launch it.
+            None => self.rows.expect_task(key, attempt, self.clock.now()).await.map_err(not_now)?,
+        };
+        let is_past = |since: Timestamp, most: SignedDuration| self.clock.now().duration_since(since) >= most;
+        match &seen {
+            TaskStage::Gone => return Ok(TaskState::Gone),
+            TaskStage::Expected { since } if is_past(*since, UNSEEN_MAX) => {}
+            TaskStage::Expected { .. } => return Ok(TaskState::Alive),
+            TaskStage::Reported { at, .. } if is_past(*at, UNTAKEN_MAX) => return Ok(TaskState::Gone),
+            TaskStage::Reported { at, .. } if !is_past(*at, DELIVERY) => return Ok(TaskState::Alive),
+            TaskStage::Reported { report, .. } => {
                 let is_there = self.report_again(report).await?;
                 return Ok(if is_there { TaskState::Alive } else { TaskState::Gone });
             }
-            Some(TaskStage::Launched { at } | TaskStage::Begun { at, .. }) => Some(*at),
-            None => None,
-        };
-        if let Some(since) = since {
-            let tasks = self.tasks(key, attempt).await?;
-            if self.is_unseen(&tasks, since) || tasks.iter().any(|task| !task.has_stopped) {
-                return Ok(TaskState::Alive);
+            TaskStage::Launched { at } | TaskStage::Begun { at, .. } => {
+                let tasks = self.tasks(key, attempt).await?;
+                if self.is_unseen(&tasks, *at) || tasks.iter().any(|task| !task.has_stopped) {
+                    return Ok(TaskState::Alive);
+                }
             }
         }
-        match self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(not_now)? {
+        match self.rows.give_up_task(key, attempt, Some(&seen)).await.map_err(not_now)? {
             TaskStage::Gone => Ok(TaskState::Gone),
             // It has just come further.
             _ => Ok(TaskState::Alive),
@@ -164,7 +166,7 @@ impl TaskLauncher for EcsLauncher {
             match &seen {
                 Some(TaskStage::Gone | TaskStage::Reported { .. }) => return Ok(()),
                 // One that has not begun never will.
-                None | Some(TaskStage::Launched { .. }) => {
+                None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {
                     if self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(not_now)? == TaskStage::Gone {
                         return self.stop_all(key, attempt).await.map(drop);
                     }

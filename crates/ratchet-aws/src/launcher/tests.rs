@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -282,7 +285,7 @@ async fn where_there_is_no_spare_capacity_another_is_taken() {
 async fn a_task_is_alive_until_it_is_known_to_be_gone() {
     let minutes = |minutes: i64| time(0) + SignedDuration::from_mins(minutes);
     for (launched, begun, tasks, at, expected) in [
-        (false, false, vec![], 0, TaskState::Gone),
+        (false, false, vec![], 0, TaskState::Alive),
         (true, false, vec![], 1, TaskState::Alive),
         (true, false, vec![], 3, TaskState::Gone),
         (true, false, vec!["PENDING"], 3, TaskState::Alive),
@@ -353,8 +356,7 @@ async fn tasks_keep_the_contract_also_where_each_is_started_twice() {
         let (machine, mut asked) = mpsc::unbounded_channel();
         case.aws.lock().unwrap().machine = Some(machine);
         case.launcher.bus = bus.clone();
-        // The clock of the contract's tasks goes on.
-        case.launcher.clock = Arc::new(crate::SystemClock);
+        case.launcher.clock = Arc::new(Hasty(AtomicI64::new(0)));
         let (aws, rows, blobs) = (case.aws.clone(), case.rows.clone(), case.launcher.blobs.clone());
         tokio::spawn(async move {
             while let Some((number, body)) = asked.recv().await {
@@ -385,6 +387,35 @@ async fn tasks_keep_the_contract_also_where_each_is_started_twice() {
         Launching { launcher: case.launcher, place: Value::Null, counts_room: false }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_handler_has_time_to_launch_what_it_claimed() {
+    let case = Case::new(Capacity::OnDemand);
+    assert_eq!(case.state().await, TaskState::Alive);
+    case.clock.set(time(0) + SignedDuration::from_secs(119));
+    assert_eq!(case.state().await, TaskState::Alive, "a function has no longer than that");
+    case.launch(command()).await.unwrap();
+    assert_eq!(case.asked("RunTask").len(), 1);
+    let case = Case::new(Capacity::OnDemand);
+    assert_eq!(case.state().await, TaskState::Alive);
+    case.clock.set(time(0) + SignedDuration::from_secs(120));
+    assert_eq!(case.state().await, TaskState::Gone);
+    case.launch(command()).await.unwrap();
+    assert_eq!(case.asked("RunTask").len(), 0, "what is gone stays so");
+}
+
+/// A clock on which a minute passes whenever it is looked at.
+struct Hasty(AtomicI64);
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        time(0) + SignedDuration::from_mins(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn entropy(&self) -> [u8; 16] {
+        [0; 16]
+    }
 }
 
 /// What runs in a task.

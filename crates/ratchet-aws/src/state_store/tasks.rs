@@ -11,6 +11,11 @@ use super::{DynamoStateStore, item, key, shared::Changed};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStage {
+    /// Somebody asked after it before it was launched: the handler that claimed it may be on its way.
+    Expected {
+        /// Since when.
+        since: Timestamp,
+    },
     /// It is asked for, or about to be.
     Launched {
         /// When.
@@ -44,6 +49,15 @@ impl DynamoStateStore {
         self.get(&key::task(key, attempt)).await?.as_ref().map(item::row).transpose()
     }
 
+    /// Notes that somebody asked after a task that was not launched. How far it has come.
+    pub async fn expect_task(&self, key: &StepKey, attempt: u32, since: Timestamp) -> Result<TaskStage, StoreError> {
+        let change = |stage: Option<TaskStage>| match stage {
+            None => Changed::Is(TaskStage::Expected { since }, TaskStage::Expected { since }),
+            Some(stage) => Changed::Stays(stage),
+        };
+        self.change(key::task(key, attempt), ACTION, change).await
+    }
+
     /// Notes that a task is about to be asked for. What is known of it already stays, and is given.
     pub async fn launch_task(
         &self,
@@ -52,7 +66,7 @@ impl DynamoStateStore {
         at: Timestamp,
     ) -> Result<Option<TaskStage>, StoreError> {
         let change = |stage: Option<TaskStage>| match stage {
-            None => Changed::Is(TaskStage::Launched { at }, None),
+            None | Some(TaskStage::Expected { .. }) => Changed::Is(TaskStage::Launched { at }, None),
             Some(stage) => Changed::Stays(Some(stage)),
         };
         self.change(key::task(key, attempt), ACTION, change).await
@@ -61,7 +75,9 @@ impl DynamoStateStore {
     /// The fence: of all tasks that an attempt may have, the first that says so has begun. Whether it is this one.
     pub async fn begin_task(&self, key: &StepKey, attempt: u32, by: &str, at: Timestamp) -> Result<bool, StoreError> {
         let change = |stage: Option<TaskStage>| match stage {
-            None | Some(TaskStage::Launched { .. }) => Changed::Is(TaskStage::Begun { by: by.to_owned(), at }, true),
+            None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {
+                Changed::Is(TaskStage::Begun { by: by.to_owned(), at }, true)
+            }
             Some(TaskStage::Begun { by: other, .. }) => Changed::Stays(other == by),
             Some(TaskStage::Reported { .. } | TaskStage::Gone) => Changed::Stays(false),
         };

@@ -21,7 +21,7 @@ pub trait TaskLauncher: Send + Sync {
     /// Starts an attempt in the slot.
     async fn launch(&self, slot: Slot, order: Order) -> Result<(), LaunchError>;
 
-    /// Where an attempt's task stands.
+    /// Where an attempt's task stands. One that was not launched counts as alive for as long as the handler that claimed it may be about to launch it.
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError>;
 
     /// Whether somebody drives a run, where the launcher can tell at once and without touching its attempts. Where it cannot, somebody does: an attempt of a run that nobody
