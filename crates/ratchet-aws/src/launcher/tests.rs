@@ -490,6 +490,7 @@ fn orders() -> Vec<Order> {
     let program = ProgramOrder {
         argv: vec!["./tool".to_owned()],
         stdin: "{}".to_owned(),
+        digest: Some(Digest::new("11".repeat(32))),
         outputs: vec![("n".to_owned(), ValueType::Integer)],
     };
     let captured =
