@@ -250,7 +250,7 @@ pub enum AttemptOutcome {
 
 /// Expressions on their way to whoever evaluates them.
 mod expression {
-    use ratchet_core::workflow::Expression;
+    use ratchet_core::workflow::{Expression, Uses};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -265,6 +265,6 @@ mod expression {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expression, D::Error> {
         let Told { source, code } = Told::deserialize(deserializer)?;
-        Ok(Expression { source, code, uses: Default::default() })
+        Ok(Expression { source, code, uses: Uses::default() })
     }
 }

@@ -113,26 +113,26 @@ impl TaskLauncher for EcsLauncher {
         let (key, attempt) = (&order.key, order.attempt);
         let content = serde_json::to_vec(&order).map_err(|error| LaunchError::Refused(error.to_string()))?;
         let stored = self.blobs.put(&content).await.map_err(|error| LaunchError::NoCapacity(error.to_string()))?;
-        match self.rows.launch_task(key, attempt, self.clock.now()).await.map_err(not_now)? {
+        match self.rows.launch_task(key, attempt, self.clock.now()).await.map_err(|error| not_now(&error))? {
             // Whoever launched it before may have died before it asked.
             None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {}
             Some(TaskStage::Begun { .. } | TaskStage::Reported { .. } | TaskStage::Gone) => return Ok(()),
         }
         let Err(error) = self.run(&order, &stored.digest).await else { return Ok(()) };
         // Nobody needs to wait to see that there is none.
-        let seen = self.rows.task(key, attempt).await.map_err(not_now)?;
+        let seen = self.rows.task(key, attempt).await.map_err(|error| not_now(&error))?;
         if matches!(seen, Some(TaskStage::Launched { .. })) {
-            self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(not_now)?;
+            self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?;
         }
         Err(error)
     }
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
-        let seen = self.rows.task(key, attempt).await.map_err(not_now)?;
+        let seen = self.rows.task(key, attempt).await.map_err(|error| not_now(&error))?;
         let seen = match seen {
             Some(seen) => seen,
             // A handler that claimed it may be about to launch it.
-            None => self.rows.expect_task(key, attempt, self.clock.now()).await.map_err(not_now)?,
+            None => self.rows.expect_task(key, attempt, self.clock.now()).await.map_err(|error| not_now(&error))?,
         };
         let is_past = |since: Timestamp, most: SignedDuration| self.clock.now().duration_since(since) >= most;
         match &seen {
@@ -152,7 +152,7 @@ impl TaskLauncher for EcsLauncher {
                 }
             }
         }
-        match self.rows.give_up_task(key, attempt, Some(&seen)).await.map_err(not_now)? {
+        match self.rows.give_up_task(key, attempt, Some(&seen)).await.map_err(|error| not_now(&error))? {
             TaskStage::Gone => Ok(TaskState::Gone),
             // It has just come further.
             _ => Ok(TaskState::Alive),
@@ -162,19 +162,21 @@ impl TaskLauncher for EcsLauncher {
     async fn stop(&self, key: &StepKey, attempt: u32) -> Result<(), LaunchError> {
         let mut waited = Duration::ZERO;
         loop {
-            let seen = self.rows.task(key, attempt).await.map_err(not_now)?;
+            let seen = self.rows.task(key, attempt).await.map_err(|error| not_now(&error))?;
             match &seen {
                 Some(TaskStage::Gone | TaskStage::Reported { .. }) => return Ok(()),
                 // One that has not begun never will.
                 None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {
-                    if self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(not_now)? == TaskStage::Gone {
+                    if self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?
+                        == TaskStage::Gone
+                    {
                         return self.stop_all(key, attempt).await.map(drop);
                     }
                 }
                 Some(TaskStage::Begun { at, .. }) => {
                     let tasks = self.stop_all(key, attempt).await?;
                     if tasks.iter().all(|task| task.has_stopped) && !self.is_unseen(&tasks, *at) {
-                        self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(not_now)?;
+                        self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?;
                         return Ok(());
                     }
                     if waited >= STOP_MAX {
@@ -188,7 +190,7 @@ impl TaskLauncher for EcsLauncher {
     }
 }
 
-fn not_now(error: StoreError) -> LaunchError {
+fn not_now(error: &StoreError) -> LaunchError {
     LaunchError::NoCapacity(error.to_string())
 }
 

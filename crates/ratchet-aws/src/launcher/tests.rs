@@ -477,7 +477,11 @@ fn steps_of_all_names_are_told_apart() {
 
 /// Orders of every kind of work, with all that an order may have.
 fn orders() -> Vec<Order> {
-    let expression = Expression { source: "json.n".to_owned(), code: "json.n".to_owned(), uses: Default::default() };
+    let expression = Expression {
+        source: "json.n".to_owned(),
+        code: "json.n".to_owned(),
+        uses: ratchet_core::workflow::Uses::default(),
+    };
     let source = OutputOrderSource::From { expression, value_type: ValueType::Integer };
     let secret = vec![SecretText::Plain("token ".to_owned()), SecretText::Secret("KEY".to_owned())];
     let request = RequestOrder {
