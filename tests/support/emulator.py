@@ -128,7 +128,7 @@ def run_process(task, scope):
     command += ['mount -t tmpfs -o mode=755 none "$RATCHET_FOLDER" && exec "$0"', TASKS]
     passed = ("AWS_ENDPOINT_URL", "HOME", "PATH", "RATCHET_FOLDER", "RATCHET_RECORDING")
     environment = {name: os.environ[name] for name in passed if name in os.environ}
-    environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    environment |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1", "RATCHET_STEP_USER": "same"}
     environment |= variables_of(task)
     beside = os.path.dirname(FOLDER)
     with open(os.path.join(beside, "tasks.log"), "ab") as log:

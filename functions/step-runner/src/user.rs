@@ -12,8 +12,10 @@ use std::{
     process::Command,
 };
 
-/// The variable that says its number. The image sets it.
+/// The variable that says its number, or [`SAME`]. The image sets it.
 const VARIABLE: &str = "RATCHET_STEP_USER";
+/// Steps are the user that the runner is, and see what it sees: its word for a place where nothing is to be kept from them.
+const SAME: &str = "same";
 
 /// A user, where steps have one of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +24,17 @@ pub(crate) struct User(Option<u32>);
 impl User {
     /// Who it is.
     pub(crate) fn of_environment() -> Result<Self, String> {
-        match env::var(VARIABLE) {
-            Err(_) => Ok(Self(None)),
-            Ok(text) if text.is_empty() => Ok(Self(None)),
-            Ok(text) => match text.parse() {
-                Ok(0) | Err(_) => Err(format!("{VARIABLE} is no number of a user")),
-                Ok(number) => Ok(Self(Some(number))),
-            },
+        Self::of(&env::var(VARIABLE).unwrap_or_default())
+    }
+
+    /// Nothing stands for no word: an image that says none would hand the task's credentials to its steps unseen.
+    fn of(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == SAME => Ok(Self(None)),
+            Ok(0) | Err(_) => Err(format!(
+                "{VARIABLE} is `{text}`: the image must set it to the number of a user that is not root, which steps then are"
+            )),
+            Ok(number) => Ok(Self(Some(number))),
         }
     }
 
@@ -58,5 +64,24 @@ impl User {
             fs::set_permissions(path, Permissions::from_mode(found.permissions().mode()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_names_no_user_runs_no_step() {
+        for (text, expected) in [
+            ("1000", Some(User(Some(1000)))),
+            ("same", Some(User(None))),
+            ("", None),
+            ("0", None),
+            ("root", None),
+            ("-1", None),
+        ] {
+            assert_eq!(User::of(text).ok(), expected, "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Attempts as Fargate tasks.
 //!
 //! A task is asked for with the digest of its order, and nothing else of it. What the launcher and the task know of each other stands in one row of the attempt
-//! ([`TaskStage`](crate::TaskStage)): the task that writes there first that it began is the attempt, so that one that was started twice, or too late, ends at once. A report is kept before it is sent, so
+//! ([`TaskStage`]): the task that writes there first that it began is the attempt, so that one that was started twice, or too late, ends at once. A report is kept before it is sent, so
 //! that one whose event was lost is sent again by whoever asks after the attempt.
 
 mod request;
