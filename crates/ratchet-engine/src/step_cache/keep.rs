@@ -172,10 +172,14 @@ pub(crate) async fn judge(engine: &Engine, run: &Run, assertion: &StepKey, holds
 }
 
 async fn try_to_judge(engine: &Engine, run: &Run, assertion: &StepKey, holds: bool) -> Result<(), Trouble> {
-    // With the runs that steps above are, and with what stands above the step that this run is.
+    // With the runs that steps above are, and with what stands above the step that this run is; but what stands above a fan-out serves its other children as well, and one
+    // of them does not refute it.
     let mut open = vec![(run.clone(), agents_above(run, &assertion.path.step))];
     let mut inner = run.clone();
     while let Some(parent) = inner.row.parent.as_ref().map(|parent| parent.key.clone()) {
+        if parent.path.child.is_some() {
+            break;
+        }
         inner = Run::load(engine, &parent.execution).await?;
         open.push((inner.clone(), agents_above(&inner, &parent.path.step)));
     }
