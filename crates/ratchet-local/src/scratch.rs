@@ -43,8 +43,11 @@ impl Scratch {
         }
         for _ in 0..TRIES {
             let folder = tempfile::Builder::new().prefix("").tempdir_in(&root)?;
-            if let Some(lock) = lock(folder.path())? {
-                return Ok(Self { folder, _lock: lock });
+            match lock(folder.path()) {
+                Ok(Some(lock)) => return Ok(Self { folder, _lock: lock }),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::other("others remove what is made there"))
@@ -90,7 +93,10 @@ fn abandoned(root: &Path) -> io::Result<Vec<Abandoned>> {
     Ok(found)
 }
 
-/// The lock of a folder; `None` where an engine holds it, or it is gone.
+/// The lock of a folder; `None` where an engine holds it, or another folder is there by now.
+///
+/// # Errors
+/// That of opening it, where it is gone.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
     let file = File::open(folder)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -131,5 +137,21 @@ mod tests {
         assert!(!home.exists() && is_abandoned(&state, &home));
         drop(next);
         assert_eq!(fs::read_dir(state.scratch()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn engines_that_start_at_once_each_have_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        thread::scope(|engines| {
+            for _ in 0..4 {
+                engines.spawn(|| {
+                    for _ in 0..500 {
+                        let scratch = Scratch::make(&state).unwrap();
+                        assert!(scratch.path().is_dir());
+                    }
+                });
+            }
+        });
     }
 }
