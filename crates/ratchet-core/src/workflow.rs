@@ -502,6 +502,8 @@ pub struct ClaudeCode {
     pub output_schema: Option<Value>,
     /// Added to the system prompt.
     pub append_system_prompt: Option<Template>,
+    /// How long it may say nothing.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// What a process of a step may do, from the narrowest to the widest.

@@ -191,6 +191,8 @@ pub struct AgentOrder {
     pub output_schema: Option<Value>,
     /// Added to the system prompt.
     pub append_system_prompt: Option<String>,
+    /// How long it may say nothing.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// An output to capture.

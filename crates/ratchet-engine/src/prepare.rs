@@ -423,6 +423,7 @@ fn order(
             allowed_tools: agent.allowed_tools.clone(),
             output_schema: agent.output_schema.clone(),
             append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
+            stall_timeout: agent.stall_timeout,
         })),
         Action::Webhook(webhook) => Work::Request(Box::new(request(webhook, evaluator)?)),
         Action::Exec(exec) => Work::Program(Box::new(nested::program(step, exec, evaluator, files)?)),

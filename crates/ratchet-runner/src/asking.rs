@@ -79,6 +79,7 @@ impl Runner {
             allowed_tools,
             output_schema,
             append_system_prompt,
+            stall_timeout,
         } = asked.clone();
         let request = AgentRequest {
             step: order.way.clone(),
@@ -92,6 +93,7 @@ impl Runner {
             output_schema,
             append_system_prompt,
             timeout: order.timeout,
+            stall_timeout,
             files: place.files.clone(),
             readable: order.inputs.iter().filter_map(|path| outside(path)).collect(),
             directory: place.directory.clone(),
@@ -179,6 +181,7 @@ fn failure(error: AgentError) -> StepFailure {
         AgentFault::Limit => (FailureClass::AgentError, codes::AGENT_LIMIT),
         AgentFault::Schema => (FailureClass::AgentError, codes::AGENT_SCHEMA),
         AgentFault::Timeout => (FailureClass::Timeout, codes::TIMEOUT),
+        AgentFault::Stalled => (FailureClass::Timeout, codes::AGENT_STALLED),
         AgentFault::Profile => (FailureClass::Launch, codes::PROFILE),
         AgentFault::Recording => (FailureClass::AgentError, codes::SESSION_MISSING),
         AgentFault::Unrecorded => (FailureClass::AgentError, codes::NOT_RECORDED),

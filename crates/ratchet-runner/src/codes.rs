@@ -58,6 +58,8 @@ pub const PROFILE: &str = "RT-0336";
 pub const AGENT_BROKEN: &str = "RT-0337";
 /// A session could not be recorded.
 pub const NOT_RECORDED: &str = "RT-0338";
+/// The agent said nothing for too long.
+pub const AGENT_STALLED: &str = "RT-0339";
 /// A recording is damaged, or not a recording.
 pub const RECORDING_INVALID: &str = "RT-0340";
 /// A recording has no session for the step.
@@ -74,7 +76,7 @@ pub const REPLY_TOO_LONG: &str = "RT-0353";
 pub const REDIRECT_REFUSED: &str = "RT-0354";
 
 /// All of them.
-pub const ALL: [&str; 35] = [
+pub const ALL: [&str; 36] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -103,6 +105,7 @@ pub const ALL: [&str; 35] = [
     PROFILE,
     AGENT_BROKEN,
     NOT_RECORDED,
+    AGENT_STALLED,
     RECORDING_INVALID,
     SESSION_MISSING,
     ADDRESS_REFUSED,

@@ -110,7 +110,7 @@ impl Runner {
         });
         let log = log.masking(&order.masks);
         let mut log = Logged { log, stdout: MaskedStream::new(&masks), stderr: MaskedStream::new(&masks) };
-        let limits = Limits { timeout: order.timeout, grace: self.grace };
+        let limits = Limits { timeout: order.timeout, stall: None, grace: self.grace };
         let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
         let ended = ended.map_err(|error| match error.downcast::<Lack>() {
             Ok(lack) => not_confined(profile, &lack),
@@ -356,7 +356,8 @@ fn judge(
     };
     match ended.reason {
         Reason::Stopped => return Err(None),
-        Reason::TimedOut => {
+        // No command has a limit of silence.
+        Reason::TimedOut | Reason::Stalled => {
             let seconds = timeout.unwrap_or_default().as_secs_f64();
             let message = format!("the command was not done after {seconds} s and was ended");
             let hint = "raise the step's `timeout`, or find out what it waits for: its standard input is empty";

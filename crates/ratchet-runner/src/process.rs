@@ -50,6 +50,8 @@ pub(crate) struct Program {
 pub(crate) struct Limits {
     /// All of it.
     pub(crate) timeout: Option<Duration>,
+    /// How long it may print nothing.
+    pub(crate) stall: Option<Duration>,
     /// From the request to end until it is killed.
     pub(crate) grace: Duration,
 }
@@ -87,6 +89,8 @@ pub(crate) enum Reason {
     Lingered,
     /// Its time was over.
     TimedOut,
+    /// It had printed nothing for too long.
+    Stalled,
     /// It was told to stop.
     Stopped,
 }
@@ -138,11 +142,12 @@ pub(crate) async fn run(
             status = child.wait() => break status?,
             Some((stream, length)) = pipes.read() => {
                 listener.hear(stream, pipes.bytes(stream, length));
+                ending.heard();
                 if listener.is_satisfied() {
                     ending.satisfied();
                 }
             }
-            () = sleep_until(ending.due.unwrap_or_else(Moment::now)), if ending.due.is_some() => ending.time_is_over(&family),
+            () = sleep_until(ending.next().unwrap_or_else(Moment::now)), if ending.next().is_some() => ending.time_is_over(&family),
             how = told_to_stop(&mut stop, ending.told) => ending.stop(how, &family),
         }
     };
@@ -199,6 +204,8 @@ struct Ending {
     reason: Reason,
     /// When the next thing happens by itself.
     due: Option<Moment>,
+    /// When its silence has lasted too long. Only while it works: nobody waits for words of what has said all, or is being ended.
+    silent_until: Option<Moment>,
     /// The signal that was sent last.
     sent: Option<Signal>,
     /// How it was told to stop.
@@ -207,14 +214,31 @@ struct Ending {
 
 impl Ending {
     fn new(limits: Limits) -> Self {
-        // A timeout beyond what a clock can count is none.
-        let due = limits.timeout.and_then(|timeout| Moment::now().checked_add(timeout));
-        Self { limits, reason: Reason::Itself, due, sent: None, told: None }
+        Self {
+            limits,
+            reason: Reason::Itself,
+            due: after(limits.timeout),
+            silent_until: after(limits.stall),
+            sent: None,
+            told: None,
+        }
+    }
+
+    /// When something happens by itself next.
+    fn next(&self) -> Option<Moment> {
+        self.due.into_iter().chain(self.silent_until).min()
+    }
+
+    fn heard(&mut self) {
+        if self.silent_until.is_some() {
+            self.silent_until = after(self.limits.stall);
+        }
     }
 
     fn satisfied(&mut self) {
         if self.reason == Reason::Itself && self.sent.is_none() {
             self.reason = Reason::Lingered;
+            self.silent_until = None;
             self.due = Some(Moment::now() + LINGER);
         }
     }
@@ -223,7 +247,8 @@ impl Ending {
         match self.sent {
             None => {
                 if self.reason == Reason::Itself {
-                    self.reason = Reason::TimedOut;
+                    let is_silence = self.silent_until.is_some() && self.silent_until == self.next();
+                    self.reason = if is_silence { Reason::Stalled } else { Reason::TimedOut };
                 }
                 self.send(Signal::Terminate, family);
             }
@@ -244,6 +269,7 @@ impl Ending {
     fn send(&mut self, signal: Signal, family: &Family) {
         family.signal(signal);
         self.sent = Some(signal);
+        self.silent_until = None;
         self.due = match signal {
             Signal::Terminate => Some(Moment::now() + self.limits.grace),
             // What is killed ends; only a child that was just forked may have missed it.
@@ -254,6 +280,11 @@ impl Ending {
     fn is_at_once(&self) -> bool {
         self.sent == Some(Signal::Kill)
     }
+}
+
+/// The moment after a time from now; none where there is no such time, or it lies beyond what a clock can count.
+fn after(time: Option<Duration>) -> Option<Moment> {
+    time.and_then(|time| Moment::now().checked_add(time))
 }
 
 /// Waits until the program is told to stop in a way that it was not told before.
@@ -405,6 +436,7 @@ mod tests {
     struct Case {
         script: &'static str,
         timeout: Option<Duration>,
+        stall: Option<Duration>,
         stop: Option<Stop>,
         reason: Reason,
         code: i32,
@@ -414,11 +446,15 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(100);
 
     fn ends(script: &'static str, code: i32) -> Case {
-        Case { script, timeout: Some(LONG), stop: None, reason: Reason::Itself, code }
+        Case { script, timeout: Some(LONG), stall: None, stop: None, reason: Reason::Itself, code }
     }
 
     fn times_out(script: &'static str, code: i32) -> Case {
         Case { timeout: Some(SHORT), reason: Reason::TimedOut, ..ends(script, code) }
+    }
+
+    fn stalls(script: &'static str, code: i32) -> Case {
+        Case { stall: Some(SHORT), reason: Reason::Stalled, ..ends(script, code) }
     }
 
     fn stops(script: &'static str, how: Stop, code: i32) -> Case {
@@ -430,7 +466,7 @@ mod tests {
             let script = case.script;
             let (sender, stop) = watch::channel(None);
             let mut heard = Heard { text: String::new(), stop: sender, when_ready: case.stop, satisfied_by: None };
-            let limits = Limits { timeout: case.timeout, grace: SHORT };
+            let limits = Limits { timeout: case.timeout, stall: case.stall, grace: SHORT };
             let attempt = format!("case{number}");
             let began = Instant::now();
             let ended = run(bash(script, &attempt), limits, stop, &mut heard).await.unwrap();
@@ -506,7 +542,7 @@ mod tests {
         let script = "env -i setsid tail -f /dev/null & echo $!; exit 0";
         let (sender, stop) = watch::channel(None);
         let mut heard = Heard { text: String::new(), stop: sender, when_ready: None, satisfied_by: None };
-        let limits = Limits { timeout: Some(LONG), grace: SHORT };
+        let limits = Limits { timeout: Some(LONG), stall: None, grace: SHORT };
         let ended = run(bash(script, "stranger"), limits, stop, &mut heard).await.unwrap();
         assert_eq!((ended.reason, ended.code()), (Reason::Itself, 0));
         let stranger = rustix::process::Pid::from_raw(heard.text.trim().parse().unwrap()).unwrap();
@@ -523,7 +559,7 @@ mod tests {
             let mut heard =
                 Heard { text: String::new(), stop: ready, when_ready: Some(Stop::AtOnce), satisfied_by: None };
             let script = "setsid -f tail -f /dev/null; trap '' TERM; echo ready; while :; do tail -f /dev/null; done";
-            run(bash(script, "dropped"), Limits { timeout: None, grace: LONG }, stop, &mut heard).await
+            run(bash(script, "dropped"), Limits { timeout: None, stall: None, grace: LONG }, stop, &mut heard).await
         });
         is_ready.changed().await.unwrap();
         task.abort();
@@ -543,9 +579,30 @@ mod tests {
     async fn a_program_that_has_said_all_may_end_by_itself() {
         let (sender, stop) = watch::channel(None);
         let mut heard = Heard { text: String::new(), stop: sender, when_ready: None, satisfied_by: Some("result") };
-        let limits = Limits { timeout: Some(LONG), grace: SHORT };
+        let limits = Limits { timeout: Some(LONG), stall: None, grace: SHORT };
         let ended = run(bash("echo result; exit 4", "satisfied"), limits, stop, &mut heard).await.unwrap();
         assert_eq!(ended.code(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_says_nothing_is_ended_and_one_that_goes_on_is_not() {
+        check(&[
+            stalls("tail -f /dev/null", 143),
+            stalls("echo once; tail -f /dev/null", 143),
+            stalls("trap '' TERM; while :; do tail -f /dev/null; done", 137),
+            // What is said while it is being ended does not take it back.
+            stalls("trap 'while :; do echo no; done' TERM; tail -f /dev/null & wait", 137),
+            Case { stall: Some(LONG), ..times_out("tail -f /dev/null", 143) },
+            Case { stall: Some(LONG), ..ends("echo said", 0) },
+        ])
+        .await;
+        let mut ending = Ending::new(Limits { timeout: None, stall: Some(LONG), grace: SHORT });
+        let (first, began) = (ending.next(), Moment::now());
+        while Moment::now() == began {}
+        ending.heard();
+        assert!(ending.next() > first, "each word gives it as long again");
+        ending.satisfied();
+        assert!(ending.next() < first, "and none is waited for once all is said");
     }
 
     #[tokio::test]
@@ -562,7 +619,9 @@ mod tests {
         let mut flood = Flood(log, 0);
         let (_sender, stop) = watch::channel(None);
         let script = "head -c 536870912 /dev/zero & yes 'a line of some length, as compilers print them' | head -c 536870912 >&2; wait";
-        let ended = run(bash(script, "flood"), Limits { timeout: Some(LONG), grace: SHORT }, stop, &mut flood).await;
+        let ended =
+            run(bash(script, "flood"), Limits { timeout: Some(LONG), stall: None, grace: SHORT }, stop, &mut flood)
+                .await;
         assert_eq!(ended.unwrap().code(), 0);
         flood.0.end();
         assert_eq!(flood.1, 1 << 30);

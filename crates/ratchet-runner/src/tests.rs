@@ -492,6 +492,7 @@ fn agent_order() -> Work {
         allowed_tools: None,
         output_schema: None,
         append_system_prompt: None,
+        stall_timeout: None,
     }))
 }
 

@@ -155,6 +155,9 @@ const OF_AGENTS: [Part; 8] = [
     ("file any/where.txt: one", "file any/where.txt: two"),
 ];
 
+/// How long and how dear an agent may be decides whether there is a result, not what it is.
+const LIMITS_OF_AGENTS: [&str; 3] = ["max_turns: 3", "max_cost_usd: 1", "stall_timeout: 1m"];
+
 fn case(kind: &str, parts: &[&'static str]) -> Case {
     let mut case = Case { source: String::new(), files: Vec::new(), input: "n1", agent: "claude-code", run: "first" };
     let mut lines = format!("  - id: s\n    type: {kind}\n");
@@ -215,6 +218,8 @@ fn each_part_that_counts_changes_the_key() {
     for (bit, part) in OF_AGENTS.iter().enumerate() {
         assert_ne!(agent(1 << bit), asked, "{part:?}");
     }
+    let limited = [vec!["use_cache: true"], chosen(&OF_AGENTS, 0), LIMITS_OF_AGENTS.to_vec()].concat();
+    assert_eq!(case("claude_code", &limited).key(), Some(asked.clone()));
     assert_eq!((shell(0, 0), agent(0)), (plain, asked), "and nothing else does");
     let image = |image| case("shell", &["command: echo", "use_cache: true", image]).key();
     assert_ne!(image(IMAGE.0), image(IMAGE.1));

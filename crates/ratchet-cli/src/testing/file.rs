@@ -164,6 +164,7 @@ pub(crate) enum Answer {
 pub(crate) enum Limit {
     Cost,
     Turns,
+    Stall,
 }
 
 /// What must come of a run. What is not said is not compared, but for the status and the steps that failed.

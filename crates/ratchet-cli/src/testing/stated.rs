@@ -178,10 +178,13 @@ pub(super) fn record(
         match (&stated.reply, stated.limit) {
             (Some(reply), _) => session.reply = Some(said(reply)),
             (None, limit) => {
-                let what = if limit == Some(Limit::Turns) { "turns" } else { "money" };
+                let (fault, what) = match limit {
+                    Some(Limit::Turns) => (RecordedFault::Limit, "turns"),
+                    Some(Limit::Stall) => (RecordedFault::Stalled, "silence"),
+                    Some(Limit::Cost) | None => (RecordedFault::Limit, "money"),
+                };
                 let message = format!("its limit of {what} was reached, as the test states");
-                session.failure =
-                    Some(RecordedFailure { fault: RecordedFault::Limit, message, cost_usd: 0.0, tokens: 0, turns: 0 });
+                session.failure = Some(RecordedFailure { fault, message, cost_usd: 0.0, tokens: 0, turns: 0 });
             }
         }
         fs::create_dir_all(folder.join("stated").join(step)).map_err(failed)?;

@@ -109,6 +109,7 @@ impl<'tree> Lowering<'_, 'tree> {
                 .map(|tools| tools.items().iter().filter_map(Node::text).map(str::to_owned).collect()),
             output_schema: node.get("output_schema").map(Node::to_json),
             append_system_prompt,
+            stall_timeout: fields::duration(node, "stall_timeout"),
         })
     }
 

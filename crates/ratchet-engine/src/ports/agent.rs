@@ -47,6 +47,8 @@ pub struct AgentRequest {
     pub append_system_prompt: Option<String>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// How long it may say nothing.
+    pub stall_timeout: Option<Duration>,
     /// The files that it works on.
     pub files: AttemptFiles,
     /// Files outside the workspace that it may read.
@@ -162,6 +164,8 @@ pub enum AgentFault {
     Schema,
     /// It took too long.
     Timeout,
+    /// It said nothing for too long.
+    Stalled,
     /// It was told to stop.
     Stopped,
     /// The profile cannot be enforced on this machine.

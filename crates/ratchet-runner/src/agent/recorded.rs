@@ -182,6 +182,7 @@ fn recorded_failure(recorded: &RecordedFailure) -> AgentError {
         RecordedFault::Limit => AgentFault::Limit,
         RecordedFault::Schema => AgentFault::Schema,
         RecordedFault::Timeout => AgentFault::Timeout,
+        RecordedFault::Stalled => AgentFault::Stalled,
         RecordedFault::Broken => AgentFault::Broken,
     };
     let RecordedFailure { cost_usd, tokens, turns, .. } = *recorded;

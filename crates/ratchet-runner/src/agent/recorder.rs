@@ -245,6 +245,7 @@ fn recorded_fault(fault: AgentFault) -> Option<RecordedFault> {
         AgentFault::Limit => RecordedFault::Limit,
         AgentFault::Schema => RecordedFault::Schema,
         AgentFault::Timeout => RecordedFault::Timeout,
+        AgentFault::Stalled => RecordedFault::Stalled,
         AgentFault::Broken => RecordedFault::Broken,
         AgentFault::Unavailable
         | AgentFault::Stopped

@@ -117,6 +117,8 @@ pub enum RecordedFault {
     Schema,
     /// It took too long.
     Timeout,
+    /// It said nothing for too long.
+    Stalled,
     /// It ended in a way that is none of these.
     Broken,
 }

@@ -26,6 +26,7 @@ pub(crate) fn request(place: &Path, step: &str) -> AgentRequest {
         output_schema: None,
         append_system_prompt: None,
         timeout: None,
+        stall_timeout: None,
         files: AttemptFiles::in_folder(workspace),
         readable: Vec::new(),
         transcript: directory.join("transcript.jsonl"),

@@ -119,6 +119,10 @@ pub(super) fn of(request: &AgentRequest, installed: &Installed, tools: &Tools, p
     if let Some(model) = &request.model {
         add(&["--model", model]);
     }
+    if request.stall_timeout.is_some() {
+        // Else it says a reply when it is whole, and one that is long looks like silence until then.
+        add(&["--include-partial-messages"]);
+    }
     if let Some(schema) = &request.output_schema {
         add(&["--json-schema", &schema.to_string()]);
     }

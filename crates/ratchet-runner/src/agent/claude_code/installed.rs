@@ -98,7 +98,7 @@ async fn ask(path: &Path, option: &str) -> Result<String, AgentError> {
         enclosure: None,
     };
     let mut answer = Answer::default();
-    let limits = Limits { timeout: Some(ANSWER_TIMEOUT), grace: Duration::from_secs(1) };
+    let limits = Limits { timeout: Some(ANSWER_TIMEOUT), stall: None, grace: Duration::from_secs(1) };
     // Nobody stops it: it is short, and other attempts wait for the same answer.
     let (_stop, never) = watch::channel(None);
     let ended = process::run(program, limits, never, &mut answer).await.map_err(|error| cannot(error.to_string()))?;

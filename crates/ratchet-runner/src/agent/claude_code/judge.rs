@@ -27,6 +27,13 @@ pub(super) fn judge(
         return Err(fail(AgentFault::Stopped, "the agent was told to stop".to_owned(), None));
     }
     let Some(result) = &heard.result else {
+        if reason == Reason::Stalled {
+            let seconds = request.stall_timeout.unwrap_or_default().as_secs_f64();
+            let message = format!("the agent said nothing for {seconds} s and was ended");
+            let hint =
+                "its transcript shows the last thing that it did: a command that it runs is silent until it is done";
+            return Err(fail(AgentFault::Stalled, message, Some(hint)));
+        }
         if reason == Reason::TimedOut {
             let seconds = request.timeout.unwrap_or_default().as_secs_f64();
             return Err(fail(AgentFault::Timeout, format!("the agent was not done after {seconds} s"), None));

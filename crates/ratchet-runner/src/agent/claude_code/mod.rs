@@ -124,7 +124,7 @@ impl ClaudeCode {
             stdin: Some(prepared.prompt),
             enclosure,
         };
-        let limits = Limits { timeout: request.timeout, grace: self.grace };
+        let limits = Limits { timeout: request.timeout, stall: request.stall_timeout, grace: self.grace };
         let log = OutputLog::new(request.directory.join("output.log"), Instant::now(), Bounds::default(), |_| {});
         let log = log.masking(&request.masks);
         let mut listener = session.listening(log);

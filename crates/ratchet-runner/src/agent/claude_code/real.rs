@@ -366,3 +366,22 @@ async fn a_silent_api_ends_at_the_timeout() {
     let Some(outcome) = outcome.await else { return };
     assert_eq!(outcome.fault(), AgentFault::Timeout, "{}", outcome.transcript);
 }
+
+#[tokio::test]
+async fn an_api_that_hangs_is_a_silence_before_the_first_word_and_after_it() {
+    for has_begun in [false, true] {
+        let outcome = perform(|request| {
+            // As long as the command needs to begin on a busy machine, and longer.
+            request.stall_timeout = Some(Duration::from_secs(8));
+            let path = request.files.path().join("out.txt");
+            let write = Answer::tool("Write", json!({"file_path": path, "content": "half"}));
+            if has_begun { vec![write, Answer::Silence] } else { vec![Answer::Silence] }
+        });
+        let Some(outcome) = outcome.await else { return };
+        assert_eq!(outcome.fault(), AgentFault::Stalled, "{}", outcome.transcript);
+        assert_eq!(outcome.root().join("out.txt").exists(), has_begun);
+        assert!(!outcome.transcript.contains("stream_event"), "{}", outcome.transcript);
+        let spent = outcome.result.unwrap_err().spent;
+        assert_eq!((spent.turns, spent.tokens > 0), if has_begun { (1, true) } else { (0, false) });
+    }
+}

@@ -168,6 +168,24 @@ async fn a_session_that_hangs_is_ended_at_its_timeout() {
 }
 
 #[tokio::test]
+async fn a_session_that_says_nothing_is_ended_and_pieces_of_replies_are_words() {
+    let piece = r#"echo '{"type":"stream_event","event":{"type":"content_block_delta"},"session_id":"s-1"}'"#;
+    for (script, part) in [
+        ("tail -f /dev/null".to_owned(), "nothing for 0.3 s"),
+        (format!("{INIT}; {piece}; tail -f /dev/null"), "nothing for 0.3 s"),
+    ] {
+        let (place, outcome) =
+            perform(VERSION, "", &script, |request| request.stall_timeout = Some(Duration::from_millis(300))).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.fault, AgentFault::Stalled, "{error}");
+        assert!(error.message.contains(part), "{error}");
+        let read = |name: &str| fs::read_to_string(place.path().join(name)).unwrap_or_default();
+        assert!(read("arguments").contains("--include-partial-messages"));
+        assert!(!read("attempt/transcript.jsonl").contains("stream_event"));
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_reaches_the_command() {
     let success = format!("{INIT}; echo '{{\"type\":\"result\",\"is_error\":false,\"result\":\"\"}}'");
     let (place, outcome) = perform(VERSION, "", &success, |request| {

@@ -81,6 +81,8 @@ impl Listening<'_> {
             return;
         }
         match serde_json::from_str::<Value>(text) {
+            // A piece of what is said whole a little later.
+            Ok(event) if event["type"] == "stream_event" => {}
             Ok(event @ Value::Object(_)) => {
                 let _ = self.session.transcript.event(&event, Some(text));
                 self.heard.understand(event);
