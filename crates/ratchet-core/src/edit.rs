@@ -87,7 +87,12 @@ fn unhurried(foreach: Option<&ForEach>) -> Option<ForEach> {
 fn unbounded(action: &Action) -> Action {
     match action {
         Action::ClaudeCode(agent) => {
-            Action::ClaudeCode(Box::new(ClaudeCode { max_turns: None, max_cost_usd: None, ..(**agent).clone() }))
+            let mut agent =
+                ClaudeCode { max_turns: None, max_cost_usd: None, stall_timeout: None, ..(**agent).clone() };
+            if let Some(verify) = &mut agent.verify {
+                verify.max_fix_rounds = 0;
+            }
+            Action::ClaudeCode(Box::new(agent))
         }
         other => other.clone(),
     }

@@ -349,6 +349,11 @@ impl Step {
                 Program::Script { uses, .. } => visit(uses),
             },
             Action::ClaudeCode(agent) => {
+                match agent.verify.as_ref().map(|verify| &verify.command.program) {
+                    Some(Program::Words(words)) => templates.extend(words),
+                    Some(Program::Script { uses, .. }) => visit(uses),
+                    None => {}
+                }
                 templates.push(&agent.prompt);
                 templates.extend(&agent.model);
                 templates.extend(&agent.append_system_prompt);
@@ -504,6 +509,17 @@ pub struct ClaudeCode {
     pub append_system_prompt: Option<Template>,
     /// How long it may say nothing.
     pub stall_timeout: Option<Duration>,
+    /// What must succeed before the step is done.
+    pub verify: Option<Verify>,
+}
+
+/// A command that judges the work of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verify {
+    /// What must end well. It has no exit codes and no profile of its own.
+    pub command: Shell,
+    /// How often the agent may work again on what it left.
+    pub max_fix_rounds: u32,
 }
 
 /// What a process of a step may do, from the narrowest to the widest.

@@ -6,6 +6,7 @@
 
 mod advance;
 pub mod artifacts;
+mod asked;
 mod claims;
 mod edit;
 mod engine;

@@ -193,6 +193,23 @@ pub struct AgentOrder {
     pub append_system_prompt: Option<String>,
     /// How long it may say nothing.
     pub stall_timeout: Option<Duration>,
+    /// What must succeed before the step is done.
+    pub verify: Option<VerifyOrder>,
+}
+
+/// A command that judges the work of an agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyOrder {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Values that the script reads, as variables of its own.
+    pub values: BTreeMap<String, String>,
+    /// The command as a person would have typed it: what the agent is told.
+    pub display: String,
+    /// What its processes may do; `None` for whatever the runner's user may.
+    pub profile: Option<SecurityProfile>,
+    /// How often the agent may work again on what it left.
+    pub max_fix_rounds: u32,
 }
 
 /// An output to capture.

@@ -23,16 +23,14 @@ use ratchet_definition::{
 use serde_json::Value;
 
 use crate::{
-    artifacts,
+    artifacts, asked,
     engine::{Engine, EngineError},
     inline::Inline,
     items,
     masks::Masks,
     nested,
     noted::Noted,
-    order::{
-        AgentOrder, Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, TaskSize, Token, Work,
-    },
+    order::{Order, OutputOrder, OutputOrderSource, RequestBody, RequestOrder, SecretText, TaskSize, Token, Work},
     run::Run,
     scope::{self, Overlay},
     step_cache::{self, KeyFiles, KeyParts, Material, Parts},
@@ -414,17 +412,7 @@ fn order(
                 profile: shell.security_profile,
             }
         }
-        Action::ClaudeCode(agent) => Work::Agent(Box::new(AgentOrder {
-            prompt: evaluator.text(&agent.prompt)?,
-            profile: agent.security_profile,
-            model: agent.model.as_ref().map(|model| evaluator.text(model)).transpose()?,
-            max_turns: agent.max_turns.map(std::num::NonZeroU32::get),
-            max_cost_usd: agent.max_cost_usd,
-            allowed_tools: agent.allowed_tools.clone(),
-            output_schema: agent.output_schema.clone(),
-            append_system_prompt: agent.append_system_prompt.as_ref().map(|text| evaluator.text(text)).transpose()?,
-            stall_timeout: agent.stall_timeout,
-        })),
+        Action::ClaudeCode(agent) => Work::Agent(Box::new(asked::order(agent, evaluator)?)),
         Action::Webhook(webhook) => Work::Request(Box::new(request(webhook, evaluator)?)),
         Action::Exec(exec) => Work::Program(Box::new(nested::program(step, exec, evaluator, files)?)),
         Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Approval(_) | Action::Workflow(_) => {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     capture::{Said, Withheld},
+    checking::Worked,
     codes,
     runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     snapshot::Snapshot,
@@ -32,35 +33,33 @@ impl Runner {
         fs::create_dir_all(directory).map_err(|error| place_refused(directory, &error))?;
         // An engine that was killed may have left files of this attempt here.
         tidy(attempt.place);
+        if let Some(profile) = asked.verify.as_ref().and_then(|verify| verify.profile) {
+            // Before the agent is paid for work that nothing could judge.
+            self.can_keep(profile)?;
+        }
         let (request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
         let workspace = attempt.place.files.root().to_owned();
         let before = snapshot(&workspace).await;
         let began = Instant::now();
         let start_ms = milliseconds(began.duration_since(attempt.began));
-        let answer = self.agent.perform(request, attempt.stop.clone()).await;
-        let process_ms = milliseconds(began.elapsed());
-        let usage = |spent: &AgentReply| Usage {
+        let Worked { reply, end } = self.work(attempt, asked.verify.as_ref(), request).await;
+        let usage = Usage {
             start_ms,
-            process_ms,
+            process_ms: milliseconds(began.elapsed()),
             capture_ms: 0,
-            cost_usd: Some(spent.cost_usd),
-            tokens: Some(spent.tokens),
-            turns: Some(spent.turns),
+            cost_usd: Some(reply.cost_usd),
+            tokens: Some(reply.tokens),
+            turns: Some(reply.turns),
         };
         // What a step with secrets left in its home is not kept, whatever came of it.
-        if answer.is_ok() || !secrets.is_empty() {
+        if end.is_ok() || !secrets.is_empty() {
             tidy(attempt.place);
         }
-        let reply = match answer {
-            Ok(reply) => reply,
-            Err(error) if error.fault == AgentFault::Stopped => return Err(Undone::Stopped),
-            Err(error) => {
-                let usage = usage(&error.spent);
-                return Err(Undone::Failed(Box::new(secrets.failure(&failure(error))), usage));
-            }
-        };
+        end.map_err(|failure| match failure {
+            None => Undone::Stopped,
+            Some(failure) => Undone::Failed(Box::new(secrets.failure(&failure)), usage),
+        })?;
         let changed = changed(before, &workspace).await;
-        let usage = usage(&reply);
         let (always, said) = outputs(reply, changed, &secrets);
         Ok(Done { said, always, exit_code: None, usage, warning: None, masks: secrets })
     }
@@ -80,10 +79,13 @@ impl Runner {
             output_schema,
             append_system_prompt,
             stall_timeout,
+            verify: _,
         } = asked.clone();
         let request = AgentRequest {
             step: order.way.clone(),
             attempt: order.attempt,
+            round: 1,
+            resume: None,
             prompt,
             profile,
             model,
@@ -170,9 +172,10 @@ fn outputs(reply: AgentReply, changed: Vec<String>, secrets: &Masks) -> (Outputs
 }
 
 /// The longest message of a failure that is kept, in characters.
-const MESSAGE_CHARACTERS_MAX: usize = 4_000;
+pub(crate) const MESSAGE_CHARACTERS_MAX: usize = 4_000;
 
-fn failure(error: AgentError) -> StepFailure {
+/// What an agent's failure is for the step.
+pub(crate) fn failure(error: AgentError) -> StepFailure {
     let (class, code) = match error.fault {
         AgentFault::Unavailable => (FailureClass::Launch, codes::AGENT_UNAVAILABLE),
         AgentFault::Unauthorised => (FailureClass::AgentError, codes::AGENT_UNAUTHORISED),

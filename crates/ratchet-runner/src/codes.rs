@@ -64,6 +64,8 @@ pub const AGENT_STALLED: &str = "RT-0339";
 pub const RECORDING_INVALID: &str = "RT-0340";
 /// A recording has no session for the step.
 pub const SESSION_MISSING: &str = "RT-0341";
+/// The command that judges an agent's work never succeeded.
+pub const AGENT_UNVERIFIED: &str = "RT-0342";
 /// A request may not go to the address of its host.
 pub const ADDRESS_REFUSED: &str = "RT-0350";
 /// A host is not known, not reached, or does not speak as it should.
@@ -76,7 +78,7 @@ pub const REPLY_TOO_LONG: &str = "RT-0353";
 pub const REDIRECT_REFUSED: &str = "RT-0354";
 
 /// All of them.
-pub const ALL: [&str; 36] = [
+pub const ALL: [&str; 37] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -108,6 +110,7 @@ pub const ALL: [&str; 36] = [
     AGENT_STALLED,
     RECORDING_INVALID,
     SESSION_MISSING,
+    AGENT_UNVERIFIED,
     ADDRESS_REFUSED,
     NOT_REACHED,
     STATUS_UNEXPECTED,

@@ -6,6 +6,7 @@ use std::{
     io::{self, Seek as _, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use ratchet_core::{
@@ -45,11 +46,18 @@ pub(crate) struct Invocation<'a> {
     pub(crate) allow_exit_codes: &'a [i32],
     /// What its processes may do; `None` for whatever this process's user may.
     pub(crate) profile: Option<SecurityProfile>,
+    /// Who works by it.
+    pub(crate) worker: Worker,
+    /// How long it may take.
+    pub(crate) timeout: Option<Duration>,
     /// What it reads; nothing where there is none.
     pub(crate) stdin: Option<&'a str>,
     /// Where a program lies that is named by a relative path; else that is where it starts.
     pub(crate) beside: Option<&'a Path>,
 }
+
+/// How many last lines of each stream an agent is told of a check.
+const CHECK_LINES: usize = 100;
 
 /// A text as what a process reads.
 fn as_file(text: &str) -> io::Result<fs::File> {
@@ -62,7 +70,7 @@ fn as_file(text: &str) -> io::Result<fs::File> {
 impl Runner {
     /// Runs a program to its end.
     pub(crate) async fn command(&self, attempt: &Attempt<'_>, invocation: Invocation<'_>) -> Result<Done, Undone> {
-        let Invocation { argv, values, allow_exit_codes, profile, stdin, beside } = invocation;
+        let Invocation { argv, values, allow_exit_codes, profile, worker, timeout, stdin, beside } = invocation;
         let (order, place) = (attempt.order, attempt.place);
         let scratch = self.scratch.take(&place.scratch).map_err(|error| place_refused(&place.scratch, &error))?;
         let mut environment = self.environment.of_attempt(order, place, &scratch.home(), &scratch.temporary()).await;
@@ -91,7 +99,7 @@ impl Runner {
                     door: None,
                     grace: self.grace,
                 };
-                self.enclosed(profile, &needs)
+                self.enclosed(profile, worker, &needs)
             })
             .transpose()?;
         let program = Program {
@@ -105,12 +113,16 @@ impl Runner {
             enclosure,
         };
         let observer = &self.observer;
-        let log = OutputLog::new(place.directory.join("output.log"), attempt.began, Bounds::default(), |line| {
+        let bounds = match worker {
+            Worker::Check => Bounds { tail: CHECK_LINES, ..Bounds::default() },
+            Worker::Agent | Worker::Command => Bounds::default(),
+        };
+        let log = OutputLog::new(place.directory.join("output.log"), attempt.began, bounds, |line| {
             observer.line_written(&order.key, line);
         });
         let log = log.masking(&order.masks);
         let mut log = Logged { log, stdout: MaskedStream::new(&masks), stderr: MaskedStream::new(&masks) };
-        let limits = Limits { timeout: order.timeout, stall: None, grace: self.grace };
+        let limits = Limits { timeout, stall: None, grace: self.grace };
         let ended = process::run(program, limits, attempt.stop.clone(), &mut log).await;
         let ended = ended.map_err(|error| match error.downcast::<Lack>() {
             Ok(lack) => not_confined(profile, &lack),
@@ -122,7 +134,8 @@ impl Runner {
             process_ms: milliseconds(ended.ran),
             ..Usage::default()
         };
-        let judged = judge(&ended, order.timeout, argv, allow_exit_codes, &log);
+        let words = if worker == Worker::Check { log.last_of_both() } else { log.last_words() };
+        let judged = judge(&ended, timeout, argv, allow_exit_codes, words);
         // What a step with secrets left in its home is not kept, whatever came of it.
         self.put_away(scratch, judged.is_ok() || !masks.is_empty(), &place.directory);
         judged
@@ -136,7 +149,13 @@ impl Runner {
 
 impl Runner {
     /// The walls of a profile, or why there are none: nothing weaker takes their place.
-    fn enclosed(&self, profile: SecurityProfile, needs: &Needs<'_>) -> Result<Enclosure, Undone> {
+    fn enclosed(&self, profile: SecurityProfile, worker: Worker, needs: &Needs<'_>) -> Result<Enclosure, Undone> {
+        self.can_keep(profile)?;
+        Enclosure::new(profile::rules(profile, worker), needs).map_err(|error| not_confined(Some(profile), &error))
+    }
+
+    /// Whether the person who runs it lets commands be kept to a profile.
+    pub(crate) fn can_keep(&self, profile: SecurityProfile) -> Result<(), Undone> {
         if let Some(message) = self.confinement.refusal(profile) {
             let hint = "ask whoever set RATCHET_PROFILE_MAX, or give the step a narrower profile";
             return Err(launch_failure(codes::PROFILE, message, hint));
@@ -146,8 +165,7 @@ impl Runner {
                 format!("nothing would keep the command to its profile {}: RATCHET_CONFINEMENT is off", profile.word());
             return Err(launch_failure(codes::PROFILE, message, "unset RATCHET_CONFINEMENT, or remove the profile"));
         }
-        Enclosure::new(profile::rules(profile, Worker::Command), needs)
-            .map_err(|error| not_confined(Some(profile), &error))
+        Ok(())
     }
 }
 
@@ -340,13 +358,12 @@ fn said(log: &mut OutputLog<'_>, code: i32) -> Said {
 /// Whether an ended command did well; `Err(None)` where it was told to stop.
 fn judge(
     ended: &Ended,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     argv: &[String],
     allow_exit_codes: &[i32],
-    log: &OutputLog<'_>,
+    words: Option<String>,
 ) -> Result<(), Option<StepFailure>> {
     let code = ended.code();
-    let words = log.last_words();
     let failed = |class, code: &'static str, message: String| {
         let failure = StepFailure::new(class, message).with_code(code);
         match &words {

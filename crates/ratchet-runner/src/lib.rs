@@ -6,6 +6,7 @@ mod advice;
 pub mod agent;
 mod asking;
 mod capture;
+mod checking;
 pub mod codes;
 mod command;
 mod environment;

@@ -184,6 +184,13 @@ impl<'a> OutputLog<'a> {
         tails.into_iter().map(shortened).find(|text| !text.trim().is_empty())
     }
 
+    /// The last lines of both streams, standard output first.
+    pub(crate) fn last_of_both(&self) -> Option<String> {
+        let tails = [&self.stdout.tail, &self.stderr.tail].map(shortened);
+        let said: Vec<&str> = tails.iter().map(|text| text.trim_end()).filter(|text| !text.is_empty()).collect();
+        (!said.is_empty()).then(|| said.join("\n"))
+    }
+
     /// Why the log is not complete, where the system refused to write it.
     pub(crate) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref()

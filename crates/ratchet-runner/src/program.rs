@@ -16,6 +16,7 @@ use crate::{
     codes,
     command::Invocation,
     paths,
+    profile::Worker,
     runner::{Attempt, Done, Runner, Undone},
 };
 
@@ -38,6 +39,8 @@ impl Runner {
             values: &values,
             allow_exit_codes: &[],
             profile: None,
+            worker: Worker::Command,
+            timeout: attempt.order.timeout,
             stdin: Some(&order.stdin),
             beside,
         };

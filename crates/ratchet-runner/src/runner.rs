@@ -24,7 +24,7 @@ use crate::{
     command::Invocation,
     environment::BaseEnvironment,
     family,
-    profile::Confinement,
+    profile::{Confinement, Worker},
     request::Web,
     scratch::ScratchPool,
 };
@@ -143,7 +143,16 @@ impl Runner {
         let worked = match &order.work {
             Work::Command { argv, values, allow_exit_codes, profile } => {
                 let profile = *profile;
-                let invocation = Invocation { argv, values, allow_exit_codes, profile, stdin: None, beside: None };
+                let invocation = Invocation {
+                    argv,
+                    values,
+                    allow_exit_codes,
+                    profile,
+                    worker: Worker::Command,
+                    timeout: order.timeout,
+                    stdin: None,
+                    beside: None,
+                };
                 self.command(&attempt, invocation).await
             }
             Work::Program(program) => self.program(&attempt, program).await,

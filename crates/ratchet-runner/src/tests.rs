@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use super::{BaseEnvironment, Runner, codes};
 
+mod checks;
 mod secrets;
 
 /// The files of a folder, as far as these tests read any.
@@ -493,6 +494,7 @@ fn agent_order() -> Work {
         output_schema: None,
         append_system_prompt: None,
         stall_timeout: None,
+        verify: None,
     }))
 }
 

@@ -144,19 +144,20 @@ const UNCOUNTED: [Part; 8] = [
 
 const IMAGE: Part = ("resources: {image: one}", "resources: {image: two}");
 
-const OF_AGENTS: [Part; 8] = [
+const OF_AGENTS: [Part; 9] = [
     ("prompt: work on {{ inputs.n }}", "prompt: work well on {{ inputs.n }}"),
     ("append_system_prompt: be kind", "append_system_prompt: be quick"),
     ("model: small", "model: large"),
-    ("security_profile: restricted", "security_profile: plan_only"),
+    ("security_profile: restricted", "security_profile: standard"),
     ("allowed_tools: [Read]", "allowed_tools: [Read, Grep]"),
     ("output_schema: {type: object}", "output_schema: {type: array}"),
+    ("verify: test {{ inputs.n }}", "verify: test -n {{ inputs.n }}"),
     ("agent claude-code", "agent recorded:ab"),
     ("file any/where.txt: one", "file any/where.txt: two"),
 ];
 
 /// How long and how dear an agent may be decides whether there is a result, not what it is.
-const LIMITS_OF_AGENTS: [&str; 3] = ["max_turns: 3", "max_cost_usd: 1", "stall_timeout: 1m"];
+const LIMITS_OF_AGENTS: [&str; 4] = ["max_turns: 3", "max_cost_usd: 1", "stall_timeout: 1m", "max_fix_rounds: 7"];
 
 fn case(kind: &str, parts: &[&'static str]) -> Case {
     let mut case = Case { source: String::new(), files: Vec::new(), input: "n1", agent: "claude-code", run: "first" };

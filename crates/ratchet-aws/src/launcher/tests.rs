@@ -208,6 +208,7 @@ fn agent() -> Order {
         output_schema: None,
         append_system_prompt: None,
         stall_timeout: None,
+        verify: None,
     };
     let size = TaskSize { cpu_units: Some(4096), disk_gib: Some(50), ..TaskSize::default() };
     Order { size, ..order(step_key("run", 1, "write"), 2, Work::Agent(Box::new(asked))) }

@@ -325,6 +325,10 @@ impl Page {
                 let limits = [("max_turns", json!(agent.max_turns)), ("max_cost_usd", json!(agent.max_cost_usd))];
                 let tools =
                     [("allowed_tools", json!(agent.allowed_tools)), ("output_schema", json!(agent.output_schema))];
+                if let Some(verify) = &agent.verify {
+                    let command = self.evaluator.command(&verify.command);
+                    self.add("verify", command.map(|command| json!(command.display)));
+                }
                 for (name, value) in limits.into_iter().chain(tools).filter(|(_, value)| !value.is_null()) {
                     self.plain(name, value);
                 }

@@ -132,6 +132,8 @@ pub(crate) struct Stated {
     pub(crate) comment: Option<String>,
     /// The limit that its agent reaches.
     pub(crate) limit: Option<Limit>,
+    /// What its `verify` says of what its agent left, instead of running.
+    pub(crate) verify: Option<bool>,
 }
 
 impl Stated {
@@ -359,7 +361,11 @@ fn fits(stated: &Stated, action: &Action) -> Result<(), (&'static str, &'static 
         Action::ClaudeCode(_) if stated.reply.is_some() && stated.limit.is_some() => {
             Err(("an agent that reaches a limit does not reply", "state one of `reply` and `limit`"))
         }
+        Action::ClaudeCode(agent) if stated.verify.is_some() && agent.verify.is_none() => {
+            Err(("nothing judges its agent's work", "leave out `verify`: the step has none"))
+        }
         Action::ClaudeCode(_) => Ok(()),
+        _ if stated.verify.is_some() => Err(("it has no agent", "`verify` is for claude_code steps")),
         _ if agent => Err(("it has no agent", "`reply` and `limit` are for claude_code steps")),
         Action::Shell(_) | Action::Webhook(_) | Action::Exec(_) => Ok(()),
         Action::Assert(_) | Action::Template(_) | Action::Wait(_) | Action::Workflow(_) => Err((

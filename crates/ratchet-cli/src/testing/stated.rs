@@ -19,7 +19,7 @@ use ratchet_core::{
 };
 use ratchet_definition::coerce::coerce;
 use ratchet_engine::{
-    order::{AttemptOutcome, AttemptReport, Order, OutputOrderSource, Work},
+    order::{AgentOrder, AttemptOutcome, AttemptReport, Order, OutputOrderSource, Work},
     ports::{
         Agent, AgentError, AgentFault, AgentReply, AgentRequest, AttemptPlace, AttemptRunner, Envelope, Event,
         StopSignal,
@@ -85,6 +85,9 @@ impl AttemptRunner for StatedRunner {
             let outcome = AttemptOutcome::Failed { failure: failure(stated, &order.work), usage: Usage::default() };
             return AttemptReport { key, attempt, token, outcome };
         }
+        if let (Work::Agent(asked), Some(passes)) = (&mut order.work, stated.verify) {
+            judge(asked, passes);
+        }
         if matches!(order.work, Work::Agent(_)) || !stated.stands_for_process() {
             return self.inner.run(order, place, stop).await;
         }
@@ -119,6 +122,15 @@ impl AttemptRunner for StatedRunner {
             }
         }
         report
+    }
+}
+
+/// Puts a command in the place of the one that judges an agent's work: it says what is stated, once.
+fn judge(asked: &mut AgentOrder, passes: bool) {
+    if let Some(verify) = &mut asked.verify {
+        verify.argv = vec![if passes { "true" } else { "false" }.to_owned()];
+        verify.values.clear();
+        (verify.profile, verify.max_fix_rounds) = (None, 0);
     }
 }
 
@@ -169,6 +181,7 @@ pub(super) fn record(
         let mut session = Session {
             step: step.clone(),
             call: 1,
+            round: 1,
             prompt_digest: None,
             reply: None,
             failure: None,

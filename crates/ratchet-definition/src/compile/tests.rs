@@ -95,9 +95,12 @@ fn right_files_become_workflows() {
         let mut shown = workflow.clone();
         for step in &mut shown.steps {
             // How a command is cut into parts is shown where commands are parsed.
-            if let Action::Shell(shell) = &mut step.action
-                && let Program::Script { parts, .. } = &mut shell.program
-            {
+            let program = match &mut step.action {
+                Action::Shell(shell) => Some(&mut shell.program),
+                Action::ClaudeCode(agent) => agent.verify.as_mut().map(|verify| &mut verify.command.program),
+                _ => None,
+            };
+            if let Some(Program::Script { parts, .. }) = program {
                 parts.clear();
             }
         }

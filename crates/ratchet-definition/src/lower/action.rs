@@ -1,8 +1,10 @@
 //! What a step does: the fields of its type.
 
+use std::collections::BTreeSet;
+
 use ratchet_core::workflow::{
     Action, Approval, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextSource,
-    TextTemplate, Uses, Wait,
+    TextTemplate, Uses, Verify, Wait,
 };
 
 use super::{
@@ -13,8 +15,12 @@ use super::{
 use crate::{
     check::{effects, references::Context},
     duration::duration_or_seconds,
+    parsed::Interpreter,
     yaml::{Node, Positions},
 };
+
+/// How often an agent may try to make its check succeed, where nothing is said.
+const FIX_ROUNDS: u32 = 2;
 
 impl<'tree> Lowering<'_, 'tree> {
     pub(super) fn action(&mut self, node: &'tree Node, context: Context<'tree>, ahead: &Ahead<'_>) -> Option<Action> {
@@ -49,10 +55,8 @@ impl<'tree> Lowering<'_, 'tree> {
                 self.script(command, interpreter, parsed, context)?
             }
         };
-        let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());
-        let source = command.text().map_or_else(|| words().collect::<Vec<_>>().join(" "), str::to_owned);
         let allow_exit_codes = fields::exit_codes(node, "allow_exit_codes");
-        Some(Shell { source, program, allow_exit_codes, security_profile: profile(node) })
+        Some(Shell { source: source_of(command), program, allow_exit_codes, security_profile: profile(node) })
     }
 
     /// A script for a program that is no shell. A value in it would be code there.
@@ -97,10 +101,12 @@ impl<'tree> Lowering<'_, 'tree> {
     fn claude_code(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ClaudeCode> {
         let model = node.get("model").and_then(|model| self.template(model, context));
         let append_system_prompt = node.get("append_system_prompt").and_then(|prompt| self.template(prompt, context));
+        let security_profile = profile(node).unwrap_or(SecurityProfile::Restricted);
+        let verify = self.verify(node, security_profile, context);
         let prompt = self.template(node.get("prompt")?, context)?;
         Some(ClaudeCode {
             prompt,
-            security_profile: profile(node).unwrap_or(SecurityProfile::Restricted),
+            security_profile,
             model,
             max_turns: fields::count(node, "max_turns"),
             max_cost_usd: fields::number(node, "max_cost_usd"),
@@ -110,7 +116,38 @@ impl<'tree> Lowering<'_, 'tree> {
             output_schema: node.get("output_schema").map(Node::to_json),
             append_system_prompt,
             stall_timeout: fields::duration(node, "stall_timeout"),
+            verify,
         })
+    }
+
+    /// The command that judges an agent's work.
+    fn verify(&mut self, node: &'tree Node, profile: SecurityProfile, context: Context<'tree>) -> Option<Verify> {
+        let rounds = node.entry("max_fix_rounds");
+        let Some(command) = node.entry("verify") else {
+            if let Some(rounds) = rounds {
+                let message =
+                    "`max_fix_rounds` says how often the agent may try to make `verify` succeed, and there is none";
+                let help = "add `verify`, a command that must succeed, or remove it".to_owned();
+                self.report().error("RT-0021", rounds.key.span.clone(), message, help);
+            }
+            return None;
+        };
+        if profile == SecurityProfile::PlanOnly {
+            let message = "an agent of the profile `plan_only` changes nothing that a command could judge";
+            let help = "remove `verify`, or give the step the profile `restricted`".to_owned();
+            self.report().error("RT-0021", command.key.span.clone(), message, help);
+            return None;
+        }
+        let command = &command.value;
+        self.warn_of_effects(node, command);
+        let program = match command.text() {
+            Some(_) => self.script(command, Interpreter::Bash, None, context)?,
+            None => Program::Words(self.words(command.items(), context)),
+        };
+        let max_fix_rounds = fields::integer(node, "max_fix_rounds").and_then(|rounds| u32::try_from(rounds).ok());
+        let command =
+            Shell { source: source_of(command), program, allow_exit_codes: BTreeSet::new(), security_profile: None };
+        Some(Verify { command, max_fix_rounds: max_fix_rounds.unwrap_or(FIX_ROUNDS) })
     }
 
     fn assert(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Assert> {
@@ -214,6 +251,12 @@ impl<'tree> Lowering<'_, 'tree> {
             self.report().error("RT-0021", entry.key.span.clone(), message, "remove it".to_owned());
         }
     }
+}
+
+/// A command as its author wrote it.
+fn source_of(command: &Node) -> String {
+    let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());
+    command.text().map_or_else(|| words().collect::<Vec<_>>().join(" "), str::to_owned)
 }
 
 /// The profile that a step names.

@@ -25,7 +25,7 @@ impl<'tree> Lowering<'_, 'tree> {
         self.check_environment(root);
         for step in steps {
             self.check_environment(step.node);
-            if let Some(command) = step.node.get("command") {
+            for command in ["command", "verify"].into_iter().filter_map(|field| step.node.get(field)) {
                 self.check_fetching(command);
             }
             let is_agent = step.step_type == Some("claude_code");

@@ -29,6 +29,10 @@ pub struct AgentRequest {
     pub step: String,
     /// Which attempt of the step asks, from 1: a recording may hold a session for each.
     pub attempt: u32,
+    /// Which time the attempt asks, from 1: a recording holds a session for each.
+    pub round: u32,
+    /// The session that it goes on with; a new one where there is none.
+    pub resume: Option<SessionPoint>,
     /// What is asked.
     pub prompt: String,
     /// What its process may do.
@@ -65,6 +69,17 @@ pub struct AgentRequest {
     pub masks: Masks,
     /// Who is told what it does while it works.
     pub progress: Progress,
+}
+
+/// Where a session is gone on from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionPoint {
+    /// Its name.
+    pub session_id: String,
+    /// What it had cost until then, in US dollars: an agent may count from a session's beginning, and a reply counts from here.
+    pub cost_usd: f64,
+    /// And what each model had taken of that.
+    pub models: BTreeMap<String, ModelShare>,
 }
 
 /// Whoever is told what an agent does, in a line each, while it works.
@@ -119,6 +134,26 @@ pub struct AgentReply {
     pub session_id: String,
     /// What it tried and was not allowed to do.
     pub permission_denials: Vec<Value>,
+}
+
+impl AgentReply {
+    /// This reply with what an earlier one of the same session took besides.
+    pub fn after(self, earlier: Self) -> Self {
+        let mut models = earlier.models;
+        for (name, share) in self.models {
+            let sum = models.entry(name).or_default();
+            sum.cost_usd += share.cost_usd;
+            sum.tokens += share.tokens;
+        }
+        Self {
+            cost_usd: earlier.cost_usd + self.cost_usd,
+            tokens: earlier.tokens + self.tokens,
+            turns: earlier.turns + self.turns,
+            models,
+            permission_denials: [earlier.permission_denials, self.permission_denials].concat(),
+            ..self
+        }
+    }
 }
 
 /// What one model took of a session.

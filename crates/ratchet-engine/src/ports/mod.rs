@@ -14,7 +14,7 @@ mod step_cache;
 mod task_launcher;
 mod workspace;
 
-pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, ModelShare, Progress};
+pub use agent::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, ModelShare, Progress, SessionPoint};
 pub use artifact_store::{ArtifactFilter, ArtifactStore};
 pub use attempt_files::{AttemptFiles, FileView};
 pub use blob_store::{BlobClass, BlobError, BlobStore, BlobStream, Put, Verified};

@@ -127,8 +127,9 @@ fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
         }
         Work::Agent(asked) => {
             // How long and how dear it may be decides whether there is a result, not what it is.
-            let AgentOrder { prompt, profile, model, allowed_tools, output_schema, append_system_prompt, .. } =
-                &**asked;
+            let AgentOrder {
+                prompt, profile, model, allowed_tools, output_schema, append_system_prompt, verify, ..
+            } = &**asked;
             parts.add("prompt", &json!(prompt));
             parts.add("append_system_prompt", &json!(append_system_prompt));
             parts.add("agent", &json!(agent));
@@ -136,6 +137,10 @@ fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
             parts.add("security_profile", &json!(profile));
             parts.add("allowed_tools", &json!(allowed_tools));
             parts.add("output_schema", &json!(output_schema));
+            // A step without one has the key that it had before there were any.
+            if let Some(verify) = verify {
+                parts.add("verify", &json!({"argv": verify.argv, "values": verify.values}));
+            }
         }
         Work::Request(request) => {
             let RequestOrder { url, method, headers, body, expect_status } = &**request;

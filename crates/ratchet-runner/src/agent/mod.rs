@@ -10,7 +10,7 @@ mod secrets;
 
 #[cfg(test)]
 pub(crate) mod testing;
-mod transcript;
+pub(crate) mod transcript;
 
 pub use claude_code::{ClaudeCode, Installed};
 pub use recorded::RecordedAgent;

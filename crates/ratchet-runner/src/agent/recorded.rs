@@ -62,7 +62,10 @@ impl Agent for RecordedAgent {
 
 impl Tape {
     fn play(&self, request: &AgentRequest) -> Result<AgentReply, AgentError> {
-        let session = self.recording.session(&request.step, request.attempt).ok_or_else(|| self.missing(request))?;
+        let session = self
+            .recording
+            .session(&request.step, request.attempt, request.round)
+            .ok_or_else(|| self.missing(request))?;
         let places = Places::of(request);
         let refused = |error: io::Error| {
             let message = format!("the recorded session of {} cannot be played: {error}", request.step);
@@ -94,8 +97,7 @@ impl Tape {
     }
 
     fn missing(&self, request: &AgentRequest) -> AgentError {
-        let mut has: Vec<String> =
-            self.recording.sessions.iter().map(|s| format!("{} (call {})", s.step, s.call)).collect();
+        let mut has: Vec<String> = self.recording.sessions.iter().map(name).collect();
         has.sort();
         let has = if has.is_empty() { "no session at all".to_owned() } else { has.join(", ") };
         let folder = self.folder.display();
@@ -106,8 +108,10 @@ impl Tape {
             ..failure(
                 AgentFault::Recording,
                 format!(
-                    "the recording {folder} has no session for attempt {} of the step {}",
-                    request.attempt, request.step
+                    "the recording {folder} has no session for {}attempt {} of the step {}",
+                    if request.round == 1 { String::new() } else { format!("round {} of ", request.round) },
+                    request.attempt,
+                    request.step
                 ),
             )
         }
@@ -118,7 +122,8 @@ impl Tape {
         let begin = json!({"type": "ratchet", "subtype": "replay", "step": session.step, "call": session.call});
         transcript.event(&begin, None)?;
         let prompt = sha256_hex(request.prompt.as_bytes());
-        if session.prompt_digest.as_ref().is_some_and(|recorded| recorded.as_str() != prompt) {
+        // What a check printed, which the prompt of a later round holds, is never twice the same.
+        if request.round == 1 && session.prompt_digest.as_ref().is_some_and(|recorded| recorded.as_str() != prompt) {
             let message = "the prompt is not the one that was recorded: the replay may not fit it";
             let warning = json!({
                 "type": "ratchet", "subtype": "warning", "message": message,
@@ -170,6 +175,14 @@ impl Tape {
     }
 }
 
+/// A session as a person finds it in the recording.
+fn name(session: &Session) -> String {
+    match session {
+        Session { step, call, round: 1, .. } => format!("{step} (call {call})"),
+        Session { step, call, round, .. } => format!("{step} (call {call}, round {round})"),
+    }
+}
+
 fn failure(fault: AgentFault, message: String) -> AgentError {
     AgentError { fault, message, hint: None, spent: Box::default() }
 }
@@ -204,6 +217,8 @@ mod tests {
          "transcript": "write.jsonl"},
         {"step": "again[3]", "failure": {"fault": "rate_limited", "message": "busy", "cost_usd": 0.1}},
         {"step": "again[3]", "call": 2, "reply": {"response": "second"}},
+        {"step": "rounds", "reply": {"response": "first"}},
+        {"step": "rounds", "round": 2, "reply": {"response": "second"}},
         {"step": "leak", "reply": {"response": ""}, "edits": [{"action": "write", "path": "up/x", "file": "files/new.py"}]},
         {"step": "hook", "reply": {"response": ""}, "edits": [{"action": "write", "path": "meta/hooks/post-commit", "file": "files/new.py"}]},
         {"step": "through", "reply": {"response": ""}, "edits": [{"action": "write", "path": "link", "file": "files/new.py"}]}
@@ -262,6 +277,25 @@ mod tests {
         assert_eq!(outcome(play("again[3]", 1).await.1), "RateLimited: busy (0.1)");
         assert_eq!(outcome(play("again[3]", 2).await.1), "second");
         assert_eq!(outcome(play("again[3]", 5).await.1), "second");
+    }
+
+    #[tokio::test]
+    async fn each_round_gets_its_own_session_or_none() {
+        let tape = recording(SESSIONS);
+        let agent = RecordedAgent::open(tape.path()).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        for (round, expected) in [(1, Ok("first")), (2, Ok("second")), (3, Err("no session for round 3 of attempt 4"))]
+        {
+            let request = AgentRequest { round, attempt: 4, ..request(place.path(), "rounds") };
+            match (agent.perform(request, stop()).await, expected) {
+                (Ok(reply), Ok(words)) => assert_eq!(reply.response, words),
+                (Err(error), Err(part)) => {
+                    assert!(error.message.contains(part), "{error}");
+                    assert!(error.hint.unwrap().contains("rounds (call 1, round 2)"));
+                }
+                (other, _) => panic!("{round}: {other:?}"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -168,6 +168,7 @@ impl Tape {
         let session = Session {
             step: request.step.clone(),
             call: request.attempt,
+            round: request.round,
             prompt_digest: Some(Digest::new(sha256_hex(request.prompt.as_bytes()))),
             reply,
             failure,
@@ -175,9 +176,11 @@ impl Tape {
             transcript: Some(transcript),
         };
         let mut next = recording.clone();
-        next.sessions.retain(|known| (&known.step, known.call) != (&session.step, session.call));
+        // The first round of an attempt begins it anew.
+        next.sessions
+            .retain(|known| (&known.step, known.call) != (&session.step, session.call) || known.round < session.round);
         next.sessions.push(session);
-        next.sessions.sort_by(|a, b| (&a.step, a.call).cmp(&(&b.step, b.call)));
+        next.sessions.sort_by(|a, b| (&a.step, a.call, a.round).cmp(&(&b.step, b.call, b.round)));
         let text = serde_json::to_vec_pretty(&next)
             .map_err(|source| RecordingError::Malformed { path: self.folder.join(Recording::FILE), source })?;
         self.put(Recording::FILE, &text)?;
@@ -329,6 +332,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_round_is_a_session_and_the_first_begins_anew() {
+        let tape = tempfile::tempdir().unwrap();
+        let mut rounds = Vec::new();
+        for round in [1, 2, 3, 1, 2] {
+            let place = tempfile::tempdir().unwrap();
+            let request = AgentRequest { round, ..request(place.path(), "write") };
+            let recorder = Recorder::open(Arc::new(Scripted(Ok("done"))), tape.path(), Vec::new()).unwrap();
+            recorder.perform(request, stop()).await.unwrap();
+            let recording = Recording::read(tape.path()).unwrap();
+            rounds.push(recording.sessions.iter().map(|session| session.round).collect::<Vec<_>>());
+        }
+        assert_eq!(rounds, [vec![1], vec![1, 2], vec![1, 2, 3], vec![1], vec![1, 2]]);
+    }
+
+    #[tokio::test]
     async fn what_was_recorded_plays_again_elsewhere() {
         let tape = tempfile::tempdir().unwrap();
         let made = record(tape.path(), Ok("done"), 1).await;
@@ -365,7 +383,7 @@ mod tests {
         let sessions: Vec<_> =
             recording.sessions.iter().map(|s| (s.call, s.reply.is_some(), s.failure.is_some())).collect();
         assert_eq!(sessions, [(1, false, true), (2, true, false)]);
-        let second = recording.session("write[0]", 2).unwrap();
+        let second = recording.session("write[0]", 2, 1).unwrap();
         assert!(second.reply.as_ref().unwrap().response.starts_with("second again"));
         assert_eq!(fs::read_dir(tape.path().join("files")).unwrap().count(), 2);
         assert_eq!(recording.sessions[0].failure.as_ref().unwrap().fault, RecordedFault::RateLimited);

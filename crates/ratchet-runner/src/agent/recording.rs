@@ -36,6 +36,9 @@ pub struct Session {
     /// Which attempt of the step, from 1. A later attempt without a session of its own gets the last one before it.
     #[serde(default = "first")]
     pub call: u32,
+    /// Which time the attempt asked, from 1: after each check that failed it asks again.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub round: u32,
     /// The SHA-256 of the prompt. Another prompt at replay is a warning in the transcript.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_digest: Option<Digest>,
@@ -146,6 +149,11 @@ pub enum Edit {
 
 fn first() -> u32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_first(number: &u32) -> bool {
+    *number == 1
 }
 
 fn plain_mode() -> String {
@@ -269,21 +277,22 @@ impl Recording {
                 call: session.call,
                 reason,
             };
-            if session.call == 0 {
-                return Err(error("calls are counted from 1".to_owned()));
+            if session.call == 0 || session.round == 0 {
+                return Err(error("calls and rounds are counted from 1".to_owned()));
             }
-            if !calls.insert((&session.step, session.call)) {
-                return Err(error("there is a second session of the same step and call".to_owned()));
+            if !calls.insert((&session.step, session.call, session.round)) {
+                return Err(error("there is a second session of the same step, call and round".to_owned()));
             }
             session.check(folder).map_err(error)?;
         }
         Ok(recording)
     }
 
-    /// The session for an attempt of a step: its own, or the last one before it.
-    pub fn session(&self, step: &str, attempt: u32) -> Option<&Session> {
-        let of_step = self.sessions.iter().filter(|session| session.step == step && session.call <= attempt);
-        of_step.max_by_key(|session| session.call)
+    /// The session for a round of an attempt of a step: of that attempt, or of the last one before it that has any.
+    pub fn session(&self, step: &str, attempt: u32, round: u32) -> Option<&Session> {
+        let of_step = || self.sessions.iter().filter(|session| session.step == step && session.call <= attempt);
+        let call = of_step().map(|session| session.call).max()?;
+        of_step().find(|session| session.call == call && session.round == round)
     }
 
     /// Every file that it names, beside `recording.json`.

@@ -44,8 +44,16 @@ impl Said {
                 turns: event["num_turns"].as_u64().unwrap_or(0),
                 cost_usd: event["total_cost_usd"].as_f64().unwrap_or(0.0),
             }],
+            Some("ratchet") if event["subtype"] == "verify" => Self::of_check(event),
             _ => Vec::new(),
         }
+    }
+
+    /// The check of an agent's work is the engine's own.
+    fn of_check(event: &Value) -> Vec<Self> {
+        let on = event["command"].as_str().unwrap_or_default().to_owned();
+        let failed = event["failed"].as_str().map(|words| Self::Failed(words.to_owned()));
+        [Self::Used { tool: "verify".to_owned(), on }].into_iter().chain(failed).collect()
     }
 
     fn of_assistant(part: &Value) -> Option<Self> {
@@ -111,6 +119,16 @@ mod tests {
                 json!({"type": "result", "subtype": "success", "num_turns": 3, "total_cost_usd": 0.25}),
                 "= success (3 turns, $0.25)",
                 "",
+            ),
+            (
+                json!({"type": "ratchet", "subtype": "verify", "command": "make", "failed": "it ended with 1", "output": "x"}),
+                "> verify make|! it ended with 1",
+                "> verify make",
+            ),
+            (
+                json!({"type": "ratchet", "subtype": "verify", "command": "make", "failed": null}),
+                "> verify make",
+                "> verify make",
             ),
             (json!({"type": "system", "subtype": "init"}), "", ""),
             (json!([1]), "", ""),

@@ -17,6 +17,8 @@ pub(crate) fn request(place: &Path, step: &str) -> AgentRequest {
     AgentRequest {
         step: step.to_owned(),
         attempt: 1,
+        round: 1,
+        resume: None,
         prompt: "write it".to_owned(),
         profile: SecurityProfile::Restricted,
         model: None,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::said::Said;
 
 /// A transcript while it is written: a line of JSON an event, sensitive values masked.
-pub(super) struct Transcript {
+pub(crate) struct Transcript {
     file: File,
     masks: Masks,
     progress: Progress,
@@ -25,14 +25,14 @@ pub(super) struct Transcript {
 
 impl Transcript {
     /// Goes on at the end of the transcript of a request.
-    pub(super) fn open(request: &AgentRequest) -> io::Result<Self> {
+    pub(crate) fn open(request: &AgentRequest) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(&request.transcript)?;
         let root = format!("{}/", request.files.path().display());
         Ok(Self { file, masks: request.masks.clone(), progress: request.progress.clone(), root })
     }
 
     /// Notes an event and tells what it says. `text` is the same as it came: it is kept as it is where nothing in it is masked.
-    pub(super) fn event(&mut self, event: &Value, text: Option<&str>) -> io::Result<()> {
+    pub(crate) fn event(&mut self, event: &Value, text: Option<&str>) -> io::Result<()> {
         if self.masks.is_empty() {
             self.tell(event);
             return match text {

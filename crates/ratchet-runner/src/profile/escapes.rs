@@ -138,7 +138,7 @@ impl World {
     /// What came of each attempt, with a profile or with none.
     async fn tried(&self, worker: Worker, profile: Option<SecurityProfile>) -> Result<Vec<Outcome>, String> {
         let said = match worker {
-            Worker::Command => self.command(profile).await?,
+            Worker::Command | Worker::Check => self.command(profile).await?,
             Worker::Agent => self.agent(profile).await?,
         };
         let line = |line: &str| {

@@ -25,6 +25,8 @@ pub enum Worker {
     Agent,
     /// The author's own command.
     Command,
+    /// The author's command that judges an agent's work: it runs what the agent wrote, and so it reaches no more than the agent.
+    Check,
 }
 
 /// What a worker may do to the files of the workspace.
@@ -80,7 +82,9 @@ pub fn rules(profile: SecurityProfile, worker: Worker) -> Rules {
     let (network, runs) = match (worker, profile) {
         (Worker::Agent, PlanOnly | Restricted) => (Network::None, Runs::Nothing),
         (Worker::Agent, Standard) => (Network::None, Runs::Allowed),
-        (Worker::Command, PlanOnly | Restricted) => (Network::None, Runs::Anything),
+        (Worker::Command, PlanOnly | Restricted) | (Worker::Check, PlanOnly | Restricted | Standard) => {
+            (Network::None, Runs::Anything)
+        }
         (Worker::Command, Standard) | (_, Elevated) => (Network::Open, Runs::Anything),
     };
     Rules { files, network, runs }

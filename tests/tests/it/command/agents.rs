@@ -31,8 +31,9 @@ const STAND_IN: &str = r#"#!/bin/sh
 case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
 cat > /dev/null
 test -n "$ANTHROPIC_API_KEY" -a "$ANTHROPIC_API_KEY" != @KEY@ || exit 9
-printf salve > NOTES.md
-cat <<'EVENTS'
+cost=0.0065
+case " $* " in *' --resume s-1 '*) printf vale > NOTES.md; cost=0.013;; *) printf salve > NOTES.md;; esac
+sed "s/0.0065/$cost/" <<'EVENTS'
 {"type":"system","subtype":"init","session_id":"s-1"}
 {"type":"assistant","message":{"id":"m1","content":[{"type":"tool_use","id":"t1","name":"Write","input":{"file_path":"@WORK@/NOTES.md","content":"salve"}}],"usage":{"input_tokens":1000,"output_tokens":50}}}
 {"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t1","content":"written"}]}}
@@ -44,27 +45,33 @@ EVENTS
 /// A world with an agent in it.
 struct Studio {
     world: World,
-    _api: Option<MessagesApi>,
+    api: Option<MessagesApi>,
 }
 
 impl Studio {
     fn new() -> Self {
+        Self::of(WRITING, &["salve"])
+    }
+
+    /// A workflow whose agent writes these texts in turn, one in each round.
+    fn of(workflow: &str, texts: &[&str]) -> Self {
         let mut world = World::new();
-        world.write("workflow.yaml", WRITING);
+        world.write("workflow.yaml", workflow);
         let mut set = |name: &str, value: String| world.variables.push((name.to_owned(), value));
         set("ANTHROPIC_API_KEY", KEY.to_owned());
         let Some(real) = env::var("RATCHET_TEST_CLAUDE").ok().filter(|path| !path.is_empty()) else {
             let work = world.work().display().to_string();
             world.add_program("claude", &STAND_IN.replace("@KEY@", KEY).replace("@WORK@", &work));
-            return Self { world, _api: None };
+            return Self { world, api: None };
         };
         set("RATCHET_CLAUDE", real);
         set("CLAUDE_CODE_MAX_RETRIES", "0".to_owned());
         let path = world.work().join("NOTES.md");
-        let write = Answer::tool("Write", json!({ "file_path": path, "content": "salve" }));
-        let api = MessagesApi::start([write, Answer::text("Factum est.")]).expect("a port");
+        let write = |text| Answer::tool("Write", json!({ "file_path": path, "content": text }));
+        let answers: Vec<_> = texts.iter().flat_map(|text| [write(text), Answer::text("Factum est.")]).collect();
+        let api = MessagesApi::start(answers).expect("a port");
         world.variables.push(("ANTHROPIC_BASE_URL".to_owned(), api.url()));
-        Self { world, _api: Some(api) }
+        Self { world, api: Some(api) }
     }
 
     /// What the agent's step gave, with what tells one machine or session from another left out.
@@ -122,6 +129,52 @@ fn a_session_is_recorded_and_played_again_without_the_agent() {
     let again = elsewhere.outside("again").display().to_string();
     let third = state(&elsewhere, &["run", ".", "--json", "--agent", &agent, "--record", &again]);
     assert_eq!(Studio::given(&third)["response"], "Factum est.");
+}
+
+/// Its check fails until the file says goodbye.
+const CHECKED: &str = "\
+name: writing
+version: \"1\"
+inputs:
+  word: { type: string, default: vale }
+steps:
+  - id: write
+    type: claude_code
+    prompt: Write NOTES.md in Latin.
+    max_turns: 8
+    verify: echo \"it says $(cat NOTES.md)\"; grep -q {{ inputs.word }} NOTES.md
+    max_fix_rounds: 1
+";
+
+#[test]
+fn what_a_check_prints_goes_back_to_the_agent_which_mends_its_work() {
+    let studio = Studio::of(CHECKED, &["salve", "vale"]);
+    let recording = studio.world.outside("recording");
+    let folder = recording.display().to_string();
+    let first = state(&studio.world, &["run", ".", "--in-place", "--json", "--agent", "claude", "--record", &folder]);
+    assert_eq!(first["status"], "completed", "{first:#}");
+    assert_eq!(studio.world.read("NOTES.md"), "vale");
+    let given = Studio::given(&first);
+    assert_eq!((&given["turns"], &given["tokens"]), (&json!(4), &json!(4200)), "both rounds are counted, each once");
+    if let Some(api) = &studio.api {
+        let last = api.requests().pop().expect("it was asked").body["messages"].to_string();
+        assert!(last.contains("Write NOTES.md in Latin.") && last.contains("it says salve"), "{last}");
+    }
+    let said = studio.world.ratchet(["logs", "last", "write", "--transcript"]).expect_code(0).stdout;
+    let told: Vec<&str> = said.lines().filter(|line| line.contains("verify") || line.starts_with('!')).collect();
+    assert_eq!(told.len(), 3, "two checks, of which one failed: {said}");
+    let log = studio.world.ratchet(["logs", "last", "write"]).expect_code(0).stdout;
+    assert!(log.contains("it says salve") && log.contains("it says vale"), "{log}");
+
+    // Both rounds are played, and what they left is judged again.
+    let elsewhere = World::new();
+    elsewhere.write("workflow.yaml", CHECKED);
+    let agent = format!("recorded:{folder}");
+    let second = state(&elsewhere, &["run", ".", "--json", "--agent", &agent]);
+    assert_eq!(Studio::given(&second), given);
+    // A recording that has no round in which that is mended fails by what was left last.
+    let run = elsewhere.ratchet(["run", ".", "--agent", &agent, "-i", "word=ave"]).expect_code(1);
+    assert!(run.stdout.contains("RT-0342") && run.stdout.contains("it says vale"), "{run:?}");
 }
 
 /// Uses a tool, waits at the gate, says something, waits again, and ends.

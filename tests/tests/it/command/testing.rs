@@ -130,6 +130,9 @@ tests:
   - name: an agent at its limit
     steps: {{ notes: {{ limit: cost }} }}
     expect: {{ status: failed, error: limit of money }}
+  - name: an agent that says nothing
+    steps: {{ notes: {{ limit: stall }} }}
+    expect: {{ status: failed, error: RT-0339 }}
   - name: a real command
     steps: {}
     secrets: {{ DEPLOY_KEY: the-real-one }}
@@ -141,13 +144,42 @@ tests:
     );
     let world = world(&tests);
     let results = results(&world, &["--junit", "report.xml"], 0);
-    assert_eq!(results[0]["tests"].as_array().map(Vec::len), Some(7), "{results}");
+    assert_eq!(results[0]["tests"].as_array().map(Vec::len), Some(8), "{results}");
     let coverage = json!({ "steps": 7, "never_ran": [], "branches": 4, "never_taken": ["slow never did well"] });
     assert_eq!(results[0]["coverage"], coverage);
     let report = world.read("report.xml");
-    assert!(report.contains(r#"tests="7" failures="0""#) && report.contains(r#"name="elsewhere""#), "{report}");
+    assert!(report.contains(r#"tests="8" failures="0""#) && report.contains(r#"name="elsewhere""#), "{report}");
     assert_eq!(world.read("release.test.yaml"), tests, "tests leave their own folder as it is");
     assert!(!world.work().join("built.txt").exists());
+}
+
+#[test]
+fn what_a_check_says_of_an_agents_work_is_stated_or_found_out() {
+    let world = World::new();
+    let workflow = "
+name: mends
+version: \"1\"
+budget: { max_agent_calls: 3 }
+steps:
+  - { id: mend, type: claude_code, prompt: Mend it., verify: grep -q mended NOTES.md }
+";
+    world.write("workflow.yaml", workflow.trim_start());
+    let tests = "
+tests:
+  - name: it is mended
+    steps: { mend: { reply: done, write: { NOTES.md: mended } } }
+  - name: it is not
+    steps: { mend: { reply: done, write: { NOTES.md: broken } } }
+    expect: { status: failed, error: RT-0342 }
+  - name: whatever it left is well
+    steps: { mend: { reply: done, verify: true } }
+  - name: and never
+    steps: { mend: { reply: done, write: { NOTES.md: mended }, verify: false } }
+    expect: { status: failed, error: RT-0342 }
+";
+    world.write("mends.test.yaml", tests.trim_start());
+    let results = results(&world, &[], 0);
+    assert_eq!(results[0]["tests"].as_array().map(Vec::len), Some(4), "{results}");
 }
 
 #[test]

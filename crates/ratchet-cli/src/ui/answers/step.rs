@@ -88,7 +88,10 @@ async fn children(state: &State, fan_out: &StepRow) -> Result<Value, CommandErro
 fn says(step: &Step) -> Vec<(&'static str, String)> {
     let mut says: Vec<(&'static str, String)> = match &step.action {
         Action::Shell(shell) => vec![("command", shell.source.clone())],
-        Action::ClaudeCode(agent) => vec![("prompt", agent.prompt.source.clone())],
+        Action::ClaudeCode(agent) => {
+            let verify = agent.verify.as_ref().map(|verify| ("verify", verify.command.source.clone()));
+            [("prompt", agent.prompt.source.clone())].into_iter().chain(verify).collect()
+        }
         Action::Assert(assert) => {
             assert.conditions.iter().map(|condition| ("condition", condition.expression.source.clone())).collect()
         }

@@ -85,6 +85,9 @@ pub(super) fn of(request: &AgentRequest, installed: &Installed, tools: &Tools, p
     if installed.has_permission_prompts {
         add(&["--permission-prompts", "none"]);
     }
+    if let Some(point) = &request.resume {
+        add(&["--resume", &point.session_id]);
+    }
     let runs = profile::rules(request.profile, Worker::Agent).runs;
     if runs == Runs::Nothing && installed.has_restricted {
         add(&["--restricted"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ratchet_engine::ports::{AgentError, AgentFault, AgentReply, AgentRequest, ModelShare};
+use ratchet_engine::ports::{AgentError, AgentFault, AgentReply, AgentRequest, ModelShare, SessionPoint};
 use serde_json::Value;
 
 use super::session::{Heard, tokens_of};
@@ -16,7 +16,7 @@ pub(super) fn judge(
     request: &AgentRequest,
     last_words: &str,
 ) -> Result<AgentReply, AgentError> {
-    let spent = spent(heard);
+    let spent = spent(heard, request.resume.as_ref());
     let fail = |fault: AgentFault, message: String, hint: Option<&str>| AgentError {
         fault,
         message,
@@ -98,19 +98,33 @@ pub(super) fn judge(
     })
 }
 
-/// What the session gave and took, by its result where there is one.
-fn spent(heard: &Heard) -> AgentReply {
+/// What the session gave and took from where it was gone on, by its result where there is one: that counts its cost and its models from the session's beginning, and its
+/// turns from there.
+fn spent(heard: &Heard, point: Option<&SessionPoint>) -> AgentReply {
     let session_id = heard.session_id.clone().unwrap_or_default();
     let Some(result) = &heard.result else {
         return AgentReply { tokens: heard.tokens, turns: heard.turns, session_id, ..AgentReply::default() };
     };
+    let mut models = models(result);
+    for (name, before) in point.iter().flat_map(|point| &point.models) {
+        if let Some(share) = models.get_mut(name) {
+            share.cost_usd = since(share.cost_usd, before.cost_usd);
+            share.tokens = share.tokens.saturating_sub(before.tokens);
+        }
+    }
+    models.retain(|_, share| *share != ModelShare::default());
+    let tokens = models.values().map(|share| share.tokens).sum::<u64>();
     AgentReply {
         response: result["result"].as_str().unwrap_or_default().to_owned(),
         json: Some(&result["structured_output"]).filter(|value| !value.is_null()).cloned(),
-        cost_usd: result["total_cost_usd"].as_f64().unwrap_or_default(),
-        tokens: tokens(result),
+        cost_usd: since(
+            result["total_cost_usd"].as_f64().unwrap_or_default(),
+            point.map_or(0.0, |point| point.cost_usd),
+        ),
+        // Where the models are not listed, what is told is of the main one, from where the session was gone on.
+        tokens: if tokens > 0 { tokens } else { tokens_of(&result["usage"]) },
         turns: result["num_turns"].as_u64().and_then(|turns| u32::try_from(turns).ok()).unwrap_or(heard.turns),
-        models: models(result),
+        models,
         session_id,
         permission_denials: result["permission_denials"].as_array().cloned().unwrap_or_default(),
     }
@@ -127,10 +141,9 @@ fn models(result: &Value) -> BTreeMap<String, ModelShare> {
     models.map(|(name, usage)| (name.clone(), share(usage))).collect()
 }
 
-/// The tokens of all models that worked, or of the main one where the result does not list them.
-fn tokens(result: &Value) -> u64 {
-    let all: u64 = models(result).values().map(|model| model.tokens).sum();
-    if all > 0 { all } else { tokens_of(&result["usage"]) }
+/// A cost since an earlier one of the same count. Whoever counts anew has less than before.
+fn since(cost_usd: f64, before: f64) -> f64 {
+    if cost_usd < before { cost_usd } else { cost_usd - before }
 }
 
 /// What the session says about its failure, in one line or few.

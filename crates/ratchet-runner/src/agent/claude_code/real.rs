@@ -9,7 +9,7 @@ use std::{
 };
 
 use ratchet_core::workflow::SecurityProfile;
-use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest};
+use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, SessionPoint};
 use ratchet_testkit::messages_api::{Answer, MessagesApi};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,6 +41,14 @@ impl Outcome {
 
 /// Performs a request that `prepare` completes, with the answers that it gives; `None` where the command is not there.
 async fn perform(prepare: impl FnOnce(&mut AgentRequest) -> Vec<Answer>) -> Option<Outcome> {
+    perform_and(prepare, |_, _| None).await
+}
+
+/// And then those that `next` makes of each reply.
+async fn perform_and(
+    prepare: impl FnOnce(&mut AgentRequest) -> Vec<Answer>,
+    mut next: impl FnMut(&AgentRequest, &AgentReply) -> Option<AgentRequest>,
+) -> Option<Outcome> {
     let Some(command) = env::var("RATCHET_TEST_CLAUDE").ok().filter(|path| !path.is_empty()) else {
         eprintln_skip();
         return None;
@@ -63,7 +71,10 @@ async fn perform(prepare: impl FnOnce(&mut AgentRequest) -> Vec<Answer>) -> Opti
     ];
     let agent = ClaudeCode::new(&given.map(|(name, value)| (name.to_owned(), value)).into());
     let transcript = request.transcript.clone();
-    let result = agent.perform(request, stop()).await;
+    let mut result = agent.perform(request.clone(), stop()).await;
+    while let Some(again) = result.as_ref().ok().and_then(|reply| next(&request, reply)) {
+        result = agent.perform(again, stop()).await;
+    }
     let transcript = fs::read_to_string(transcript).unwrap_or_default();
     Some(Outcome { place, api, result, transcript })
 }
@@ -384,4 +395,37 @@ async fn an_api_that_hangs_is_a_silence_before_the_first_word_and_after_it() {
         let spent = outcome.result.unwrap_err().spent;
         assert_eq!((spent.turns, spent.tokens > 0), if has_begun { (1, true) } else { (0, false) });
     }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_where_it_was_and_counts_from_there() {
+    let mut replies = Vec::new();
+    let outcome = perform_and(
+        |request| {
+            // Less than all calls together cost, and more than one of them.
+            (request.max_turns, request.max_cost_usd) = (Some(1), Some(0.012));
+            vec![Answer::text("One."), Answer::text("Two."), Answer::text("Three.")]
+        },
+        |asked, reply| {
+            replies.push(reply.clone());
+            let spent = replies.iter().cloned().reduce(|earlier, reply| reply.after(earlier))?;
+            let resume = SessionPoint { session_id: spent.session_id, cost_usd: spent.cost_usd, models: spent.models };
+            let prompt = format!("and then? {}", replies.len());
+            (replies.len() < 3).then(|| AgentRequest { prompt, resume: Some(resume), ..asked.clone() })
+        },
+    );
+    let Some(outcome) = outcome.await else { return };
+    outcome.reply();
+    assert_eq!(replies.iter().map(|reply| reply.response.as_str()).collect::<Vec<_>>(), ["One.", "Two.", "Three."]);
+    for reply in &replies {
+        assert_eq!((reply.turns, reply.tokens), (1, 1050), "each counts what it took itself");
+        assert!((reply.cost_usd - replies[0].cost_usd).abs() < 1e-9, "{replies:?}");
+        assert_eq!(reply.models.values().map(|share| share.tokens).sum::<u64>(), 1050);
+        assert_eq!(reply.session_id, replies[0].session_id);
+    }
+    let last = outcome.api.requests().pop().unwrap().body["messages"].to_string();
+    assert!(
+        ["write it", "One.", "and then? 1", "Two.", "and then? 2"].iter().all(|said| last.contains(said)),
+        "{last}"
+    );
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use ratchet_core::workflow::SecurityProfile;
-use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest};
+use ratchet_engine::ports::{Agent, AgentError, AgentFault, AgentReply, AgentRequest, ModelShare, SessionPoint};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -141,6 +141,33 @@ async fn a_result_counts_its_tokens_turns_and_denials() {
     assert_eq!(reply.permission_denials, [json!({"tool_name": "Bash"})]);
     let share = |name: &str| (reply.models[name].cost_usd, reply.models[name].tokens);
     assert_eq!((share("a"), share("b")), ((0.0, 17), (0.25, 3)));
+}
+
+#[tokio::test]
+async fn a_session_that_is_gone_on_with_counts_from_there() {
+    let point = SessionPoint {
+        session_id: "s-1".to_owned(),
+        cost_usd: 0.5,
+        models: BTreeMap::from([("a".to_owned(), ModelShare { cost_usd: 0.5, tokens: 15 })]),
+    };
+    let result =
+        |fields: &str| format!("{INIT}; echo '{{\"type\":\"result\",\"is_error\":false,\"num_turns\":2,{fields}}}'");
+    let models = r#""modelUsage":{"a":{"inputTokens":20,"costUSD":0.75},"b":{"inputTokens":3}}"#;
+    for (fields, cost, tokens, names) in [
+        (format!(r#""total_cost_usd":0.75,{models}"#), 0.25, 8, vec!["a", "b"]),
+        (r#""total_cost_usd":0.75,"usage":{"input_tokens":7}"#.to_owned(), 0.25, 7, vec![]),
+        // A command that counts each time anew.
+        (r#""total_cost_usd":0.25,"usage":{"input_tokens":7}"#.to_owned(), 0.25, 7, vec![]),
+        (r#""total_cost_usd":0.5,"modelUsage":{"a":{"inputTokens":15,"costUSD":0.5}}"#.to_owned(), 0.0, 0, vec![]),
+    ] {
+        let (place, outcome) =
+            perform(VERSION, "", &result(&fields), |request| request.resume = Some(point.clone())).await;
+        let reply = outcome.unwrap();
+        assert_eq!((reply.cost_usd, reply.tokens, reply.turns), (cost, tokens, 2), "{fields}");
+        assert_eq!(reply.models.keys().collect::<Vec<_>>(), names, "{fields}");
+        let arguments = fs::read_to_string(place.path().join("arguments")).unwrap();
+        assert!(arguments.contains("\n--resume\ns-1\n"), "{arguments}");
+    }
 }
 
 #[tokio::test]
