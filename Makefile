@@ -28,6 +28,8 @@ FEATURES ?= otlp
 
 # Who writes the tests in `make run`: the recorded session that ships with the workflow, or `claude` for Claude Code.
 AGENT ?= recorded:$(WORKFLOW)/recording
+# Of how many steps the runs of `make bench-aws` are.
+SIZES ?= 10,100,1000
 # How many random runs `make simulate` drives.
 SEEDS ?= 20000
 # How many mutations of each kind `make fuzz` tries.
@@ -86,6 +88,12 @@ functions: ## Builds the functions that template.yaml deploys, small
 bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell loop and the physical limit
 	cargo build --release --quiet --locked --package ratchet-benches
 	$(TARGET)/release/ratchet-benches $(RELEASE_BINARY)
+
+.PHONY: bench-aws
+bench-aws: ## Counts what steps ask of AWS in runs of SIZES steps, and what a million of them cost
+	$(MAKE) --no-print-directory test-programs
+	@RATCHET_COSTS=$(SIZES) RATCHET_BIN=$(DEBUG_BINARY) RATCHET_TEST_FUNCTIONS=$(TARGET)/test-functions \
+		RATCHET_TEST_EMULATOR=$$(tests/support/install-emulator.sh) SHOW=1 tools/test.sh --features $(TESTED) --workspace no_step_costs
 
 .PHONY: simulate
 simulate: ## Drives SEEDS random runs over failing ports

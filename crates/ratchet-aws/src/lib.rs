@@ -40,6 +40,8 @@ mod answers;
 #[cfg(test)]
 mod contracts;
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod deployed;
 #[cfg(test)]
 mod emulator;

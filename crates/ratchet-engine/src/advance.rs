@@ -164,6 +164,8 @@ pub(crate) struct Advance<'a> {
     slot: Option<Slot>,
     /// Room for children that take over lanes, by the child whose lane it is: nothing else that this handler starts takes it away.
     lane_slots: HashMap<StepPath, Slot>,
+    /// The highest child of a fan-out that was started, or is to take over a lane.
+    last_children: HashMap<StepId, u32>,
     queue: Queue,
     staged: Vec<Staged>,
     overlay: Overlay,
@@ -219,6 +221,7 @@ impl<'a> Advance<'a> {
             run,
             slot: None,
             lane_slots: HashMap::new(),
+            last_children: HashMap::new(),
             queue: Queue::default(),
             staged: Vec::new(),
             overlay: Overlay::new(),
@@ -366,6 +369,9 @@ impl<'a> Advance<'a> {
                 }
             }
         }
+        if let Some(last) = self.last_children.get_mut(&path.step) {
+            *last = new.successor.max(path.child).map_or(*last, |child| child.max(*last));
+        }
         if new.key.epoch == self.run.row.epoch {
             self.overlay.insert(path, new.clone());
         }
@@ -501,6 +507,10 @@ impl<'a> Advance<'a> {
                 }
             }
         }
+        if conflict.is_some() {
+            // What was not written started nothing.
+            self.last_children.clear();
+        }
         self.queue.committed(&dropped);
         for task in again {
             self.queue.push(task, None);
@@ -515,6 +525,7 @@ impl<'a> Advance<'a> {
         if self.run.row.epoch != epoch {
             // All that is left to do was derived from an epoch that is over, and would be done in the next one.
             self.queue.clear();
+            self.last_children.clear();
         }
         Ok(())
     }

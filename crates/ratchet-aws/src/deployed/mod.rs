@@ -15,7 +15,8 @@ use ratchet_core::history::hex;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use self::stack::{SECRET, Stack, programs};
+pub(crate) use self::stack::programs;
+use self::stack::{SECRET, Stack};
 use crate::emulator::Emulator;
 
 /// What differs from run to run, and what only one of the two places has: identifiers, times, costs, who answered, the user's directory.

@@ -50,7 +50,7 @@ pub(super) struct Stack {
 }
 
 /// What a test of a deployment needs beside the emulator, where it is there.
-pub(super) fn programs() -> Option<(PathBuf, PathBuf)> {
+pub(crate) fn programs() -> Option<(PathBuf, PathBuf)> {
     let named = |name: &str| env::var_os(name).map(PathBuf::from);
     let programs = named("RATCHET_TEST_FUNCTIONS").zip(named("RATCHET_BIN"));
     if programs.is_none() {

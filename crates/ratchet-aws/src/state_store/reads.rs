@@ -335,10 +335,17 @@ impl StateStore for DynamoStateStore {
     }
 
     async fn last_child(&self, id: &ExecutionId, epoch: Epoch, step: &StepId) -> Result<Option<u32>, StoreError> {
-        let of = (id, epoch, step);
         let highest = async |bucket| {
-            let rows = self.children_of_bucket(of, bucket, 0).await?;
-            Ok::<_, StoreError>(rows.last().and_then(|row| row.key.path.child))
+            let range = Range {
+                partition: key::children(id, epoch, step, bucket),
+                from: Some(key::child_sort(0)),
+                to: Some(key::child_sort(u32::MAX)),
+                newest_first: true,
+                limit: Some(1),
+                ..Range::default()
+            };
+            let rows: Vec<StepRow> = self.query_rows(&range).await?;
+            Ok::<_, StoreError>(rows.first().and_then(|row| row.key.path.child))
         };
         // Children start in their order, so that buckets are full up to one of them: that one is looked for by halves. Where lanes that start at once leave a bucket
         // empty before it, what is found is too low, and names a child that has no row yet.

@@ -19,7 +19,7 @@ use super::{Advance, Change, Dispatch, Subject, Task};
 use crate::{
     artifacts::Registered,
     engine::EngineError,
-    ports::{Branch, Event},
+    ports::{Branch, Event, Expectation, Write},
     trees,
     values::store_large,
 };
@@ -134,7 +134,11 @@ impl Advance<'_> {
                 return Ok(());
             }
             Lane::MovedOn if row.successor.is_some() => return Ok(()),
-            Lane::MovedOn | Lane::Taken => self.successor_of(&path).await?,
+            Lane::MovedOn => self.successor_of(&path).await?,
+            Lane::Taken => {
+                self.last_children.remove(&path.step);
+                self.successor_of(&path).await?
+            }
         };
         if other == row.successor {
             return Ok(());
@@ -440,11 +444,23 @@ impl Advance<'_> {
         Ok(found)
     }
 
-    /// The highest child that was started. What was staged is included, and who is to take over a lane there: no two lanes of one handler name the same child.
-    pub(super) async fn last_child(&self, step: &StepId) -> Result<Option<u32>, EngineError> {
-        let stored = self.engine.ports.store.last_child(&self.run.row.id, self.run.row.epoch, step).await?;
+    /// The highest child that was started, as far as this handler knows: it looks once, and from then on counts those that it names itself, so that no two of its lanes name the
+    /// same child. Where another handler started some meanwhile, a lane finds its own taken, and has this one look again.
+    pub(super) async fn last_child(&mut self, step: &StepId) -> Result<Option<u32>, EngineError> {
+        if let Some(last) = self.last_children.get(step) {
+            return Ok(Some(*last));
+        }
+        // Children come after their fan-out: one that is not there yet has none.
+        let fan_out = StepPath::step(step.clone());
+        let is_new = |write: &Write| matches!(write, Write::Step { row, expect: Expectation::Absent } if row.key.path == fan_out);
+        let stored = if self.staged.iter().any(|staged| is_new(&staged.write)) {
+            None
+        } else {
+            self.engine.ports.store.last_child(&self.run.row.id, self.run.row.epoch, step).await?
+        };
         let staged = self.overlay.iter().filter(|(path, _)| path.step == *step);
-        let last = staged.map(|(path, row)| path.child.max(row.successor)).max().flatten();
-        Ok(stored.max(last))
+        let last = staged.map(|(path, row)| path.child.max(row.successor)).max().flatten().max(stored);
+        self.last_children.extend(last.map(|last| (step.clone(), last)));
+        Ok(last)
     }
 }

@@ -580,6 +580,10 @@ impl Advance<'_> {
         }
         let parent = self.row(&StepPath::step(path.step.clone())).await?;
         let Some(StepState::FannedOut { count, lanes }) = parent.map(|row| row.state) else { return Ok(None) };
+        // Where each child has a lane of its own none takes another's over, and nobody needs to look.
+        if lanes >= count {
+            return Ok(None);
+        }
         let last = self.last_child(&path.step).await?.max(path.child);
         Ok(fan_out::successor(last, lanes, count))
     }

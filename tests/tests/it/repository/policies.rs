@@ -54,8 +54,8 @@ const OTHERS: [(&str, &str); 9] = [
 const CLIENTS: [&str; 4] = ["client", ".events", ".queues", "Client::new(config)"];
 
 /// Code that only makes what tests need.
-const FOR_TESTS: [&str; 7] =
-    ["/tests", "/deployed/", "contracts.rs", "emulator.rs", "requests.rs", "answers.rs", "table.rs"];
+const FOR_TESTS: [&str; 8] =
+    ["/tests", "/costs/", "/deployed/", "contracts.rs", "emulator.rs", "requests.rs", "answers.rs", "table.rs"];
 
 #[test]
 fn roles_allow_what_is_asked_for_and_nothing_else() {
