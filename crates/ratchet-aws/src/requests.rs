@@ -120,10 +120,10 @@ async fn what_becomes_of_a_task_is_written_over_what_was_seen() {
     let digest = Digest::new("00".repeat(32));
     let asked = asked(async |store| {
         let (key, at) = (key(Some(33)), Timestamp::UNIX_EPOCH);
-        drop(store.launch_task(&key, 2, at).await);
+        drop(store.expect_task(&key, 2, at).await);
         drop(store.begin_task(&key, 2, "one", at).await);
         drop(store.report_task(&key, 2, "one", (&digest, at)).await);
-        drop(store.give_up_task(&key, 2, None).await);
+        drop(store.give_up_task(&key, 2, (None, at)).await);
     });
     insta::assert_snapshot!("write-task", asked.await);
 }

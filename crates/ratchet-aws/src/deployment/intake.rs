@@ -138,7 +138,13 @@ impl Deployment {
             tracing::info!(task = %task["taskArn"], "a task that is no attempt's ended");
             return Ok(Value::Null);
         };
-        let launcher = &self.engine.ports().launcher;
+        let ports = self.engine.ports();
+        let step = ports.store.step(&of.key).await.map_err(EngineError::from)?;
+        // Most have reported before they end.
+        if !step.is_some_and(|row| row.attempt == of.attempt && !row.status().is_settled()) {
+            return Ok(Value::Null);
+        }
+        let launcher = &ports.launcher;
         if launcher.state(&of.key, of.attempt).await.map_err(EngineError::from)? == TaskState::Gone {
             let execution = of.key.execution.clone();
             let event = Event::TaskLost { key: of.key, attempt: of.attempt };

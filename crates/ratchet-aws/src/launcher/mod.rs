@@ -30,8 +30,8 @@ pub use self::{
 };
 use crate::{DynamoStateStore, TaskStage};
 
-/// How long a task may not be seen that was asked for, as what lists tasks is a moment behind, or that a handler is yet to ask for: it has no longer itself.
-const UNSEEN_MAX: SignedDuration = SignedDuration::from_secs(120);
+/// How long a task may not be seen that a handler has asked for, or is yet to: it has two minutes itself, and what lists tasks is a moment behind.
+const UNSEEN_MAX: SignedDuration = SignedDuration::from_secs(150);
 
 /// How long the event of a report has to come: only then is it sent again.
 const DELIVERY: SignedDuration = SignedDuration::from_secs(30);
@@ -93,6 +93,12 @@ impl EcsLauncher {
         tasks.is_empty() && self.clock.now().duration_since(since) < UNSEEN_MAX
     }
 
+    /// Notes that there is no task of an attempt and will be none, where it is still as it was seen.
+    async fn give_up(&self, key: &StepKey, attempt: u32, seen: Option<&TaskStage>) -> Result<TaskStage, LaunchError> {
+        let given_up = self.rows.give_up_task(key, attempt, (seen, self.clock.now())).await;
+        given_up.map_err(|error| not_now(&error))
+    }
+
     /// Sends the report of an attempt again whose event may be lost. Whether it could be read.
     async fn report_again(&self, report: &Digest) -> Result<bool, LaunchError> {
         let Ok(content) = self.blobs.get(report).await else { return Ok(false) };
@@ -113,46 +119,56 @@ impl TaskLauncher for EcsLauncher {
         let (key, attempt) = (&order.key, order.attempt);
         let content = serde_json::to_vec(&order).map_err(|error| LaunchError::Refused(error.to_string()))?;
         let stored = self.blobs.put(&content).await.map_err(|error| LaunchError::NoCapacity(error.to_string()))?;
-        match self.rows.launch_task(key, attempt, self.clock.now()).await.map_err(|error| not_now(&error))? {
-            // Whoever launched it before may have died before it asked.
-            None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {}
+        match self.rows.task(key, attempt).await.map_err(|error| not_now(&error))? {
+            // Whoever was to launch it before may have died before it asked.
+            None | Some(TaskStage::Expected { .. }) => {}
             Some(TaskStage::Begun { .. } | TaskStage::Reported { .. } | TaskStage::Gone) => return Ok(()),
         }
         let Err(error) = self.run(&order, &stored.digest).await else { return Ok(()) };
         // Nobody needs to wait to see that there is none.
         let seen = self.rows.task(key, attempt).await.map_err(|error| not_now(&error))?;
-        if matches!(seen, Some(TaskStage::Launched { .. })) {
-            self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?;
+        if matches!(seen, None | Some(TaskStage::Expected { .. })) {
+            self.give_up(key, attempt, seen.as_ref()).await?;
         }
         Err(error)
     }
 
     async fn state(&self, key: &StepKey, attempt: u32) -> Result<TaskState, LaunchError> {
         let seen = self.rows.task(key, attempt).await.map_err(|error| not_now(&error))?;
-        let seen = match seen {
-            Some(seen) => seen,
-            // A handler that claimed it may be about to launch it.
-            None => self.rows.expect_task(key, attempt, self.clock.now()).await.map_err(|error| not_now(&error))?,
-        };
         let is_past = |since: Timestamp, most: SignedDuration| self.clock.now().duration_since(since) >= most;
         match &seen {
-            TaskStage::Gone => return Ok(TaskState::Gone),
-            TaskStage::Expected { since } if is_past(*since, UNSEEN_MAX) => {}
-            TaskStage::Expected { .. } => return Ok(TaskState::Alive),
-            TaskStage::Reported { at, .. } if is_past(*at, UNTAKEN_MAX) => return Ok(TaskState::Gone),
-            TaskStage::Reported { at, .. } if !is_past(*at, DELIVERY) => return Ok(TaskState::Alive),
-            TaskStage::Reported { report, .. } => {
+            Some(TaskStage::Gone) => return Ok(TaskState::Gone),
+            Some(TaskStage::Reported { at, .. }) if is_past(*at, UNTAKEN_MAX) => return Ok(TaskState::Gone),
+            Some(TaskStage::Reported { at, .. }) if !is_past(*at, DELIVERY) => return Ok(TaskState::Alive),
+            Some(TaskStage::Reported { report, .. }) => {
                 let is_there = self.report_again(report).await?;
                 return Ok(if is_there { TaskState::Alive } else { TaskState::Gone });
             }
-            TaskStage::Launched { at } | TaskStage::Begun { at, .. } => {
+            // A handler that claimed it may be about to launch it, or it may be on its way.
+            None | Some(TaskStage::Expected { .. } | TaskStage::Begun { .. }) => {
                 let tasks = self.tasks(key, attempt).await?;
-                if self.is_unseen(&tasks, *at) || tasks.iter().any(|task| !task.has_stopped) {
+                if tasks.iter().any(|task| !task.has_stopped) {
                     return Ok(TaskState::Alive);
+                }
+                let since = match &seen {
+                    Some(TaskStage::Expected { since } | TaskStage::Begun { at: since, .. }) => Some(*since),
+                    _ => None,
+                };
+                match since {
+                    None if tasks.is_empty() => {
+                        let expected = self.rows.expect_task(key, attempt, self.clock.now()).await;
+                        return match expected.map_err(|error| not_now(&error))? {
+                            TaskStage::Gone => Ok(TaskState::Gone),
+                            _ => Ok(TaskState::Alive),
+                        };
+                    }
+                    Some(since) if self.is_unseen(&tasks, since) => return Ok(TaskState::Alive),
+                    // All that there were have stopped, or nobody has asked for one and nobody will.
+                    None | Some(_) => {}
                 }
             }
         }
-        match self.rows.give_up_task(key, attempt, Some(&seen)).await.map_err(|error| not_now(&error))? {
+        match self.give_up(key, attempt, seen.as_ref()).await? {
             TaskStage::Gone => Ok(TaskState::Gone),
             // It has just come further.
             _ => Ok(TaskState::Alive),
@@ -166,17 +182,15 @@ impl TaskLauncher for EcsLauncher {
             match &seen {
                 Some(TaskStage::Gone | TaskStage::Reported { .. }) => return Ok(()),
                 // One that has not begun never will.
-                None | Some(TaskStage::Expected { .. } | TaskStage::Launched { .. }) => {
-                    if self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?
-                        == TaskStage::Gone
-                    {
+                None | Some(TaskStage::Expected { .. }) => {
+                    if self.give_up(key, attempt, seen.as_ref()).await? == TaskStage::Gone {
                         return self.stop_all(key, attempt).await.map(drop);
                     }
                 }
                 Some(TaskStage::Begun { at, .. }) => {
                     let tasks = self.stop_all(key, attempt).await?;
                     if tasks.iter().all(|task| task.has_stopped) && !self.is_unseen(&tasks, *at) {
-                        self.rows.give_up_task(key, attempt, seen.as_ref()).await.map_err(|error| not_now(&error))?;
+                        self.give_up(key, attempt, seen.as_ref()).await?;
                         return Ok(());
                     }
                     if waited >= STOP_MAX {

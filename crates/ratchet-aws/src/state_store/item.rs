@@ -38,6 +38,8 @@ pub(super) const STATUS: &str = "run_status";
 pub(super) const NESTED: &str = "nested";
 /// Of a use of a kept result: all that it says, as JSON.
 pub(super) const USED: &str = "used";
+/// Of a row that nobody needs for good: when it may go, in seconds since 1970. The table takes it away some time after that.
+pub(super) const ENDS_AT: &str = "ends_at";
 /// Of an earlier attempt: how many records it has.
 pub(super) const RECORDS: &str = "records";
 
@@ -47,6 +49,11 @@ pub(super) fn text(value: impl Into<String>) -> AttributeValue {
 
 pub(super) fn number(value: impl fmt::Display) -> AttributeValue {
     AttributeValue::N(format!("{value}"))
+}
+
+/// The attribute that says when an item may go.
+pub(super) fn ends(at: Timestamp) -> (String, AttributeValue) {
+    (ENDS_AT.to_owned(), number(at.as_second()))
 }
 
 pub(super) fn keyed(key: Key) -> Item {

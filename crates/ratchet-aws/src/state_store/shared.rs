@@ -1,5 +1,6 @@
 //! Rows that many change: a budget's, a group's. Each is read and written back, and read again where somebody else was first.
 
+use jiff::Timestamp;
 use ratchet_engine::ports::StoreError;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -41,6 +42,21 @@ impl DynamoStateStore {
         T: Serialize + DeserializeOwned + Send,
         R: Send,
     {
+        self.change_until(key, None, action, change).await
+    }
+
+    /// The same with a row that may go at a time.
+    pub(super) async fn change_until<T, R>(
+        &self,
+        key: Key,
+        ends_at: Option<Timestamp>,
+        action: &str,
+        change: impl Fn(Option<T>) -> Changed<T, R> + Send,
+    ) -> Result<R, StoreError>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        R: Send,
+    {
         let mut there = self.get(&key).await?;
         for _ in 0..CONFLICTS_MAX {
             let row = there.as_ref().map(item::row::<T>).transpose()?;
@@ -53,7 +69,9 @@ impl DynamoStateStore {
             let lost = match next {
                 Some(row) => {
                     let there = seen.map_or(There::Nothing, There::LeftBy);
-                    self.put_where(there, item::with_body(key.clone(), &row)?, action).await?
+                    let mut item = item::with_body(key.clone(), &row)?;
+                    item.extend(ends_at.map(item::ends));
+                    self.put_where(there, item, action).await?
                 }
                 None => self.delete_over(key.clone(), seen, action).await?,
             };
