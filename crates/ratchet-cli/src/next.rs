@@ -89,6 +89,16 @@ fn paused(outcome: &Outcome) -> Vec<Suggestion> {
             (format!("resume {id}"), "asks again, and pauses again while the budget is reached"),
         ];
     }
+    if is_at_a_limit(view) {
+        let waiting = view.steps.iter().filter(|(_, step)| step.status == StepStatus::Waiting);
+        let logs = waiting.filter_map(|(step, waiting)| logs(id, step.as_str(), waiting));
+        return logs
+            .chain([
+                (format!("resume {id}"), "lets the agent go on in the same session, with its limits anew"),
+                (format!("cancel {id}"), "ends it here; `finally` runs"),
+            ])
+            .collect();
+    }
     let asks = asking(outcome);
     let answer = |step: &String| {
         [(format!("approve {id} {step}"), "says yes, and goes on"), (format!("reject {id} {step}"), "says no")]
@@ -106,6 +116,11 @@ fn paused(outcome: &Outcome) -> Vec<Suggestion> {
 /// Whether it is paused because of its budget.
 fn is_out_of_budget(view: &ExecutionView) -> bool {
     view.pause_reason.as_ref().is_some_and(|reason| reason.contains("[RT-0188]"))
+}
+
+/// Whether it is paused because an agent reached a limit.
+fn is_at_a_limit(view: &ExecutionView) -> bool {
+    view.steps.iter().any(|(_, step)| step.status == StepStatus::Waiting && step.error.is_some())
 }
 
 /// The step that made the run fail; else one that was let pass.

@@ -109,6 +109,7 @@ fn rows() -> Vec<Option<StepRow>> {
         StepState::FannedOut { count: 2, lanes: 1 },
         StepState::Waiting(Waiting::Retry { due: Timestamp::UNIX_EPOCH }),
         StepState::Waiting(Waiting::Lost { found_in: Epoch::FIRST }),
+        StepState::Waiting(Waiting::Limit(Box::new(failure()))),
         StepState::Waiting(Waiting::Time { due: Timestamp::UNIX_EPOCH }),
         StepState::Waiting(Waiting::Approval(question())),
         StepState::Completed,
@@ -139,6 +140,7 @@ fn policies() -> Vec<StepPolicy> {
 fn step_events() -> Vec<(&'static str, StepEvent)> {
     let succeeded = Outcome::Succeeded(StepResult::default());
     let failed = Outcome::Failed { failure: failure(), usage: Usage::default() };
+    let at_limit = StepFailure { session: Some(Digest::new("s")), ..failure() };
     let finished = |outcome| StepEvent::Finished { token_hash: token(), outcome, chance: 0, successor: None };
     let ready = StepEvent::Ready;
     vec![
@@ -162,6 +164,7 @@ fn step_events() -> Vec<(&'static str, StepEvent)> {
         ("StepReady (blocked)", ready(Verdict::Block)),
         ("StepFinished (succeeded)", finished(succeeded.clone())),
         ("StepFinished (failed)", finished(failed.clone())),
+        ("StepFinished (at a limit)", finished(Outcome::Failed { failure: at_limit, usage: Usage::default() })),
         ("StepFinished (stopped)", finished(Outcome::Stopped)),
         ("TaskLost", StepEvent::Lost { attempt: 1, token_hash: token(), found_in: Epoch::FIRST }),
         ("RetryDue", StepEvent::RetryDue { attempt: 1, token_hash: token(), execution: None }),

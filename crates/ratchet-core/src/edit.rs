@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     ids::StepId,
     resources::Resources,
-    workflow::{Action, ClaudeCode, ForEach, Names, OutputSource, Step, TextSource, Workflow},
+    workflow::{Action, ClaudeCode, ForEach, Names, OnLimit, OutputSource, Step, TextSource, Workflow},
 };
 
 /// What of a step is otherwise under an edited definition, in words of the file; nothing where it would do the same with the same files and the same results of
@@ -87,8 +87,13 @@ fn unhurried(foreach: Option<&ForEach>) -> Option<ForEach> {
 fn unbounded(action: &Action) -> Action {
     match action {
         Action::ClaudeCode(agent) => {
-            let mut agent =
-                ClaudeCode { max_turns: None, max_cost_usd: None, stall_timeout: None, ..(**agent).clone() };
+            let mut agent = ClaudeCode {
+                max_turns: None,
+                max_cost_usd: None,
+                stall_timeout: None,
+                on_limit: OnLimit::Fail,
+                ..(**agent).clone()
+            };
             if let Some(verify) = &mut agent.verify {
                 verify.max_fix_rounds = 0;
             }

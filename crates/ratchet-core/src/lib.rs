@@ -6,6 +6,7 @@
 //!
 //! Start at [`decide`]: the state machine of a step and that of an execution, each as one table.
 
+pub mod agent;
 pub mod artifact;
 pub mod budget;
 pub mod cached;

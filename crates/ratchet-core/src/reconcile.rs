@@ -171,7 +171,9 @@ fn plan_started(plan: &mut Plan, execution: &ExecutionRow, row: &StepRow, now: T
         }
         StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => plan.waits_for_time = true,
         StepState::Waiting(Waiting::Approval(_)) => plan.asking.push(row.key.path.step.clone()),
-        StepState::Waiting(Waiting::Lost { .. }) => plan.waiting_for_person.push(row.key.path.step.clone()),
+        StepState::Waiting(Waiting::Lost { .. } | Waiting::Limit(_)) => {
+            plan.waiting_for_person.push(row.key.path.step.clone())
+        }
         StepState::Completed
         | StepState::Failed { .. }
         | StepState::Skipped(_)
@@ -197,7 +199,8 @@ fn plan_pending(
     let told: Vec<Option<NeedOutcome>> = node.needs.iter().map(|need| outcomes[need.position()]).collect();
     if let Some(all) = told.iter().copied().collect::<Option<Vec<_>>>() {
         let needs = all.into_iter().fold(NeedOutcome::FINE, NeedOutcome::and);
-        let old = newest[index.position()].filter(|row| row.items.is_some() || row.execution.is_some());
+        let old = newest[index.position()]
+            .filter(|row| row.items.is_some() || row.execution.is_some() || row.suspended().is_some());
         let old = old.filter(|row| children_survive(graph, index, row, counts, resumes));
         plan.ready.push(ReadyStep { step: node.id.clone(), needs, old: old.map(|row| row.key.clone()) });
     } else if node.needs.len() > 1 {

@@ -220,7 +220,7 @@ fn step_events(before: Option<&StepRow>, record: &Record<StepTransition>) -> Vec
             events.push(lost(TokenHash::new(String::new()), Epoch::FIRST));
             events
         }
-        StepTransition::RetryScheduled { failure, usage, .. } => {
+        StepTransition::RetryScheduled { failure, usage, .. } | StepTransition::Suspended { failure, usage } => {
             vec![finished(Outcome::Failed { failure: failure.clone(), usage: *usage }, None)]
         }
         StepTransition::Reclaimed { token_hash, execution } => {

@@ -63,12 +63,15 @@ pub struct StepFailure {
     /// The files as the attempt left them, where it changed any: a tree in the blob store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Digest>,
+    /// Where an agent's session is gone on from once a person lets the run go on: kept in the blob store. With it the step waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Digest>,
 }
 
 impl StepFailure {
     /// A failure with nothing more to say than its message.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), detail: None, hint: None, tree: None }
+        Self { class, code: None, message: message.into(), detail: None, hint: None, tree: None, session: None }
     }
 
     /// With the stable code of its page.
@@ -230,6 +233,8 @@ pub enum Waiting {
         /// The epoch in which that was found: whoever lets the run go on in a later one was told of it.
         found_in: Epoch,
     },
+    /// For a person: its agent reached a limit, and goes on once the run does.
+    Limit(Box<StepFailure>),
     /// For a time, which is all that it does.
     Time {
         /// When that is.
@@ -401,6 +406,14 @@ impl StepRow {
         left.or(self.base.as_ref())
     }
 
+    /// What its agent stopped at that is gone on with in another epoch: its last attempt reached a limit.
+    pub fn suspended(&self) -> Option<&StepFailure> {
+        self.records.iter().rev().find_map(|record| match &record.transition {
+            StepTransition::Suspended { failure, .. } => Some(failure),
+            _ => None,
+        })
+    }
+
     /// What the step tells those that need it, once it is settled.
     pub fn outcome(&self) -> Option<NeedOutcome> {
         let above = self.needs;
@@ -489,6 +502,10 @@ impl StepRow {
                 self.losses += 1;
                 self.records.clear();
                 self.state = StepState::Running { token_hash: token_hash.clone() };
+            }
+            StepTransition::Suspended { failure, .. } => {
+                self.failures += 1;
+                self.state = StepState::Waiting(Waiting::Limit(Box::new(failure.clone())));
             }
             StepTransition::LostAndSuspended { found_in } => {
                 self.losses += 1;

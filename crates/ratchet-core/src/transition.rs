@@ -91,6 +91,13 @@ pub enum StepTransition {
         /// What the attempt took.
         usage: Usage,
     },
+    /// An attempt reached a limit, and is gone on with once a person lets the run go on.
+    Suspended {
+        /// What it reached, with the session.
+        failure: StepFailure,
+        /// What the attempt took.
+        usage: Usage,
+    },
     /// The next attempt was claimed.
     Reclaimed {
         /// The hash of its token.
@@ -159,7 +166,9 @@ impl StepTransition {
     pub fn usage(&self) -> Option<Usage> {
         match self {
             Self::Succeeded { result, .. } => Some(result.usage),
-            Self::Failed { usage, .. } | Self::RetryScheduled { usage, .. } => Some(*usage),
+            Self::Failed { usage, .. } | Self::RetryScheduled { usage, .. } | Self::Suspended { usage, .. } => {
+                Some(*usage)
+            }
             Self::Claimed { .. }
             | Self::FannedOut { .. }
             | Self::Reclaimed { .. }

@@ -25,7 +25,7 @@ use ratchet_core::{
     join::{JoinKey, JoinKind, NeedOutcome, Place},
     rejection::Rejection,
     status::StepStatus,
-    step::{AttemptRow, FailureClass, StepFailure, StepRow, StepState},
+    step::{AttemptRow, FailureClass, StepFailure, StepRow, StepState, Waiting},
     transition::{ExecutionTransition, StepTransition},
     workflow::{Action, Step},
 };
@@ -41,7 +41,7 @@ use crate::{
     scope::Overlay,
     step_cache, turns,
 };
-pub(crate) use calls::settle_ended;
+pub(crate) use calls::{limit_reason, settle_ended};
 pub(crate) use nested::{NestedRuns, paused_in_words, tell};
 use queue::{Queue, Queued};
 
@@ -104,7 +104,7 @@ pub(crate) struct Dispatch {
     pub(crate) path: StepPath,
     pub(crate) needs: NeedOutcome,
     pub(crate) predecessor: Option<u32>,
-    /// The fan-out's row of an older epoch, whose children may be taken over.
+    /// The row of an older epoch of which something may be taken over: the children of a fan-out, a run, or an agent's session.
     pub(crate) adopts: Option<Box<StepRow>>,
 }
 
@@ -363,8 +363,10 @@ impl<'a> Advance<'a> {
                 Command::Conclude => acts.push(Act::Conclude),
                 Command::PauseExecution => {
                     let step = path.step.clone();
-                    let reason =
-                        format!("an attempt of {step} was lost, and what it did to the outside world is unknown");
+                    let reason = match &new.state {
+                        StepState::Waiting(Waiting::Limit(failure)) => limit_reason(&step, failure),
+                        _ => format!("an attempt of {step} was lost, and what it did to the outside world is unknown"),
+                    };
                     acts.push(Act::Pause { step, reason });
                 }
             }

@@ -22,6 +22,8 @@ pub(crate) fn order(agent: &ClaudeCode, evaluator: &Evaluator) -> Result<AgentOr
         append_system_prompt: text(&agent.append_system_prompt)?,
         stall_timeout: agent.stall_timeout,
         verify: agent.verify.as_ref().map(check).transpose()?,
+        on_limit: agent.on_limit,
+        session: None,
     })
 }
 

@@ -132,6 +132,7 @@ impl Masks {
         let (mut row, mut record) = (row.clone(), record.clone());
         match &mut row.state {
             StepState::Failed { failure, .. } => *failure = self.failure(failure),
+            StepState::Waiting(Waiting::Limit(failure)) => **failure = self.failure(failure),
             StepState::Waiting(Waiting::Approval(question)) => {
                 question.message = self.text(&question.message).into_owned();
             }
@@ -140,8 +141,9 @@ impl Masks {
         if let Some(warning) = row.result.as_mut().and_then(|result| result.warning.as_mut()) {
             *warning = self.text(warning).into_owned();
         }
-        if let StepTransition::Failed { failure, .. } | StepTransition::RetryScheduled { failure, .. } =
-            &mut record.transition
+        if let StepTransition::Failed { failure, .. }
+        | StepTransition::RetryScheduled { failure, .. }
+        | StepTransition::Suspended { failure, .. } = &mut record.transition
         {
             *failure = self.failure(failure);
         }

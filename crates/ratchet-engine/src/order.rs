@@ -8,7 +8,7 @@ use ratchet_core::{
     ids::{Digest, StepKey, TokenHash},
     output::FileValue,
     step::{StepFailure, StepResult, Usage},
-    workflow::{Expression, SecurityProfile, ValueType},
+    workflow::{Expression, OnLimit, SecurityProfile, ValueType},
 };
 use ratchet_definition::evaluate::Scope;
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,11 @@ pub struct AgentOrder {
     pub stall_timeout: Option<Duration>,
     /// What must succeed before the step is done.
     pub verify: Option<VerifyOrder>,
+    /// What is done when a limit is reached.
+    #[serde(default)]
+    pub on_limit: OnLimit,
+    /// The session that it goes on with: what an attempt before it kept in the blob store.
+    pub session: Option<Digest>,
 }
 
 /// A command that judges the work of an agent.

@@ -66,7 +66,7 @@ pub(crate) struct Ready<'a> {
     pub(crate) predecessor: Option<u32>,
     /// The fan-out's row, for a child.
     pub(crate) parent: Option<&'a StepRow>,
-    /// The epoch whose children may be taken over, for a fan-out.
+    /// The row of an older epoch of which something may be taken over: the children of a fan-out, a run, or an agent's session.
     pub(crate) adopts: Option<&'a StepRow>,
     /// Who takes over the lane of a child that settles at once.
     pub(crate) successor: Option<u32>,
@@ -166,6 +166,12 @@ impl Evaluating<'_> {
             Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
             Ok(Evaluated::Order(mut order)) => {
                 order.captured = noted.take();
+                let session = ready.adopts.and_then(|old| suspended(run, old)).and_then(|at| at.session.clone());
+                if let (Work::Agent(asked), Some(session)) = (&mut order.work, session) {
+                    asked.session = Some(session);
+                    // What it changed before is in the files that it begins with: what it changes now is not all that the step does.
+                    return Ok(Prepared::Task(order, None));
+                }
                 Ok(match Box::pin(self.parts(engine, caller)).await? {
                     Ok(parts) => Prepared::Task(order, parts.map(Box::new)),
                     Err(error) => ready.settle(failed(&error)),
@@ -264,6 +270,11 @@ fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) ->
 /// Whether what changed in the directory is in the files of a row of an older epoch. What such a row left half done is not gone on with where it is not: it would be lost.
 fn has_later_files(run: &Run, old: &StepRow) -> bool {
     run.row.directory_later().is_none_or(|(epoch, _)| epoch <= old.key.epoch)
+}
+
+/// What the agent of an older row stopped at, where it may go on: not where what changed in the directory since is not in the files that it left.
+pub(crate) fn suspended<'a>(run: &Run, old: &'a StepRow) -> Option<&'a StepFailure> {
+    old.suspended().filter(|_| has_later_files(run, old))
 }
 
 /// What the same child of an older epoch left.

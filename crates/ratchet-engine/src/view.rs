@@ -471,6 +471,9 @@ fn step_view(step_type: &str, rows: Option<&StepRows>) -> StepView {
         StepState::Waiting(Waiting::Lost { .. }) => {
             (Some("a person: an attempt was lost and its effect is unknown"), None)
         }
+        StepState::Waiting(Waiting::Limit(failure)) => {
+            (Some("a person: its agent reached a limit"), Some(failure_view(failure)))
+        }
         StepState::Waiting(Waiting::Time { .. }) => (Some("a time"), None),
         StepState::Waiting(Waiting::Approval(_)) => (Some("an approval"), None),
         StepState::Failed { failure, .. } => (None, Some(failure_view(failure))),

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     capture::{Said, Withheld},
     checking::Worked,
-    codes,
+    codes, kept_session,
     runner::{Attempt, Done, Runner, Undone, milliseconds, outside, place_refused},
     snapshot::Snapshot,
 };
@@ -37,12 +37,16 @@ impl Runner {
             // Before the agent is paid for work that nothing could judge.
             self.can_keep(profile)?;
         }
-        let (request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
+        let (mut request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
+        if let Some(kept) = &asked.session {
+            kept_session::restore(&*self.blobs, kept, &mut request).await.map_err(|reason| not_restored(&reason))?;
+        }
+        let before_session = request.resume.clone();
         let workspace = attempt.place.files.root().to_owned();
         let before = snapshot(&workspace).await;
         let began = Instant::now();
         let start_ms = milliseconds(began.duration_since(attempt.began));
-        let Worked { reply, end } = self.work(attempt, asked.verify.as_ref(), request).await;
+        let Worked { reply, end, rounds } = self.work(attempt, asked.verify.as_ref(), request).await;
         let usage = Usage {
             start_ms,
             process_ms: milliseconds(began.elapsed()),
@@ -55,10 +59,15 @@ impl Runner {
         if end.is_ok() || !secrets.is_empty() {
             tidy(attempt.place);
         }
-        end.map_err(|failure| match failure {
-            None => Undone::Stopped,
-            Some(failure) => Undone::Failed(Box::new(secrets.failure(&failure)), usage),
-        })?;
+        match end {
+            Ok(()) => {}
+            Err(None) => return Err(Undone::Stopped),
+            Err(Some(failure)) => {
+                let (before, spent) = (before_session.as_ref(), (&reply, rounds));
+                let failure = kept_session::keep(&*self.blobs, asked.on_limit, before, spent, failure).await;
+                return Err(Undone::Failed(Box::new(secrets.failure(&failure)), usage));
+            }
+        }
         let changed = changed(before, &workspace).await;
         let (always, said) = outputs(reply, changed, &secrets);
         Ok(Done { said, always, exit_code: None, usage, warning: None, masks: secrets })
@@ -80,6 +89,8 @@ impl Runner {
             append_system_prompt,
             stall_timeout,
             verify: _,
+            on_limit: _,
+            session: _,
         } = asked.clone();
         let request = AgentRequest {
             step: order.way.clone(),
@@ -110,6 +121,13 @@ impl Runner {
         };
         Ok((request, secrets))
     }
+}
+
+fn not_restored(reason: &str) -> Undone {
+    let message = format!("the session that the agent was to go on with cannot be read: {reason}");
+    let hint = "`ratchet resume --from` the step begins it anew";
+    let failure = StepFailure::new(FailureClass::Launch, message).with_code(codes::SESSION_LOST).with_hint(hint);
+    Undone::Failed(Box::new(failure), Usage::default())
 }
 
 fn home(place: &AttemptPlace) -> PathBuf {

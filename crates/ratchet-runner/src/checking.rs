@@ -14,6 +14,7 @@ use crate::{
     asking::{MESSAGE_CHARACTERS_MAX, failure},
     codes,
     command::Invocation,
+    kept_session,
     profile::Worker,
     runner::{Attempt, Runner, Undone},
 };
@@ -22,11 +23,13 @@ use crate::{
 pub(crate) struct Worked {
     pub(crate) reply: AgentReply,
     pub(crate) end: Result<(), Option<StepFailure>>,
+    /// The rounds of it.
+    pub(crate) rounds: u32,
 }
 
 impl Worked {
-    fn failed(reply: AgentReply, failure: StepFailure) -> Self {
-        Self { reply, end: Err(Some(failure)) }
+    fn failed(reply: AgentReply, failure: StepFailure, rounds: u32) -> Self {
+        Self { reply, end: Err(Some(failure)), rounds }
     }
 }
 
@@ -62,25 +65,26 @@ impl Runner {
                         _ if error.fault == AgentFault::Stopped => None,
                         // Whoever recorded fewer rounds is told what was wrong with the last of them.
                         Some(unsolved) if is_unrecorded => {
-                            Some(never(unsolved, request.round - 1).with_hint(error.message))
+                            Some(never(unsolved, request.round - asked.round).with_hint(error.message))
                         }
                         _ => Some(failure(error)),
                     };
-                    return Worked { reply, end: Err(end) };
+                    return Worked { reply, end: Err(end), rounds: request.round };
                 }
             }
-            let Some(verify) = verify else { return Worked { reply: spent, end: Ok(()) } };
+            let Some(verify) = verify else { return Worked { reply: spent, end: Ok(()), rounds: request.round } };
             let bad = match self.check(attempt, verify, &request, left(asked.timeout, began)).await {
-                Judged::Well => return Worked { reply: spent, end: Ok(()) },
-                Judged::Not(end) => return Worked { reply: spent, end: Err(end) },
+                Judged::Well => return Worked { reply: spent, end: Ok(()), rounds: request.round },
+                Judged::Not(end) => return Worked { reply: spent, end: Err(end), rounds: request.round },
                 Judged::Badly(bad) => bad,
             };
-            if request.round > verify.max_fix_rounds {
-                return Worked::failed(spent, never(bad, request.round));
+            if request.round - asked.round >= verify.max_fix_rounds {
+                let rounds = request.round;
+                return Worked::failed(spent, never(bad, rounds - asked.round + 1), rounds);
             }
             request = match again(&asked, verify, request.round + 1, &bad, &spent, left(asked.timeout, began)) {
                 Ok(request) => request,
-                Err(error) => return Worked::failed(spent, failure(error)),
+                Err(error) => return Worked::failed(spent, failure(error), request.round),
             };
             unsolved = Some(bad);
         }
@@ -154,10 +158,8 @@ fn again(
     if max_cost_usd.is_some_and(|cost| cost <= 0.0) {
         return Err(limit("money", "raise `max_cost_usd`"));
     }
-    let before = asked.resume.clone().unwrap_or_default();
-    let so_far = AgentReply { cost_usd: before.cost_usd, models: before.models, ..AgentReply::default() };
-    let so_far = spent.clone().after(so_far);
-    let resume = SessionPoint { session_id: so_far.session_id, cost_usd: so_far.cost_usd, models: so_far.models };
+    // What was said until then lies in the attempt's own folder by now.
+    let resume = SessionPoint { history: None, ..kept_session::point(asked.resume.as_ref(), spent) };
     let output = bad.detail.as_deref().unwrap_or("It printed nothing.");
     let prompt = format!(
         "What you left was checked by this command:\n\n    {}\n\nIt did not succeed: {}. The end of what it printed:\n\n{output}\n\n\

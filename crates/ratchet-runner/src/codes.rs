@@ -66,6 +66,8 @@ pub const RECORDING_INVALID: &str = "RT-0340";
 pub const SESSION_MISSING: &str = "RT-0341";
 /// The command that judges an agent's work never succeeded.
 pub const AGENT_UNVERIFIED: &str = "RT-0342";
+/// An agent's session that was to be gone on with cannot be read.
+pub const SESSION_LOST: &str = "RT-0343";
 /// A request may not go to the address of its host.
 pub const ADDRESS_REFUSED: &str = "RT-0350";
 /// A host is not known, not reached, or does not speak as it should.
@@ -78,7 +80,7 @@ pub const REPLY_TOO_LONG: &str = "RT-0353";
 pub const REDIRECT_REFUSED: &str = "RT-0354";
 
 /// All of them.
-pub const ALL: [&str; 37] = [
+pub const ALL: [&str; 38] = [
     PROGRAM_MISSING,
     WORKING_DIRECTORY,
     TOO_LONG,
@@ -111,6 +113,7 @@ pub const ALL: [&str; 37] = [
     RECORDING_INVALID,
     SESSION_MISSING,
     AGENT_UNVERIFIED,
+    SESSION_LOST,
     ADDRESS_REFUSED,
     NOT_REACHED,
     STATUS_UNEXPECTED,

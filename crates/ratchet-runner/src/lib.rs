@@ -13,6 +13,7 @@ mod environment;
 mod family;
 mod find;
 mod hooks;
+mod kept_session;
 mod output_log;
 mod paths;
 mod process;

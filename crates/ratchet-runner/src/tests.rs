@@ -7,7 +7,7 @@ use ratchet_core::{
     ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     output::{FileValue, Output},
     step::{FailureClass, StepFailure, StepResult},
-    workflow::{Expression, SecurityProfile, Uses, ValueType},
+    workflow::{Expression, OnLimit, SecurityProfile, Uses, ValueType},
 };
 use ratchet_definition::files::{FileAccess, FileError};
 use ratchet_engine::{
@@ -26,6 +26,7 @@ use super::{BaseEnvironment, Runner, codes};
 
 mod checks;
 mod secrets;
+mod sessions;
 
 /// The files of a folder, as far as these tests read any.
 pub(crate) struct Folder(pub(crate) std::path::PathBuf);
@@ -73,6 +74,7 @@ struct World {
     observer: Arc<dyn Observer>,
     stop: StopSignal,
     secrets: Option<Arc<dyn Secrets>>,
+    blobs: Arc<MemoryBlobStore>,
     given: BTreeMap<String, String>,
 }
 
@@ -101,6 +103,7 @@ impl World {
             observer: Arc::new(Silent),
             stop: watch::channel(None).1,
             secrets: None,
+            blobs: Arc::default(),
             given: given.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         }
     }
@@ -139,7 +142,7 @@ impl World {
 
     async fn run(self) -> (AttemptOutcome, TempDir) {
         let files = Arc::new(|files: &AttemptFiles| Arc::new(Folder(files.root().to_owned())) as Arc<dyn FileAccess>);
-        let runner = Runner::new(Arc::new(MemoryBlobStore::default()), Arc::new(self.agent), self.observer, files)
+        let runner = Runner::new(self.blobs, Arc::new(self.agent), self.observer, files)
             .with_environment(BaseEnvironment::new(&self.given))
             .with_grace(Duration::from_millis(100));
         let runner = match self.secrets {
@@ -495,6 +498,8 @@ fn agent_order() -> Work {
         append_system_prompt: None,
         stall_timeout: None,
         verify: None,
+        on_limit: OnLimit::Fail,
+        session: None,
     }))
 }
 

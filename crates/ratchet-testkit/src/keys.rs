@@ -157,7 +157,8 @@ const OF_AGENTS: [Part; 9] = [
 ];
 
 /// How long and how dear an agent may be decides whether there is a result, not what it is.
-const LIMITS_OF_AGENTS: [&str; 4] = ["max_turns: 3", "max_cost_usd: 1", "stall_timeout: 1m", "max_fix_rounds: 7"];
+const LIMITS_OF_AGENTS: [&str; 5] =
+    ["max_turns: 3", "max_cost_usd: 1", "stall_timeout: 1m", "max_fix_rounds: 7", "on_limit: pause"];
 
 fn case(kind: &str, parts: &[&'static str]) -> Case {
     let mut case = Case { source: String::new(), files: Vec::new(), input: "n1", agent: "claude-code", run: "first" };

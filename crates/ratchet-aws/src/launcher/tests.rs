@@ -209,6 +209,8 @@ fn agent() -> Order {
         append_system_prompt: None,
         stall_timeout: None,
         verify: None,
+        on_limit: ratchet_core::workflow::OnLimit::Fail,
+        session: None,
     };
     let size = TaskSize { cpu_units: Some(4096), disk_gib: Some(50), ..TaskSize::default() };
     Order { size, ..order(step_key("run", 1, "write"), 2, Work::Agent(Box::new(asked))) }

@@ -353,6 +353,9 @@ pub(super) fn note(row: &StepRow, change: &StepTransition) -> String {
         StepState::Waiting(Waiting::Approval(question)) => {
             format!("for an approval: {}", one_line(question.message.lines().next().unwrap_or_default()))
         }
+        StepState::Waiting(Waiting::Limit(failure)) => {
+            format!("{}; a person lets it go on", one_line(failure.message.lines().next().unwrap_or_default()))
+        }
         StepState::Waiting(Waiting::Lost { .. }) => "was lost; a person must decide".to_owned(),
         StepState::Completed => {
             let warning = row.result.as_ref().and_then(|result| result.warning.as_deref()).map(one_line);

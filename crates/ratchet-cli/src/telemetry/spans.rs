@@ -150,10 +150,12 @@ fn attempt_span(
     step: &TraceParent,
     execution: &TraceParent,
 ) -> Option<Span> {
-    use StepTransition::{Cancelled, Claimed, Failed, LostAndSuspended, Reclaimed, RetryScheduled, Succeeded};
+    use StepTransition::{
+        Cancelled, Claimed, Failed, LostAndSuspended, Reclaimed, RetryScheduled, Succeeded, Suspended,
+    };
     let usage = match &record.transition {
         Succeeded { result, .. } => result.usage,
-        Failed { usage, .. } | RetryScheduled { usage, .. } => *usage,
+        Failed { usage, .. } | RetryScheduled { usage, .. } | Suspended { usage, .. } => *usage,
         LostAndSuspended { .. } | Cancelled => Usage::default(),
         _ => return None,
     };

@@ -22,6 +22,12 @@ pub(super) fn settle_or_retry(
     now: Timestamp,
 ) -> StepDecision {
     if let Outcome::Failed { failure, usage } = outcome
+        && failure.session.is_some()
+    {
+        let transition = StepTransition::Suspended { failure: failure.clone(), usage: *usage };
+        return StepDecision::new(transition, [Command::PauseExecution]);
+    }
+    if let Outcome::Failed { failure, usage } = outcome
         && let Some(delay) = policy.retry.next_delay(row.failures + 1, failure, chance)
     {
         let due = SignedDuration::try_from(delay).ok().and_then(|delay| now.checked_add(delay).ok()).unwrap_or(now);

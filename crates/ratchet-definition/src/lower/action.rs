@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ratchet_core::workflow::{
-    Action, Approval, Assert, ClaudeCode, Condition, Program, SecurityProfile, Shell, Template, TextSource,
+    Action, Approval, Assert, ClaudeCode, Condition, OnLimit, Program, SecurityProfile, Shell, Template, TextSource,
     TextTemplate, Uses, Verify, Wait,
 };
 
@@ -117,6 +117,10 @@ impl<'tree> Lowering<'_, 'tree> {
             append_system_prompt,
             stall_timeout: fields::duration(node, "stall_timeout"),
             verify,
+            on_limit: match node.get("on_limit").and_then(Node::text) {
+                Some("pause") => OnLimit::Pause,
+                _ => OnLimit::Fail,
+            },
         })
     }
 

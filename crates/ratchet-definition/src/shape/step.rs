@@ -177,7 +177,11 @@ pub static STEP_TYPES: &[StepType] = &[
                 "How often the agent may try to make `verify` succeed. Twice where nothing is said.",
             ),
             Field::later("session", "Continues the session of an earlier step."),
-            Field::later("on_limit", "What happens when a limit is reached."),
+            Field::optional(
+                "on_limit",
+                &ON_LIMIT,
+                "What happens when the agent reaches `max_turns`, `max_cost_usd` or `timeout`: `fail`, where nothing is said.",
+            ),
             Field::later("allowed_domains", "Hosts that the agent may reach."),
         ],
     },
@@ -406,6 +410,14 @@ static RESOURCES: Record = Record {
 static ON_LOST: Shape = Shape::Word(&[
     Word::now("rerun", "Another attempt follows."),
     Word::now("pause", "The run waits until a person decides."),
+]);
+
+static ON_LIMIT: Shape = Shape::Word(&[
+    Word::now("fail", "The attempt has failed."),
+    Word::now(
+        "pause",
+        "The run pauses. After `ratchet resume` the agent goes on in the same session, on the files that it left.",
+    ),
 ]);
 
 static ON_FAILURE: Shape = Shape::Word(&[

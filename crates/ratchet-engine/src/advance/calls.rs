@@ -177,6 +177,13 @@ async fn ended(engine: &Engine, call: &AgentCall) -> Result<Option<Usage>, Engin
     Ok(Some(attempt.map(|attempt| used(&attempt.records)).unwrap_or_default()))
 }
 
+/// Why a run pauses whose agent reached a limit.
+pub(crate) fn limit_reason(step: &StepId, failure: &StepFailure) -> String {
+    let code = failure.code.as_deref().map(|code| format!(" [{code}]")).unwrap_or_default();
+    let message = failure.message.lines().next().unwrap_or_default();
+    format!("the agent of {step} reached a limit{code}: {message}")
+}
+
 fn pause_reason(step: &StepId, spent: &str) -> String {
     format!("the budget is reached [{REACHED}]: {spent}, so {step} asks no agent")
 }

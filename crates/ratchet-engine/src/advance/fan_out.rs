@@ -415,7 +415,7 @@ impl Advance<'_> {
                     }
                     StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => found.waits_for_time = true,
                     StepState::Waiting(Waiting::Approval(_)) => found.asks = true,
-                    StepState::Waiting(Waiting::Lost { .. }) => found.waits_for_person = true,
+                    StepState::Waiting(Waiting::Lost { .. } | Waiting::Limit(_)) => found.waits_for_person = true,
                     StepState::FannedOut { .. } => {}
                     StepState::Completed
                     | StepState::Failed { .. }

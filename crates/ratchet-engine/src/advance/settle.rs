@@ -29,7 +29,7 @@ use crate::{
     nested::RunOrder,
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
-    prepare::{Prepared, Ready, prepare},
+    prepare::{Prepared, Ready, prepare, suspended},
     step_cache::KeyParts,
     trees::{self, Base},
     turns,
@@ -85,6 +85,13 @@ impl Advance<'_> {
         let base = match &parent {
             Some(parent) => Base::of(parent.base.clone()),
             None => trees::base(self.engine, &self.run, &self.overlay, self.run.node(&path.step)?).await?,
+        };
+        // An agent that goes on finds the files as it left them.
+        let left_by_agent =
+            adopts.as_ref().and_then(|old| suspended(&self.run, old)?.tree.clone().or_else(|| old.base.clone()));
+        let base = match left_by_agent {
+            Some(tree) if parent.is_none() => Base { tree: Some(tree), ..base },
+            _ => base,
         };
         let is_own = self.run.workflow.step(&path.step).is_none();
         // A step of the engine's own ends well: that the steps before it are at odds is told with it, and fails the run.
@@ -215,7 +222,13 @@ impl Advance<'_> {
                 result.outputs = store_large(self.engine.ports.blobs.as_ref(), result.outputs).await?;
                 Outcome::Succeeded(result)
             }
-            AttemptOutcome::Failed { failure, usage } => Outcome::Failed { failure, usage },
+            AttemptOutcome::Failed { mut failure, usage } => {
+                // A run that ends early does not wait for anybody, and the children of a fan-out go on in no session of theirs.
+                if !self.run.row.endings.is_empty() || key.path.child.is_some() {
+                    failure.session = None;
+                }
+                Outcome::Failed { failure, usage }
+            }
             AttemptOutcome::Stopped => Outcome::Stopped,
         };
         let successor = self.successor_with_room(&key.path).await?;

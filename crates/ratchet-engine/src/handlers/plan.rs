@@ -5,16 +5,16 @@ use ratchet_core::{
     event::ExecutionEvent,
     execution::ExecutionRow,
     history::Actor,
-    ids::{Epoch, ExecutionId, StepId, StepKey},
+    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
     reconcile::{Plan, backoff, reconcile},
     status::ExecutionStatus,
-    step::StepRow,
+    step::{StepRow, StepState, Waiting},
     transition::Ending,
     workflow::OnLost,
 };
 
 use crate::{
-    advance::{Advance, Dispatch, NestedRuns, Task, paused_in_words, settle_ended, tell},
+    advance::{Advance, Dispatch, NestedRuns, Task, limit_reason, paused_in_words, settle_ended, tell},
     artifacts::Registered,
     engine::{Engine, EngineError},
     execution_row,
@@ -169,7 +169,11 @@ async fn request(engine: &Engine, run: &Run, event: &ExecutionEvent) -> Result<(
 
 /// Has the run wait for a person: whoever found that it must may not have got to say so.
 async fn wait_for_person(engine: &Engine, run: &Run, step: &StepId) -> Result<(), EngineError> {
-    let reason = format!("{step} waits for a person: its attempt was lost and what it did is unknown");
+    let row = engine.ports.store.step(&run.key(StepPath::step(step.clone()))).await?;
+    let reason = match row.as_ref().map(|row| &row.state) {
+        Some(StepState::Waiting(Waiting::Limit(failure))) => limit_reason(step, failure),
+        _ => format!("{step} waits for a person: its attempt was lost and what it did is unknown"),
+    };
     let event = ExecutionEvent::PauseRequested { reason, step: Some(step.clone()), wake_at: None };
     request(engine, run, &event).await
 }

@@ -80,6 +80,9 @@ pub struct SessionPoint {
     pub cost_usd: f64,
     /// And what each model had taken of that.
     pub models: BTreeMap<String, ModelShare>,
+    /// A file with what was said until then, as the agent itself keeps it, where the session is of another attempt.
+    #[serde(skip)]
+    pub history: Option<PathBuf>,
 }
 
 /// Whoever is told what an agent does, in a line each, while it works.
@@ -134,6 +137,9 @@ pub struct AgentReply {
     pub session_id: String,
     /// What it tried and was not allowed to do.
     pub permission_denials: Vec<Value>,
+    /// The file in which it keeps the session itself; none where it keeps none.
+    #[serde(skip)]
+    pub history: Option<PathBuf>,
 }
 
 impl AgentReply {

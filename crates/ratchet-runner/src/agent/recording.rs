@@ -185,13 +185,14 @@ pub(crate) fn is_protected(path: &Path) -> bool {
 impl From<RecordedReply> for AgentReply {
     fn from(reply: RecordedReply) -> Self {
         let RecordedReply { response, json, cost_usd, tokens, turns, models, session_id, permission_denials } = reply;
-        Self { response, json, cost_usd, tokens, turns, models, session_id, permission_denials }
+        Self { response, json, cost_usd, tokens, turns, models, session_id, permission_denials, history: None }
     }
 }
 
 impl From<AgentReply> for RecordedReply {
     fn from(reply: AgentReply) -> Self {
-        let AgentReply { response, json, cost_usd, tokens, turns, models, session_id, permission_denials } = reply;
+        let AgentReply { response, json, cost_usd, tokens, turns, models, session_id, permission_denials, history: _ } =
+            reply;
         Self { response, json, cost_usd, tokens, turns, models, session_id, permission_denials }
     }
 }

@@ -35,6 +35,7 @@ fn world(script: &str, max_fix_rounds: u32) -> World {
             models,
             session_id: "s".to_owned(),
             permission_denials: vec![json!(request.resume)],
+            history: None,
             json: Some(json!([request.max_turns, request.max_cost_usd])),
         })
     });
@@ -78,6 +79,7 @@ async fn what_fails_goes_back_to_the_agent_and_all_rounds_are_added_up() {
         session_id: "s".to_owned(),
         cost_usd,
         models: BTreeMap::from([("m".to_owned(), ModelShare { cost_usd, tokens })]),
+        history: None,
     };
     assert_eq!(value(&result, "permission_denials"), json!([null, point(0.25, 10), point(0.5, 20)]));
     let transcript = fs::read_to_string(place.path().join("attempt/transcript.jsonl")).unwrap();

@@ -113,6 +113,7 @@ pub(crate) fn step_change(transition: &StepTransition) -> &'static str {
         StepTransition::Succeeded { .. } => "succeeded",
         StepTransition::Failed { .. } => "failed",
         StepTransition::RetryScheduled { .. } => "retry scheduled",
+        StepTransition::Suspended { .. } => "suspended",
         StepTransition::Reclaimed { .. } => "reclaimed",
         StepTransition::LostAndReclaimed { .. } => "lost and reclaimed",
         StepTransition::LostAndSuspended { .. } => "lost and suspended",

@@ -177,6 +177,81 @@ fn what_a_check_prints_goes_back_to_the_agent_which_mends_its_work() {
     assert!(run.stdout.contains("RT-0342") && run.stdout.contains("it says vale"), "{run:?}");
 }
 
+/// Its agent needs more turns than it has.
+const LIMITED: &str = "\
+name: writing
+version: \"1\"
+steps:
+  - id: write
+    type: claude_code
+    prompt: Write three files.
+    max_turns: 2
+    on_limit: pause
+  - id: read
+    type: shell
+    command: cat ONE.md TWO.md THREE.md
+    outputs: { all: { type: string, from: stdout } }
+";
+
+/// Writes two files, is over its limit, and keeps what was said where the command does; going on it writes the third.
+const LIMITED_STAND_IN: &str = r#"#!/bin/sh
+case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
+kept=$CLAUDE_CONFIG_DIR/projects/$(pwd | tr -c 'a-zA-Z0-9\n' -)/s-1.jsonl
+echo '{"type":"system","subtype":"init","session_id":"s-1"}'
+case " $* " in
+  *' --resume s-1 '*)
+    grep -q 'Write three files' "$kept" || exit 9
+    printf 3 > THREE.md
+    echo '{"type":"result","is_error":false,"result":"All three.","session_id":"s-1","num_turns":2,"total_cost_usd":0.02,"usage":{"input_tokens":2000,"output_tokens":100}}';;
+  *)
+    mkdir -p "${kept%/*}"; cat > "$kept"
+    printf 1 > ONE.md; printf 2 > TWO.md
+    echo '{"type":"result","subtype":"error_max_turns","is_error":true,"terminal_reason":"max_turns","errors":["Reached maximum number of turns (2)"],"session_id":"s-1","num_turns":3,"total_cost_usd":0.01,"usage":{"input_tokens":2000,"output_tokens":100}}'
+    exit 1;;
+esac
+"#;
+
+#[test]
+fn a_limit_pauses_the_run_and_the_agent_goes_on_where_it_was() {
+    let mut studio = Studio::of(LIMITED, &[]);
+    let work = studio.world.work();
+    if env::var("RATCHET_TEST_CLAUDE").is_ok_and(|path| !path.is_empty()) {
+        let write = |name: &str, text| Answer::tool("Write", json!({ "file_path": work.join(name), "content": text }));
+        let answers = [write("ONE.md", "1"), write("TWO.md", "2"), write("THREE.md", "3"), Answer::text("All three.")];
+        let api = MessagesApi::start(answers).expect("a port");
+        studio.world.variables.push(("ANTHROPIC_BASE_URL".to_owned(), api.url()));
+        studio.api = Some(api);
+    } else {
+        studio.world.add_program("claude", LIMITED_STAND_IN);
+    }
+    let world = &studio.world;
+    let recording = world.outside("recording").display().to_string();
+    let paused = world.ratchet(["run", ".", "--agent", "claude", "--record", &recording]).expect_code(3);
+    assert!(
+        paused.stdout.contains("RT-0334") && paused.stdout.contains("go on in the same session"),
+        "{}",
+        paused.stdout
+    );
+    assert!(!work.join("ONE.md").exists(), "nothing is applied yet");
+    let shown: Value = serde_json::from_str(&world.ratchet(["status", "last", "--json"]).stdout).expect("JSON");
+    assert_eq!((&shown["status"], &shown["steps"]["write"]["status"]), (&json!("paused"), &json!("waiting")));
+    let session = |state: &Value| state["steps"]["write"]["outputs"]["session_id"].clone();
+    let done = state(world, &["resume", "last", "--json"]);
+    assert_eq!((&done["status"], &done["steps"]["read"]["outputs"]["all"]), (&json!("completed"), &json!("123")));
+    assert_eq!(["ONE.md", "TWO.md", "THREE.md"].map(|name| world.read(name)), ["1", "2", "3"]);
+    assert!(session(&done).is_string(), "{done:#}");
+    // What was done before the pause is paid once, and so is what came after it.
+    assert_eq!(done["steps"]["write"]["outputs"]["turns"], 2, "{done:#}");
+    let costs = state(world, &["cost", "--json"]);
+    let total = costs["total"]["cost_usd"].as_f64().expect("a cost");
+    let after = done["steps"]["write"]["outputs"]["cost_usd"].as_f64().expect("a cost");
+    assert!((total - 2.0 * after).abs() < 1e-9, "{total} of which {after}");
+    if let Some(api) = &studio.api {
+        let last = api.requests().pop().expect("it was asked").body["messages"].to_string();
+        assert!(last.contains("Write three files.") && last.contains("go on where you were"), "{last}");
+    }
+}
+
 /// Uses a tool, waits at the gate, says something, waits again, and ends.
 const SLOW: &str = r#"#!/bin/sh
 case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac

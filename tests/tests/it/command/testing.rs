@@ -161,7 +161,7 @@ name: mends
 version: \"1\"
 budget: { max_agent_calls: 3 }
 steps:
-  - { id: mend, type: claude_code, prompt: Mend it., verify: grep -q mended NOTES.md }
+  - { id: mend, type: claude_code, prompt: Mend it., verify: grep -q mended NOTES.md, on_limit: pause }
 ";
     world.write("workflow.yaml", workflow.trim_start());
     let tests = "
@@ -173,13 +173,16 @@ tests:
     expect: { status: failed, error: RT-0342 }
   - name: whatever it left is well
     steps: { mend: { reply: done, verify: true } }
+  - name: it is not done in time
+    steps: { mend: { limit: turns } }
+    expect: { status: paused, error: RT-0334 }
   - name: and never
     steps: { mend: { reply: done, write: { NOTES.md: mended }, verify: false } }
     expect: { status: failed, error: RT-0342 }
 ";
     world.write("mends.test.yaml", tests.trim_start());
     let results = results(&world, &[], 0);
-    assert_eq!(results[0]["tests"].as_array().map(Vec::len), Some(4), "{results}");
+    assert_eq!(results[0]["tests"].as_array().map(Vec::len), Some(5), "{results}");
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn ended(record: &Record<StepTransition>) -> Option<(&'static str, Option<&StepF
         StepTransition::Failed { failure, .. } | StepTransition::RetryScheduled { failure, .. } => {
             Some(("failed", Some(failure)))
         }
+        StepTransition::Suspended { failure, .. } => Some(("waiting", Some(failure))),
         StepTransition::LostAndSuspended { .. } => Some(("lost", None)),
         StepTransition::Cancelled => Some(("cancelled", None)),
         _ => None,

@@ -126,6 +126,7 @@ fn spent(heard: &Heard, point: Option<&SessionPoint>) -> AgentReply {
         turns: result["num_turns"].as_u64().and_then(|turns| u32::try_from(turns).ok()).unwrap_or(heard.turns),
         models,
         session_id,
+        history: None,
         permission_denials: result["permission_denials"].as_array().cloned().unwrap_or_default(),
     }
 }

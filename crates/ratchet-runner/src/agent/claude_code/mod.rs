@@ -5,6 +5,7 @@
 
 mod arguments;
 mod door;
+mod history;
 mod installed;
 mod judge;
 #[cfg(test)]
@@ -135,7 +136,10 @@ impl ClaudeCode {
             Err(error) => not_started(installed, &error),
         })?;
         let (heard, last_words) = listener.end();
-        judge::judge(&heard, ended.reason, ended.code(), request, &last_words)
+        let mut judged = judge::judge(&heard, ended.reason, ended.code(), request, &last_words);
+        let reply = judged.as_mut().map_or_else(|error| &mut *error.spent, |reply| reply);
+        reply.history = history::find(request, &reply.session_id);
+        judged
     }
 
     /// Whether the kernel keeps the command to its profile. What nothing would keep is refused.
@@ -240,6 +244,9 @@ impl Prepared {
     fn of(request: &AgentRequest) -> io::Result<Self> {
         for folder in ["home", "claude", "tmp"] {
             fs::create_dir_all(request.directory.join(folder))?;
+        }
+        if let Some((point, path)) = request.resume.as_ref().and_then(|point| Some((point, point.history.as_ref()?))) {
+            history::put(request, &point.session_id, path)?;
         }
         let (readable, copies) = readable(request)?;
         let prompt = request.directory.join("prompt.txt");

@@ -20,6 +20,7 @@ use crate::agent::testing::{request, stop};
 /// What came of a session.
 struct Outcome {
     place: TempDir,
+    agent: ClaudeCode,
     api: MessagesApi,
     result: Result<AgentReply, AgentError>,
     transcript: String,
@@ -76,7 +77,7 @@ async fn perform_and(
         result = agent.perform(again, stop()).await;
     }
     let transcript = fs::read_to_string(transcript).unwrap_or_default();
-    Some(Outcome { place, api, result, transcript })
+    Some(Outcome { place, agent, api, result, transcript })
 }
 
 #[expect(clippy::print_stderr, reason = "a test that skips says so")]
@@ -409,7 +410,12 @@ async fn a_session_goes_on_where_it_was_and_counts_from_there() {
         |asked, reply| {
             replies.push(reply.clone());
             let spent = replies.iter().cloned().reduce(|earlier, reply| reply.after(earlier))?;
-            let resume = SessionPoint { session_id: spent.session_id, cost_usd: spent.cost_usd, models: spent.models };
+            let resume = SessionPoint {
+                session_id: spent.session_id,
+                cost_usd: spent.cost_usd,
+                models: spent.models,
+                history: None,
+            };
             let prompt = format!("and then? {}", replies.len());
             (replies.len() < 3).then(|| AgentRequest { prompt, resume: Some(resume), ..asked.clone() })
         },
@@ -428,4 +434,35 @@ async fn a_session_goes_on_where_it_was_and_counts_from_there() {
         ["write it", "One.", "and then? 1", "Two.", "and then? 2"].iter().all(|said| last.contains(said)),
         "{last}"
     );
+}
+
+#[tokio::test]
+async fn a_session_at_its_limit_goes_on_in_the_folder_of_another_attempt() {
+    let mut first = None;
+    let outcome = perform(|request| {
+        request.max_turns = Some(1);
+        let path = request.files.path().join("out.txt");
+        first = Some(request.clone());
+        vec![Answer::tool("Write", json!({"file_path": path, "content": "half"})), Answer::text("All of it.")]
+    });
+    let Some(outcome) = outcome.await else { return };
+    let spent = outcome.result.as_ref().unwrap_err().spent.clone();
+    assert_eq!(outcome.fault(), AgentFault::Limit);
+    assert!(spent.history.as_ref().is_some_and(|path| path.exists()), "{spent:?}");
+    // Another machine's workspace lies elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut request = AgentRequest { max_turns: Some(3), ..request(elsewhere.path(), "ask") };
+    request.prompt = "go on".to_owned();
+    request.environment = first.unwrap().environment;
+    request.resume = Some(SessionPoint {
+        session_id: spent.session_id.clone(),
+        cost_usd: spent.cost_usd,
+        models: spent.models.clone(),
+        history: spent.history.clone(),
+    });
+    let reply = outcome.agent.perform(request, stop()).await.unwrap();
+    assert_eq!((reply.response.as_str(), &reply.session_id), ("All of it.", &spent.session_id));
+    assert_eq!((reply.turns, reply.tokens), (1, 1050), "it counts what it took itself");
+    let last = outcome.api.requests().pop().unwrap().body["messages"].to_string();
+    assert!(["write it", "out.txt", "go on"].iter().all(|said| last.contains(said)), "{last}");
 }

@@ -149,6 +149,7 @@ async fn a_session_that_is_gone_on_with_counts_from_there() {
         session_id: "s-1".to_owned(),
         cost_usd: 0.5,
         models: BTreeMap::from([("a".to_owned(), ModelShare { cost_usd: 0.5, tokens: 15 })]),
+        history: None,
     };
     let result =
         |fields: &str| format!("{INIT}; echo '{{\"type\":\"result\",\"is_error\":false,\"num_turns\":2,{fields}}}'");
