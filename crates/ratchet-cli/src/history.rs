@@ -334,6 +334,7 @@ mod tests {
                 parent: None,
                 edit: None,
                 files: None,
+                added_usd: None,
             },
         );
         let first = step_row(step_key("run", 1, "build"));

@@ -84,10 +84,11 @@ fn paused(outcome: &Outcome) -> Vec<Suggestion> {
     let view = &outcome.view;
     let id = &view.execution_id;
     if is_out_of_budget(view) {
-        return vec![
-            (format!("cancel {id}"), "ends it here; `finally` runs"),
-            (format!("resume {id}"), "asks again, and pauses again while the budget is reached"),
-        ];
+        let is_of_money = view.pause_reason.as_ref().is_some_and(|reason| reason.contains('$'));
+        let more = (format!("resume {id} --add-budget 1"), "goes on with a dollar more");
+        let again = (format!("resume {id}"), "asks again, and pauses again while the budget is reached");
+        let cancel = (format!("cancel {id}"), "ends it here; `finally` runs");
+        return vec![if is_of_money { more } else { again }, cancel];
     }
     if is_at_a_limit(view) {
         let waiting = view.steps.iter().filter(|(_, step)| step.status == StepStatus::Waiting);

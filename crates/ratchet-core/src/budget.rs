@@ -29,6 +29,15 @@ pub struct Budget {
     pub max_agent_calls: Option<u64>,
 }
 
+impl Budget {
+    /// With so many US dollars more, where it limits them.
+    #[must_use]
+    pub fn with_more(self, usd: f64) -> Self {
+        // To the billionth, as what is spent is counted.
+        Self { max_cost_usd: self.max_cost_usd.map(|most| ((most + usd) * 1e9).round() / 1e9), ..self }
+    }
+}
+
 /// What was spent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {

@@ -222,10 +222,18 @@ fn execution_events() -> Vec<(&'static str, ExecutionEvent)> {
         ("PauseRequested", ExecutionEvent::PauseRequested { reason: String::new(), step: None, wake_at: None }),
         ("PauseOver", ExecutionEvent::PauseOver),
         ("Adopted", ExecutionEvent::Adopted { parent: parent(2) }),
-        ("ResumeRequested", ExecutionEvent::ResumeRequested { reset_from: vec![], edit: None, files: None }),
+        (
+            "ResumeRequested",
+            ExecutionEvent::ResumeRequested { reset_from: vec![], edit: None, files: None, added_usd: None },
+        ),
         (
             "ResumeRequested (from a step)",
-            ExecutionEvent::ResumeRequested { reset_from: vec![StepId::new("s")], edit: None, files: None },
+            ExecutionEvent::ResumeRequested {
+                reset_from: vec![StepId::new("s")],
+                edit: None,
+                files: None,
+                added_usd: None,
+            },
         ),
         ("AllSettled", settled(false)),
         ("AllSettled (a step failed)", settled(true)),

@@ -206,6 +206,8 @@ pub enum ExecutionEvent {
         edit: Option<Box<Edit>>,
         /// What changed meanwhile in the directory that it is about, as a tree: it is brought into the files that steps begin with from now on.
         files: Option<Digest>,
+        /// What is added to the money of its budget, in US dollars.
+        added_usd: Option<f64>,
     },
     /// Every step is settled.
     AllSettled {

@@ -216,8 +216,17 @@ impl ExecutionRow {
     /// Whose budget the run's agents are paid from, and what it is. What a step's run spends is paid from the budget around it, where there is one.
     pub fn budget(&self, workflow: &Workflow) -> Option<(ExecutionId, Budget)> {
         let around = self.parent.as_ref().and_then(|parent| parent.budget.as_ref());
-        let own = || workflow.budget.map(|budget| (self.id.clone(), budget));
+        let own = || workflow.budget.map(|budget| (self.id.clone(), budget.with_more(self.added_usd())));
         around.map(|paid| (paid.owner.clone(), paid.budget)).or_else(own)
+    }
+
+    /// What people added to the money of its budget, in US dollars: each resume adds what it says, once.
+    fn added_usd(&self) -> f64 {
+        let added = self.records.iter().filter_map(|record| match &record.transition {
+            ExecutionTransition::Resumed { added_usd, .. } => *added_usd,
+            _ => None,
+        });
+        added.sum()
     }
 
     /// How long the run and its `finally` may take: what the workflow says, within what the step says that it was started for.

@@ -262,9 +262,12 @@ fn execution_event(before: &ExecutionRow, record: &Record<ExecutionTransition>) 
         ExecutionTransition::Adopted { parent } | ExecutionTransition::Resumed { parent: Some(parent), .. } => {
             ExecutionEvent::Adopted { parent: parent.clone() }
         }
-        ExecutionTransition::Resumed { reset_from, edit, files, .. } => {
-            ExecutionEvent::ResumeRequested { reset_from: reset_from.clone(), edit: edit.clone(), files: files.clone() }
-        }
+        ExecutionTransition::Resumed { reset_from, edit, files, added_usd, .. } => ExecutionEvent::ResumeRequested {
+            reset_from: reset_from.clone(),
+            edit: edit.clone(),
+            files: files.clone(),
+            added_usd: *added_usd,
+        },
         ExecutionTransition::Ended { status: ExecutionStatus::Cancelled, .. } if before.waits_for_turn() => {
             ExecutionEvent::EndRequested { ending: Ending::Cancelled }
         }

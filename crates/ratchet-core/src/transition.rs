@@ -273,6 +273,9 @@ pub enum ExecutionTransition {
         /// What changed meanwhile in the directory that it is about, as a tree: it is brought into the files that steps begin with from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         files: Option<Digest>,
+        /// What is added to the money of its budget, in US dollars.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        added_usd: Option<f64>,
     },
     /// It ended.
     Ended {

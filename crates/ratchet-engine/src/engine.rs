@@ -110,6 +110,8 @@ pub struct ResumeRequest {
     pub edit: Option<Box<EditRequest>>,
     /// What changed in the directory since the run took it, as a tree whose layer is that: it is brought into what the steps that run from now on begin with.
     pub files: Option<Digest>,
+    /// What is added to the money of the run's budget, in US dollars.
+    pub added_usd: Option<f64>,
     /// Who asked for it.
     pub actor: Actor,
 }

@@ -272,8 +272,14 @@ fn has_later_files(run: &Run, old: &StepRow) -> bool {
     run.row.directory_later().is_none_or(|(epoch, _)| epoch <= old.key.epoch)
 }
 
+/// What a step begins with whose agent goes on: the files as it left them, which nobody else knows.
+pub(crate) fn with_left(run: &Run, base: Base, old: Option<&StepRow>) -> Base {
+    let left = old.and_then(|old| suspended(run, old)?.tree.clone().or_else(|| old.base.clone()));
+    Base { tree: left.or(base.tree), ..base }
+}
+
 /// What the agent of an older row stopped at, where it may go on: not where what changed in the directory since is not in the files that it left.
-pub(crate) fn suspended<'a>(run: &Run, old: &'a StepRow) -> Option<&'a StepFailure> {
+fn suspended<'a>(run: &Run, old: &'a StepRow) -> Option<&'a StepFailure> {
     old.suspended().filter(|_| has_later_files(run, old))
 }
 

@@ -136,9 +136,19 @@ impl Remote {
         self.act(execution, "cancel", &json!({})).await
     }
 
-    /// Goes on with an execution in a new epoch; also some steps run again that were done.
-    pub async fn resume(&self, execution: &ExecutionId, from: &[StepId]) -> Result<(), RemoteError> {
-        self.act(execution, "resume", &json!({ "from": from })).await
+    /// Goes on with an execution in a new epoch; also some steps run again that were done. With so many US dollars more in its budget.
+    pub async fn resume(
+        &self,
+        execution: &ExecutionId,
+        from: &[StepId],
+        added_usd: Option<f64>,
+    ) -> Result<(), RemoteError> {
+        let mut said = json!({ "from": from });
+        // A deployment of an older version knows no such field.
+        if let Some(added_usd) = added_usd {
+            said["add_budget_usd"] = json!(added_usd);
+        }
+        self.act(execution, "resume", &said).await
     }
 
     async fn act(&self, execution: &ExecutionId, action: &str, body: &Value) -> Result<(), RemoteError> {

@@ -32,6 +32,9 @@ struct Said {
     /// To a resume: steps that run again, with all that depend on them.
     #[serde(default)]
     from: Vec<StepId>,
+    /// To a resume: what is added to the money of the run's budget, in US dollars.
+    #[serde(default)]
+    add_budget_usd: Option<f64>,
     /// To a cancel: why.
     #[serde(default)]
     reason: Option<String>,
@@ -75,7 +78,14 @@ impl Trigger {
             "approve" => self.answer(id, true, said, caller).await?,
             "reject" => self.answer(id, false, said, caller).await?,
             "cancel" => engine.cancel(id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
-            "resume" => engine.resume(id, ResumeRequest { from: said.from, edit: None, files: None, actor }).await?,
+            "resume" => {
+                let added_usd = said.add_budget_usd;
+                if added_usd.is_some_and(|usd| usd <= 0.0) {
+                    return Err(Refusal::Payload("`add_budget_usd` is more than nothing".to_owned()));
+                }
+                let request = ResumeRequest { from: said.from, edit: None, files: None, added_usd, actor };
+                engine.resume(id, request).await?
+            }
             other => return Err(Refusal::NoSuchPath(other.to_owned())),
         })
     }

@@ -44,6 +44,7 @@ Examples:
   ratchet resume                       the newest execution
   ratchet resume --files now           with what was changed in the directory since
   ratchet resume k3f9 --from tests     also `tests` runs again, and what depends on it
+  ratchet resume --add-budget 2        with two dollars more for its agents
   ratchet resume --edit workflow.yaml  under the edited file")]
 pub(crate) struct ResumeArguments {
     /// The execution
@@ -61,6 +62,9 @@ pub(crate) struct ResumeArguments {
     /// Whether steps begin with the files as they were `then`, or also with what changed in the directory until `now`
     #[arg(long, value_name = "WHEN")]
     files: Option<WhichFiles>,
+    /// Add so much to the money of the run's `budget`
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    add_budget: Option<f64>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -97,9 +101,25 @@ pub(super) async fn run(
         Some((_, workflow)) => workflow,
         None => &state.workflow(&row).await?,
     };
+    if arguments.add_budget.is_some() && followed.budget.and_then(|budget| budget.max_cost_usd).is_none() {
+        return Err(CommandError::ArgumentValue {
+            message: format!("--add-budget: {} has no `budget` with a `max_cost_usd`", followed.name),
+            hint: "leave it out: the limits of a step's agent begin anew with the resume".to_owned(),
+        });
+    }
     let from = steps(&row, followed, &arguments.from)?;
     let edit = edit.map(|(edit, _)| Box::new(edit));
     let mut going = going(&state, &row, from, edit.is_some()).await?;
+    match (&mut going, arguments.add_budget) {
+        (Going::Anew(request), added_usd) => request.added_usd = added_usd,
+        (_, None) => {}
+        (_, Some(_)) => {
+            return Err(CommandError::ArgumentValue {
+                message: format!("--add-budget: {} does not wait for money", row.id),
+                hint: format!("`ratchet status {}` says where it stands", row.id),
+            });
+        }
+    }
     if let (Going::Anew(request), Some(edit)) = (&mut going, edit) {
         if !edited::is_wanted(&state, &row, &edit, &request.from, arguments.yes, console).await? {
             console.say("nothing was changed");
@@ -123,6 +143,12 @@ pub(super) async fn run(
         ));
     }
     driving::go_on(common, &row, going, arguments.shown, console).await
+}
+
+/// An amount that can be added.
+fn dollars(text: &str) -> Result<f64, String> {
+    let amount = text.trim_start_matches('$').parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount > 0.0);
+    amount.ok_or_else(|| "an amount in US dollars above nothing, such as `2` or `0.50`".to_owned())
 }
 
 /// What changed in the directory, where that is to be brought in.
@@ -183,7 +209,9 @@ async fn going(state: &State, row: &ExecutionRow, from: Vec<StepId>, edits: bool
         action: "resumed",
         hint,
     };
-    let anew = |from| Ok(Going::Anew(ResumeRequest { from, edit: None, files: None, actor: driving::person() }));
+    let anew = |from| {
+        Ok(Going::Anew(ResumeRequest { from, edit: None, files: None, added_usd: None, actor: driving::person() }))
+    };
     match row.status {
         ExecutionStatus::Running if from.is_empty() && !edits => Ok(Going::On),
         ExecutionStatus::Running => {

@@ -46,7 +46,7 @@ pub(super) async fn go_on(
     let remote = remote(state)?;
     match going {
         Going::On => {}
-        Going::Anew(request) => remote.resume(&row.id, &request.from).await?,
+        Going::Anew(request) => remote.resume(&row.id, &request.from, request.added_usd).await?,
         Going::Answered { key, answer } => remote.answer(&key, &answer).await?,
         Going::ToItsEnd => remote.cancel(&row.id).await?,
         Going::IntoTheDirectory => return Err(CommandError::OnlyHere { stack: remote.name.clone() }),

@@ -46,12 +46,12 @@ pub fn decide_execution(
         (S::Running, false, E::PauseRequested { reason, step, wake_at })
                                                              => Ok(ExecutionTransition::Paused { reason: reason.clone(), step: step.clone(), wake_at: *wake_at }),
         (S::Paused, _, E::PauseOver) if row.is_watched()     => Ok(ExecutionTransition::WentOn),
-        (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from, edit, files }) if is_of_its_definition(row, edit.as_deref())
-                                                             => Ok(resumed(row, reset_from, None, (edit.clone(), files.clone()), policy, now)),
-        (S::Completed, _, E::ResumeRequested { reset_from, edit, files }) if is_of_its_definition(row, edit.as_deref()) && (!reset_from.is_empty() || edit.is_some() || has_more(row))
-                                                             => Ok(resumed(row, reset_from, None, (edit.clone(), files.clone()), policy, now)),
+        (S::Paused | S::Failed | S::Cancelled, _, E::ResumeRequested { reset_from, edit, files, added_usd }) if is_of_its_definition(row, edit.as_deref())
+                                                             => Ok(resumed(row, reset_from, None, (edit.clone(), files.clone(), *added_usd), policy, now)),
+        (S::Completed, _, E::ResumeRequested { reset_from, edit, files, added_usd }) if is_of_its_definition(row, edit.as_deref()) && (!reset_from.is_empty() || edit.is_some() || has_more(row))
+                                                             => Ok(resumed(row, reset_from, None, (edit.clone(), files.clone(), *added_usd), policy, now)),
         (S::Paused | S::Failed | S::Cancelled, _, E::Adopted { parent }) if is_taken_over(row, parent)
-                                                             => Ok(resumed(row, &[], Some(parent), (None, None), policy, now)),
+                                                             => Ok(resumed(row, &[], Some(parent), (None, None, None), policy, now)),
         (S::Running | S::Completed, _, E::Adopted { parent }) if is_taken_over(row, parent)
                                                              => Ok(ExecutionTransition::Adopted { parent: parent.clone() }),
         (S::Running, false, E::AllSettled { failed, continued, outputs, tree })
@@ -90,7 +90,7 @@ fn resumed(
     row: &ExecutionRow,
     reset_from: &[crate::ids::StepId],
     parent: Option<&Parent>,
-    (edit, files): (Option<Box<Edit>>, Option<Digest>),
+    (edit, files, added_usd): (Option<Box<Edit>>, Option<Digest>, Option<f64>),
     policy: &ExecutionPolicy,
     now: Timestamp,
 ) -> ExecutionTransition {
@@ -102,6 +102,7 @@ fn resumed(
         deadline: policy.timeout.filter(|_| !waits).map(|timeout| later(now, timeout)),
         edit,
         files,
+        added_usd,
     }
 }
 

@@ -4,7 +4,7 @@ use ratchet_core::{
     budget::{AgentCall, Budget, BudgetRow, Limit, Spent},
     event::StepEvent,
     history::{Actor, Record},
-    ids::{ExecutionId, StepId, StepKey},
+    ids::{ExecutionId, StepId, StepKey, StepPath},
     step::{FailureClass, StepFailure, StepRow, StepState, Usage},
     transition::StepTransition,
     workflow::Action,
@@ -76,6 +76,11 @@ impl Advance<'_> {
             }
         }
         row
+    }
+
+    /// Whether a step may wait for a person whose agent reached a limit: not where the run ends early, and the children of a fan-out go on in no session of theirs.
+    pub(super) fn may_suspend(&self, path: &StepPath) -> bool {
+        !self.ends_early() && path.child.is_none()
     }
 
     /// Whether the run ends before its work is done: then a pause would keep what stands under `finally` from running, and the run from ending.

@@ -29,7 +29,7 @@ use crate::{
     nested::RunOrder,
     order::{AttemptOutcome, AttemptReport, Order, Token},
     ports::{Event, Expectation, Slot, Write},
-    prepare::{Prepared, Ready, prepare, suspended},
+    prepare::{self, Prepared, Ready, prepare},
     step_cache::KeyParts,
     trees::{self, Base},
     turns,
@@ -86,13 +86,7 @@ impl Advance<'_> {
             Some(parent) => Base::of(parent.base.clone()),
             None => trees::base(self.engine, &self.run, &self.overlay, self.run.node(&path.step)?).await?,
         };
-        // An agent that goes on finds the files as it left them.
-        let left_by_agent =
-            adopts.as_ref().and_then(|old| suspended(&self.run, old)?.tree.clone().or_else(|| old.base.clone()));
-        let base = match left_by_agent {
-            Some(tree) if parent.is_none() => Base { tree: Some(tree), ..base },
-            _ => base,
-        };
+        let base = prepare::with_left(&self.run, base, adopts.as_deref());
         let is_own = self.run.workflow.step(&path.step).is_none();
         // A step of the engine's own ends well: that the steps before it are at odds is told with it, and fails the run.
         let needs = NeedOutcome { failed_above: needs.failed_above || (is_own && base.conflict.is_some()), ..needs };
@@ -223,10 +217,7 @@ impl Advance<'_> {
                 Outcome::Succeeded(result)
             }
             AttemptOutcome::Failed { mut failure, usage } => {
-                // A run that ends early does not wait for anybody, and the children of a fan-out go on in no session of theirs.
-                if !self.run.row.endings.is_empty() || key.path.child.is_some() {
-                    failure.session = None;
-                }
+                failure.session = failure.session.filter(|_| self.may_suspend(&key.path));
                 Outcome::Failed { failure, usage }
             }
             AttemptOutcome::Stopped => Outcome::Stopped,

@@ -21,15 +21,15 @@ pub(crate) async fn resume(
     id: &ExecutionId,
     request: ResumeRequest,
 ) -> Result<ExecutionRow, EngineError> {
-    let ResumeRequest { from, edit, files, actor } = request;
+    let ResumeRequest { from, edit, files, added_usd, actor } = request;
     let run = Run::load(engine, id).await?;
     let (run, event) = if let Some(edit) = edit {
-        Box::pin(under(engine, run, *edit, from, files)).await?
+        Box::pin(under(engine, run, *edit, from, (files, added_usd))).await?
     } else {
         for step in &from {
             run.node(step)?;
         }
-        (run, ExecutionEvent::ResumeRequested { reset_from: from, edit: None, files })
+        (run, ExecutionEvent::ResumeRequested { reset_from: from, edit: None, files, added_usd })
     };
     let row = execution_row::update(engine, &run, &event, actor, event.name().to_owned()).await?;
     let trace = row.trace.clone();
@@ -44,7 +44,7 @@ async fn under(
     run: Run,
     request: EditRequest,
     from: Vec<StepId>,
-    files: Option<Digest>,
+    (files, added_usd): (Option<Digest>, Option<f64>),
 ) -> Result<(Run, ExecutionEvent), EngineError> {
     let workflow = edit::edited(&run, &request)?;
     let edited = Run { workflow: workflow.clone(), ..run.clone() };
@@ -64,5 +64,5 @@ async fn under(
     engine.keep_workflow(blob.digest, workflow);
     let edit = Edit { from: run.row.definition.clone(), to, inputs, asked: from };
     let (reset_from, edit) = (difference.reset_from, Some(Box::new(edit)));
-    Ok((edited, ExecutionEvent::ResumeRequested { reset_from, edit, files }))
+    Ok((edited, ExecutionEvent::ResumeRequested { reset_from, edit, files, added_usd }))
 }

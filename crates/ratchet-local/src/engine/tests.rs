@@ -211,7 +211,7 @@ async fn a_failed_run_leaves_the_directory_and_goes_on_when_resumed() {
     assert_eq!([world.project("a"), world.project("b")], ["one", "entity not found"]);
     fs::write(world.path("allowed"), "").unwrap();
     let again = engine
-        .resume(&world.id, ResumeRequest { from: vec![], edit: None, files: None, actor: person() })
+        .resume(&world.id, ResumeRequest { from: vec![], edit: None, files: None, added_usd: None, actor: person() })
         .await
         .unwrap();
     assert_eq!(again.epoch, Epoch(2));

@@ -375,7 +375,7 @@ impl Driver {
             _ => None,
         };
         let label = format!("{act:?} from {from:?}{}", if edit.is_some() { " edited" } else { "" });
-        let resume = ResumeRequest { from, edit, files: None, actor: Actor::Person("ada".to_owned()) };
+        let resume = ResumeRequest { from, edit, files: None, added_usd: None, actor: Actor::Person("ada".to_owned()) };
         let future =
             people::perform(engine, self.world.clone(), act, self.requests[run].clone(), resume, self.script.clone());
         self.executor.spawn(label, process, None, future);

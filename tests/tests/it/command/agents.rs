@@ -240,6 +240,7 @@ fn a_limit_pauses_the_run_and_the_agent_goes_on_where_it_was() {
     assert_eq!((&done["status"], &done["steps"]["read"]["outputs"]["all"]), (&json!("completed"), &json!("123")));
     assert_eq!(["ONE.md", "TWO.md", "THREE.md"].map(|name| world.read(name)), ["1", "2", "3"]);
     assert!(session(&done).is_string(), "{done:#}");
+    world.ratchet(["replay"]).expect_code(0);
     // What was done before the pause is paid once, and so is what came after it.
     assert_eq!(done["steps"]["write"]["outputs"]["turns"], 2, "{done:#}");
     let costs = state(world, &["cost", "--json"]);

@@ -250,6 +250,40 @@ fn a_budget_pauses_before_the_call_that_it_has_no_money_for() {
 }
 
 #[test]
+fn money_is_added_by_a_resume_once_and_goes_on_counting() {
+    let world = asking("{max_cost_usd: 0.4}");
+    world.ratchet(ASK).expect_code(3);
+    let shown = |world: &World| state(world, &["status", "--json"])["budget"].clone();
+    // As much as the second question takes, and less than the third.
+    let more = world.ratchet(["resume", "--add-budget", "0.2"]).expect_code(3);
+    assert!(more.stdout.contains("$1.00 of $0.60 are spent, so ask3 asks no agent"), "{}", more.stdout);
+    assert!(more.stdout.contains("--add-budget"), "{}", more.stdout);
+    assert_eq!(
+        (&shown(&world)["limit"]["max_cost_usd"], &shown(&world)["spent"]["cost_usd"]),
+        (&0.6.into(), &1.0.into())
+    );
+    world.ratchet(["resume", "--quiet"]).expect_code(3);
+    assert_eq!(shown(&world)["limit"]["max_cost_usd"], 0.6, "a resume without it adds nothing");
+    world.ratchet(["resume", "--quiet", "--add-budget", "$1"]).expect_code(0);
+    assert_eq!(
+        (&shown(&world)["limit"]["max_cost_usd"], &shown(&world)["spent"]["cost_usd"]),
+        (&1.6.into(), &1.5.into())
+    );
+    world.ratchet(["replay"]).expect_code(0);
+
+    for (budget, amount, said) in [
+        ("{max_agent_calls: 1}", "1", "has no `budget` with a `max_cost_usd`"),
+        ("{max_cost_usd: 0.4}", "0", "an amount in US dollars above nothing"),
+        ("{max_cost_usd: 0.4}", "NaN", "an amount in US dollars above nothing"),
+    ] {
+        let world = asking(budget);
+        world.ratchet(ASK).expect_code(3);
+        let refused = world.ratchet(["resume", "--add-budget", amount]).expect_code(2);
+        assert!(refused.stderr.contains(said), "{amount}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn each_limit_counts_what_it_is_about_and_warns_once() {
     for (budget, code, calls) in [
         ("{max_agent_calls: 1}", 3, 1),
