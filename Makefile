@@ -79,10 +79,10 @@ build: ## Builds the command for release
 		if ($$5 > 25e6) { print "25 MB is the most: find what grew" > "/dev/stderr"; exit 1 } }'
 
 .PHONY: functions
-functions: ## Builds the functions that template.yaml deploys, small
+functions: ## Builds the functions that template.yaml deploys, and says how large each is when packed
 	cargo build --locked --profile function $(FUNCTIONS:%=--package %)
 	tools/functions.sh $(TARGET)/function $(TARGET)/functions
-	@ls -l $(TARGET)/functions/*/bootstrap | awk '{ printf "%s: %.1f MB\n", $$NF, $$5 / 1e6 }'
+	@tools/packages.sh $(TARGET)/functions
 
 .PHONY: bench
 bench: build $(VENV)/.installed ## Measures the command beside GNU make, a shell loop and the physical limit

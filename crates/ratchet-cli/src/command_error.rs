@@ -160,6 +160,9 @@ pub(crate) enum CommandError {
     /// The command is about what only this machine has.
     #[error("this works on the executions of this machine alone, and the stack {stack} is named")]
     OnlyHere { stack: String },
+    /// The command is about what only a deployment has.
+    #[error("this is about a deployment, and no stack is named")]
+    OnlyThere,
     /// The program cannot ask AWS anything.
     #[error("this ratchet was built without AWS, and a stack is named")]
     WithoutAws,
@@ -280,6 +283,7 @@ impl CommandError {
             Self::Engine(_) => "RT-0417",
             Self::OnlyHere { .. } => "RT-0465",
             Self::WithoutAws => "RT-0466",
+            Self::OnlyThere => "RT-0467",
             #[cfg(feature = "aws")]
             Self::Remote(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -350,6 +354,7 @@ impl CommandError {
             Self::Recording(_) => "`ratchet run FILE --record DIR` makes a recording".to_owned(),
             Self::Engine(_) => "what was done is kept: `ratchet resume` goes on with it".to_owned(),
             Self::OnlyHere { .. } => "leave out --stack, and RATCHET_STACK where it is set".to_owned(),
+            Self::OnlyThere => "name it: `ratchet --stack NAME …`, or RATCHET_STACK".to_owned(),
             Self::WithoutAws => "build it with `cargo build --package ratchet-cli --features aws`".to_owned(),
             #[cfg(feature = "aws")]
             Self::Remote(error) => return error.hint(),
@@ -398,6 +403,7 @@ impl CommandError {
             | Self::NotPublishable { .. }
             | Self::KeyTaken { .. }
             | Self::OnlyHere { .. }
+            | Self::OnlyThere
             | Self::WithoutAws
             | Self::Recording(_)
             | Self::Local(

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Embedded, plain,
@@ -111,6 +111,38 @@ async fn the_command_says_the_same_of_a_deployment() {
     assert_eq!(plain(again), plain(here.json(&["resume", own_id, "--from", "after", "--json"])));
     there.json(&["cache", "stats", "--json"]);
     there.json(&["artifacts", "list", "--json"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_done_is_sent_again() {
+    let (Some((functions, command)), Some(emulator)) = (programs(), Emulator::start().await) else { return };
+    let embedded = Embedded { command, folder: tempfile::tempdir().unwrap() };
+    let stack = Stack::deploy(emulator, &functions).await;
+    let there = Asking::of(&stack, &embedded);
+    stack.publish(&workflow("pushed.yaml")).await;
+    stack.damage("push", true).await;
+    let push = json!({"ref": "refs/heads/main", "after": "c1", "repository": {"full_name": "team/app"}, "sender": {"login": "ada"}});
+    stack.put_event("github.example", "push", &push).await;
+    stack.put_event("ratchet", "StepReady", &json!({"nobody": "knows it"})).await;
+    stack.has_dead_letters(2).await;
+    let said = there.say(&["redrive"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (Some(1), "✓ 0 dead letters sent again\n2 dead letters stay: the log of the function trigger says why\n"),
+        "{}",
+        said.err
+    );
+    assert_eq!(there.json(&["list", "--json"]), json!([]));
+    stack.damage("push", false).await;
+    // What was looked at is hidden for a while: the same letter is left again, as a rule leaves it.
+    stack.leave(&json!({"id": "e1", "source": "github.example", "detail-type": "push", "detail": push})).await;
+    let said = there.say(&["redrive"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "✓ 1 dead letter sent again\n"), "{}", said.err);
+    let run = stack.newest_of("pushed").await;
+    assert_eq!(stack.still(&run).await["steps"]["told"]["outputs"]["text"], "ada pushed to main of team/app");
+    assert_eq!(there.say(&["redrive"]).out, "✓ 0 dead letters sent again\n");
+    let nowhere = Command::new(&embedded.command).arg("redrive").env_remove("RATCHET_STACK").output().unwrap();
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("RT-0467"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

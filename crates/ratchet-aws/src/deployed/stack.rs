@@ -213,6 +213,51 @@ impl Stack {
         }
     }
 
+    /// How many messages wait in the queue of dead letters: what its alarm looks at.
+    pub(super) async fn dead_letters(&self) -> usize {
+        let client = aws_sdk_sqs::Client::new(&self.emulator.config().await);
+        let all = aws_sdk_sqs::types::QueueAttributeName::ApproximateNumberOfMessages;
+        let asked = client.get_queue_attributes().queue_url(&self.outputs["DeadLetters"]).attribute_names(all.clone());
+        let told = asked.send().await.unwrap();
+        told.attributes().unwrap()[&all].parse().unwrap()
+    }
+
+    /// Waits until so many wait there.
+    pub(super) async fn has_dead_letters(&self, count: usize) {
+        let begun = Instant::now();
+        while self.dead_letters().await != count {
+            assert!(begun.elapsed() < PATIENCE, "there are {} dead letters, not {count}", self.dead_letters().await);
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Puts a message there, as a rule does with what it cannot deliver.
+    pub(super) async fn leave(&self, letter: &Value) {
+        let client = aws_sdk_sqs::Client::new(&self.emulator.config().await);
+        let sent = client.send_message().queue_url(&self.outputs["DeadLetters"]).message_body(letter.to_string());
+        sent.send().await.unwrap();
+    }
+
+    /// What starts workflows of a kind is damaged, or is not any more.
+    pub(super) async fn damage(&self, trigger: &str, is_damaged: bool) {
+        let client = aws_sdk_dynamodb::Client::new(&self.emulator.config().await);
+        let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+        let (partition, table) = (text(&format!("trigger/{trigger}")), &self.outputs["Table"]);
+        if is_damaged {
+            let put = client.put_item().table_name(table).item("pk", partition).item("sk", text("damaged"));
+            put.item("body", text("no row")).send().await.unwrap();
+        } else {
+            client
+                .delete_item()
+                .table_name(table)
+                .key("pk", partition)
+                .key("sk", text("damaged"))
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+
     /// The names of the deployment's schedules.
     pub(super) async fn schedules(&self) -> Vec<String> {
         let client = aws_sdk_scheduler::Client::new(&self.emulator.config().await);

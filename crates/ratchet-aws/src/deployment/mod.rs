@@ -72,6 +72,9 @@ pub enum Failure {
     /// The schedules of a workflow cannot be read or changed now.
     #[error("the schedules cannot be set: {0}")]
     Schedules(String),
+    /// The queue of dead letters cannot be read or changed now.
+    #[error("the queue of dead letters cannot be read: {0}")]
+    DeadLetters(String),
     /// Some of several could not be done. What went wrong with each is in the log.
     #[error("{failed} of {all} could not be started now")]
     Some {

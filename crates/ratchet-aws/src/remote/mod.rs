@@ -62,6 +62,17 @@ pub struct Sent {
     pub created: bool,
 }
 
+/// What became of the queue of dead letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Redriven {
+    /// How many letters were sent again.
+    pub sent: u64,
+    /// How many could not be, and stay.
+    pub left: u64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
 /// What an execution is asked for with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -149,6 +160,11 @@ impl Remote {
             said["add_budget_usd"] = json!(added_usd);
         }
         self.act(execution, "resume", &said).await
+    }
+
+    /// Sends some of what could not be delivered or done again.
+    pub async fn redrive(&self) -> Result<Redriven, RemoteError> {
+        self.door.ask("POST", "/dead-letters/redrive", &json!({})).await
     }
 
     async fn act(&self, execution: &ExecutionId, action: &str, body: &Value) -> Result<(), RemoteError> {

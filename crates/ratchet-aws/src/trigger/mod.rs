@@ -3,7 +3,7 @@
 //! | door | how it is known | what comes |
 //! | --- | --- | --- |
 //! | the function itself | no qualifier | a call, or an event of a bus |
-//! | `people` | the qualifier of its function URL, which asks for IAM | start, approve, reject, cancel, resume, publish |
+//! | `people` | the qualifier of its function URL, which asks for IAM | start, approve, reject, cancel, resume, publish, redrive |
 //! | `webhooks` | the qualifier of its function URL, which asks for nothing | requests that are signed |
 
 mod event;
@@ -11,6 +11,7 @@ mod http;
 mod invoke;
 mod people;
 mod publish;
+mod redrive;
 mod refusal;
 mod schedules;
 mod start;
@@ -25,7 +26,7 @@ use aws_config::SdkConfig;
 use ratchet_core::ids::Digest;
 use serde_json::Value;
 
-use self::{schedules::Schedules, start::Definition, webhook::WebhookSecret};
+use self::{redrive::DeadLetters, schedules::Schedules, start::Definition, webhook::WebhookSecret};
 use crate::deployment::{self, BeginError, Deployment, Failure, Settings};
 
 /// The function that starts executions.
@@ -35,6 +36,7 @@ pub struct Trigger {
     definitions: Mutex<HashMap<Digest, Arc<Definition>>>,
     webhook_secret: WebhookSecret,
     schedules: Schedules,
+    dead_letters: DeadLetters,
 }
 
 /// One invocation of the function, as the service says it: nothing of this is the sender's to choose.
@@ -65,7 +67,8 @@ impl Trigger {
     pub fn new(config: &SdkConfig, deployment: Deployment) -> Self {
         let webhook_secret = WebhookSecret::new(config, deployment.settings.webhook_secret.clone());
         let schedules = Schedules::from_environment(config);
-        Self { deployment, definitions: Mutex::default(), webhook_secret, schedules }
+        let dead_letters = DeadLetters::from_environment(config);
+        Self { deployment, definitions: Mutex::default(), webhook_secret, schedules, dead_letters }
     }
 
     /// Takes what the function was invoked with, and gives what it answers. The same again is the same execution.

@@ -41,7 +41,8 @@ struct Said {
 }
 
 impl Trigger {
-    /// Does what a person asks for: `POST /executions` starts one, `POST /executions/ID/approve`, `reject`, `cancel` and `resume` go on with it, `PUT /workflows` publishes.
+    /// Does what a person asks for: `POST /executions` starts one, `POST /executions/ID/approve`, `reject`, `cancel` and `resume` go on with it, `PUT /workflows` publishes, `POST /dead-letters/redrive` sends
+    /// again what could not be done.
     pub(super) async fn person(&self, payload: &Value, invocation: &Invocation) -> Value {
         match self.asked(payload, invocation).await {
             Ok(answer) => http::answer(200, &answer),
@@ -65,6 +66,7 @@ impl Trigger {
                 json!({"execution_id": row.id, "status": row.status})
             }
             ("PUT", ["workflows"]) => Box::pin(self.publish(read(&request.body)?, &invocation.unqualified())).await?,
+            ("POST", ["dead-letters", "redrive"]) => Box::pin(self.redrive(&invocation.unqualified())).await?,
             _ => return Err(Refusal::NoSuchPath(format!("{} {}", request.method, request.path.join("/")))),
         };
         tracing::info!(method = request.method, path = request.path.join("/"), caller, "done for a person");

@@ -18,6 +18,7 @@ mod new;
 mod plan;
 mod prune;
 mod publish;
+mod redrive;
 mod render;
 mod replay;
 mod report;
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Cache(cache::CacheArguments),
     Rm(rm::RmArguments),
     Prune(prune::PruneArguments),
+    Redrive(redrive::RedriveArguments),
     Schema(schema::SchemaArguments),
     Doctor(doctor::DoctorArguments),
     Completions(completions::CompletionsArguments),
@@ -92,6 +94,8 @@ enum Reach {
     Both,
     /// On the executions of this machine alone.
     Here,
+    /// On a deployment alone.
+    There,
     /// On no executions that are kept.
     Nothing,
 }
@@ -99,10 +103,16 @@ enum Reach {
 impl Command {
     /// Does what was asked.
     pub(crate) fn run(&self, common: &CommonArguments, console: Console) -> Result<ExitCode, CommandError> {
-        let Some(stack) = common.stack() else { return self.carry_out(common, console) };
+        let Some(stack) = common.stack() else {
+            return if self.reach() == Reach::There {
+                Err(CommandError::OnlyThere)
+            } else {
+                self.carry_out(common, console)
+            };
+        };
         match self.reach() {
-            Reach::Both if cfg!(feature = "aws") => self.carry_out(common, console),
-            Reach::Both => Err(CommandError::WithoutAws),
+            Reach::Both | Reach::There if cfg!(feature = "aws") => self.carry_out(common, console),
+            Reach::Both | Reach::There => Err(CommandError::WithoutAws),
             Reach::Here => Err(CommandError::OnlyHere { stack: stack.to_owned() }),
             Reach::Nothing => self.carry_out(&CommonArguments { stack: None, ..common.clone() }, console),
         }
@@ -138,6 +148,7 @@ impl Command {
             | Self::Compare(_)
             | Self::Stats(_)
             | Self::Cost(_) => Reach::Here,
+            Self::Redrive(_) => Reach::There,
             Self::New(_)
             | Self::Validate(_)
             | Self::Test(_)
@@ -184,6 +195,7 @@ impl Command {
             Self::Cache(arguments) => wait_for(cache::run(arguments, common, console)),
             Self::Rm(arguments) => wait_for(rm::run(arguments, common, console)),
             Self::Prune(arguments) => wait_for(prune::run(arguments, common, console)),
+            Self::Redrive(_) => wait_for(redrive::run(common, console)),
             Self::Schema(arguments) => schema::run(arguments, console),
             Self::Doctor(arguments) => wait_for(doctor::run(arguments, common, console)),
             Self::Completions(arguments) => completions::run(arguments, console),

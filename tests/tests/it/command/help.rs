@@ -3,7 +3,7 @@ use ratchet_tests::world::World;
 use super::{call, is_untouched};
 
 /// Every command, in the order of `ratchet --help`.
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 37] = [
     "run",
     "plan",
     "rerun",
@@ -40,6 +40,7 @@ const COMMANDS: [&str; 36] = [
     "replay",
     "why",
     "cache",
+    "redrive",
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{files, none};
 
 /// What an operation of the SDK needs of a role.
-const NEEDS: [(&str, &[&str]); 28] = [
+const NEEDS: [(&str, &[&str]); 30] = [
     ("abort_multipart_upload", &["s3:AbortMultipartUpload"]),
     ("batch_get_item", &["dynamodb:BatchGetItem"]),
     ("complete_multipart_upload", &["s3:PutObject"]),
@@ -13,6 +13,7 @@ const NEEDS: [(&str, &[&str]); 28] = [
     ("create_multipart_upload", &["s3:PutObject", "s3:PutObjectTagging"]),
     ("create_schedule", &["scheduler:CreateSchedule", "iam:PassRole"]),
     ("delete_item", &["dynamodb:DeleteItem"]),
+    ("delete_message", &["sqs:DeleteMessage"]),
     ("delete_object_tagging", &["s3:DeleteObjectTagging"]),
     ("delete_schedule", &["scheduler:DeleteSchedule"]),
     ("describe_stacks", &["cloudformation:DescribeStacks"]),
@@ -29,6 +30,7 @@ const NEEDS: [(&str, &[&str]); 28] = [
     ("put_item", &["dynamodb:PutItem"]),
     ("put_object", &["s3:PutObject", "s3:PutObjectTagging"]),
     ("query", &["dynamodb:Query"]),
+    ("receive_message", &["sqs:ReceiveMessage"]),
     ("run_task", &["ecs:RunTask", "iam:PassRole"]),
     ("send_message", &["sqs:SendMessage"]),
     ("stop_task", &["ecs:StopTask"]),
