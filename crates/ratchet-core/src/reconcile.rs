@@ -172,7 +172,7 @@ fn plan_started(plan: &mut Plan, execution: &ExecutionRow, row: &StepRow, now: T
         StepState::Waiting(Waiting::Retry { .. } | Waiting::Time { .. }) => plan.waits_for_time = true,
         StepState::Waiting(Waiting::Approval(_)) => plan.asking.push(row.key.path.step.clone()),
         StepState::Waiting(Waiting::Lost { .. } | Waiting::Limit(_)) => {
-            plan.waiting_for_person.push(row.key.path.step.clone())
+            plan.waiting_for_person.push(row.key.path.step.clone());
         }
         StepState::Completed
         | StepState::Failed { .. }

@@ -42,7 +42,7 @@ use crate::{
 /// What is to be done with a step that is ready.
 pub(crate) enum Prepared {
     /// The engine knows already.
-    Settled(Verdict),
+    Settled(Box<Verdict>),
     /// It needs a task. The order has no token yet. With it all that its result depends on, where that is kept.
     Task(Box<Order>, Option<Box<KeyParts>>),
     /// It is a run of its own.
@@ -75,12 +75,12 @@ pub(crate) struct Ready<'a> {
 impl Ready<'_> {
     pub(crate) fn settle(&self, outcome: Outcome) -> Prepared {
         let (predecessor, successor) = (self.predecessor, self.successor);
-        Prepared::Settled(Verdict::Settle { outcome, predecessor, successor })
+        Prepared::Settled(Box::new(Verdict::Settle { outcome, predecessor, successor }))
     }
 
     fn skip(&self, reason: SkipReason) -> Prepared {
         let (predecessor, successor) = (self.predecessor, self.successor);
-        Prepared::Settled(Verdict::Skip { reason, predecessor, successor })
+        Prepared::Settled(Box::new(Verdict::Skip { reason, predecessor, successor }))
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) async fn prepare(
         return Ok(ready.settle(Outcome::Failed { failure, usage: Usage::default() }));
     }
     let old = match adopted(engine, run, ready).await? {
-        Adopted::Result(outcome) => return Ok(ready.settle(outcome)),
+        Adopted::Result(outcome) => return Ok(ready.settle(*outcome)),
         Adopted::Run(row) => Some(*row),
         Adopted::Nothing => ready.adopts.filter(|old| old.execution.is_some() && has_later_files(run, old)).cloned(),
     };
@@ -264,7 +264,7 @@ fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) ->
         return Some(ready.skip(reason));
     }
     let handles_failure = step.when.as_ref().is_some_and(|when| when.uses.handles_failure);
-    (node.is_blocked_by(ready.needs) && !handles_failure).then_some(Prepared::Settled(Verdict::Block))
+    (node.is_blocked_by(ready.needs) && !handles_failure).then(|| Prepared::Settled(Box::new(Verdict::Block)))
 }
 
 /// Whether what changed in the directory is in the files of a row of an older epoch. What such a row left half done is not gone on with where it is not: it would be lost.
@@ -287,7 +287,7 @@ fn suspended<'a>(run: &Run, old: &'a StepRow) -> Option<&'a StepFailure> {
 enum Adopted {
     Nothing,
     /// It was done.
-    Result(Outcome),
+    Result(Box<Outcome>),
     /// It was a run of its own, which goes on.
     Run(Box<StepRow>),
 }
@@ -300,7 +300,7 @@ async fn adopted(engine: &Engine, run: &Run, ready: &Ready<'_>) -> Result<Adopte
         let at = |path: StepPath| ratchet_core::ids::StepKey { execution: run.row.id.clone(), epoch, path };
         match engine.ports.store.step(&at(ready.path.clone())).await? {
             Some(StepRow { state: StepState::Completed, result: Some(result), .. }) => {
-                return Ok(Adopted::Result(Outcome::Succeeded(result)));
+                return Ok(Adopted::Result(Box::new(Outcome::Succeeded(result))));
             }
             Some(row) if row.execution.is_some() && matches!(left, Adopted::Nothing) => {
                 left = Adopted::Run(Box::new(row));
@@ -386,7 +386,7 @@ async fn fan_out(
     }
     let wanted = step.foreach.as_ref().and_then(|foreach| foreach.max_parallel).map(std::num::NonZeroU32::get);
     let lanes = fan_out::lanes(wanted, run.row.options.max_parallel, count);
-    Ok(Prepared::Settled(Verdict::FanOut { count, lanes, items, adopts }))
+    Ok(Prepared::Settled(Box::new(Verdict::FanOut { count, lanes, items, adopts })))
 }
 
 fn order(

@@ -35,7 +35,7 @@ pub(crate) fn wait(wait: &Wait, evaluator: &Evaluator, now: Timestamp, ready: &R
     };
     match due {
         Some(due) if due <= now => ready.settle(Outcome::Succeeded(StepResult::default())),
-        Some(due) => Prepared::Settled(Verdict::Wait { due, predecessor: ready.predecessor }),
+        Some(due) => Prepared::Settled(Box::new(Verdict::Wait { due, predecessor: ready.predecessor })),
         None => {
             let (what, hint) = match wait {
                 Wait::For(_) => {
@@ -68,7 +68,7 @@ pub(crate) fn ask(
     }
     let due = timeout.map(|timeout| later(now, timeout));
     let question = Question { message, approvers, due };
-    Prepared::Settled(Verdict::Ask { question, predecessor: ready.predecessor })
+    Prepared::Settled(Box::new(Verdict::Ask { question, predecessor: ready.predecessor }))
 }
 
 fn question(approval: &Approval, evaluator: &Evaluator) -> Result<(String, Vec<String>), EvaluationError> {

@@ -135,7 +135,7 @@ impl Runner {
             ..Usage::default()
         };
         let words = if worker == Worker::Check { log.last_of_both() } else { log.last_words() };
-        let judged = judge(&ended, timeout, argv, allow_exit_codes, words);
+        let judged = judge(&ended, timeout, argv, allow_exit_codes, words.as_deref());
         // What a step with secrets left in its home is not kept, whatever came of it.
         self.put_away(scratch, judged.is_ok() || !masks.is_empty(), &place.directory);
         judged
@@ -361,13 +361,13 @@ fn judge(
     timeout: Option<Duration>,
     argv: &[String],
     allow_exit_codes: &[i32],
-    words: Option<String>,
+    words: Option<&str>,
 ) -> Result<(), Option<StepFailure>> {
     let code = ended.code();
     let failed = |class, code: &'static str, message: String| {
         let failure = StepFailure::new(class, message).with_code(code);
-        match &words {
-            Some(words) => failure.with_detail(words.clone()),
+        match words {
+            Some(words) => failure.with_detail(words.to_owned()),
             None => failure,
         }
     };
@@ -390,7 +390,7 @@ fn judge(
     } else {
         failed(FailureClass::Exit(code), codes::EXIT_CODE, format!("the command ended with exit code {code}"))
     };
-    let hint = advice::on_exit(code, argv, words.as_deref().unwrap_or_default());
+    let hint = advice::on_exit(code, argv, words.unwrap_or_default());
     Err(Some(match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,

@@ -141,7 +141,7 @@ impl Advance<'_> {
             Prepared::Settled(verdict) => {
                 let change = Change {
                     cause: format!("StepReady {}", row.key.path),
-                    event: Self::no_longer_runs(&row, verdict),
+                    event: Self::no_longer_runs(&row, *verdict),
                     actor: Actor::Engine,
                     launch: None,
                     origin: Task::Nested(row.key.clone()),

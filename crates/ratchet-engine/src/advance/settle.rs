@@ -102,7 +102,7 @@ impl Advance<'_> {
         };
         let mut left = adopts.into_iter().filter(|old| !old.status().is_settled()).map(|old| *old).collect::<Vec<_>>();
         let (event, launch) = match prepare(self.engine, &self.run, &self.overlay, &ready).await? {
-            Prepared::Settled(verdict) => (StepEvent::Ready(verdict), None),
+            Prepared::Settled(verdict) => (StepEvent::Ready(*verdict), None),
             Prepared::Task(order, parts) => {
                 match Box::pin(self.begin(&dispatch, order, parts, successor, after)).await? {
                     Some(begun) => begun,
@@ -494,7 +494,7 @@ impl Advance<'_> {
             }
             // What it reads has changed since its first attempt was claimed, and it no longer says what to run.
             Prepared::Settled(verdict) => {
-                return Ok(Some(Next::Attempt(Box::new(Self::no_longer_runs(row, verdict)), None)));
+                return Ok(Some(Next::Attempt(Box::new(Self::no_longer_runs(row, *verdict)), None)));
             }
         };
         match self.beginning(&order).await? {

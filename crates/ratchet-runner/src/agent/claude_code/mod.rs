@@ -137,7 +137,7 @@ impl ClaudeCode {
         })?;
         let (heard, last_words) = listener.end();
         let mut judged = judge::judge(&heard, ended.reason, ended.code(), request, &last_words);
-        let reply = judged.as_mut().map_or_else(|error| &mut *error.spent, |reply| reply);
+        let reply = judged.as_mut().unwrap_or_else(|error| &mut *error.spent);
         reply.history = history::find(request, &reply.session_id);
         judged
     }
