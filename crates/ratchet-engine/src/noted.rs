@@ -49,4 +49,8 @@ impl FileAccess for Noted {
     fn glob(&self, pattern: &str) -> Result<Vec<String>, FileError> {
         self.files.glob(pattern)
     }
+
+    fn program(&self, path: &str) -> Option<Digest> {
+        self.files.program(path)
+    }
 }

@@ -1,6 +1,6 @@
 //! What an attempt leaves of its files, and what becomes of its outcome with it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display};
 
 use ratchet_core::{
     ids::Digest,
@@ -8,7 +8,7 @@ use ratchet_core::{
     step::{FailureClass, StepFailure},
 };
 use ratchet_engine::order::{AttemptOutcome, Order, OutputOrder, OutputOrderSource};
-use ratchet_workspace::{Bounds, TreePath, WorkspaceError as FilesError};
+use ratchet_workspace::{Bounds, TreePath};
 
 /// The code of an attempt whose output holds a secret.
 const OUTPUT_SECRET: &str = "RT-0317";
@@ -77,14 +77,14 @@ pub fn with_tree(
     }
 }
 
-/// Where an attempt cannot begin because its files cannot be shown to it.
-pub fn no_files(error: &FilesError) -> StepFailure {
+/// Where an attempt cannot begin because its files cannot be shown to it: why, the code of that, and what to do.
+pub fn no_files(error: &dyn Display, code: &str, hint: impl Into<String>) -> StepFailure {
     let message = format!("the step's files cannot be made ready: {error}");
-    StepFailure::new(FailureClass::Launch, message).with_code(error.code()).with_hint(error.hint())
+    StepFailure::new(FailureClass::Launch, message).with_code(code).with_hint(hint)
 }
 
-/// Where what an attempt changed cannot be kept.
-pub fn not_captured(error: &FilesError) -> StepFailure {
+/// Where what an attempt changed cannot be kept: why, the code of that, and what to do.
+pub fn not_captured(error: &dyn Display, code: &str, hint: impl Into<String>) -> StepFailure {
     let message = format!("what the step changed cannot be kept: {error}");
-    StepFailure::new(FailureClass::Output, message).with_code(error.code()).with_hint(error.hint())
+    StepFailure::new(FailureClass::Output, message).with_code(code).with_hint(hint)
 }

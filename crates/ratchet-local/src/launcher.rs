@@ -4,7 +4,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     num::NonZeroUsize,
     panic::AssertUnwindSafe,
     path::PathBuf,
@@ -21,17 +21,16 @@ use futures_util::FutureExt as _;
 use ratchet_core::{
     execution::TraceParent,
     ids::{ExecutionId, StepKey},
-    output::Output,
     step::{FailureClass, StepFailure, Usage},
 };
 use ratchet_engine::{
-    order::{AttemptOutcome, AttemptReport, Order, OutputOrder, OutputOrderSource},
+    order::{AttemptOutcome, AttemptReport, Order},
     ports::{
         AttemptFiles, AttemptPlace, AttemptRunner, Envelope, Event, EventBus, LaunchError, Slot, Stop, StopSignal,
         TaskLauncher, TaskState,
     },
 };
-use ratchet_workspace::{Bounds, TreePath};
+use ratchet_files::{Leaving, no_files, not_captured, with_tree};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
@@ -239,7 +238,8 @@ impl Inner {
                 match blocking(move || files.open(&id, &tree)).await {
                     Ok(view) => Some(view),
                     Err(error) => {
-                        return report(AttemptOutcome::Failed { failure: no_files(&error), usage: Usage::default() });
+                        let failure = no_files(&error, error.code(), error.hint());
+                        return report(AttemptOutcome::Failed { failure, usage: Usage::default() });
                     }
                 }
             }
@@ -252,15 +252,13 @@ impl Inner {
             directory: state.attempt(&key, attempt),
             scratch,
         };
-        let (declared, bounds) = (declared_in(&order), bounds_of(&order));
+        let leaving = Leaving::of(&order);
         // Caught here and not by a task of its own, which another thread might have to be woken for.
         let run = AssertUnwindSafe(self.runner.run(order, place, stop)).catch_unwind();
         let Ok(ended) = run.await else { return report(broken()) };
         match view {
             None => ended,
-            Some(view) => {
-                AttemptReport { outcome: self.left(view, ended.outcome, (declared, bounds), began).await, ..ended }
-            }
+            Some(view) => AttemptReport { outcome: self.left(view, ended.outcome, leaving, began).await, ..ended },
         }
     }
 
@@ -269,13 +267,10 @@ impl Inner {
         &self,
         view: AttemptView,
         outcome: AttemptOutcome,
-        (mut declared, bounds): (BTreeSet<TreePath>, Bounds),
+        leaving: Leaving,
         began: Instant,
     ) -> AttemptOutcome {
-        let files = self.files.clone();
-        // Where a file of it holds a secret, nothing of it is kept.
-        let gave_a_secret = matches!(&outcome, AttemptOutcome::Failed { failure, .. } if failure.code.as_deref() == Some(OUTPUT_SECRET));
-        if gave_a_secret || matches!(outcome, AttemptOutcome::Stopped) {
+        if !Leaving::is_kept_of(&outcome) {
             let _ = blocking(move || {
                 view.give_up();
                 Ok(())
@@ -283,37 +278,16 @@ impl Inner {
             .await;
             return outcome;
         }
-        if let AttemptOutcome::Succeeded(result) = &outcome {
-            declared.extend(result.outputs.values().filter_map(|output| match output {
-                Output::File(file) => TreePath::new(&file.path).ok(),
-                _ => None,
-            }));
-        }
-        let base = view.base();
+        let (files, base, bounds) = (self.files.clone(), view.base(), leaving.bounds);
+        let declared = leaving.declared(&outcome);
         let captured = Instant::now();
         let left = blocking(move || Ok(files.close(view, declared, bounds)?)).await;
         let capture_ms = u64::try_from(captured.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(capture_ms, attempt_ms = began.elapsed().as_millis(), "an attempt's files are captured");
-        match (outcome, left) {
-            (AttemptOutcome::Succeeded(mut result), Ok(left)) => {
-                result.usage.capture_ms += capture_ms;
-                result.tree = (left != base).then_some(left);
-                AttemptOutcome::Succeeded(result)
-            }
-            (AttemptOutcome::Failed { mut failure, mut usage }, Ok(left)) => {
-                usage.capture_ms += capture_ms;
-                failure.tree = (left != base).then_some(left);
-                AttemptOutcome::Failed { failure, usage }
-            }
-            (AttemptOutcome::Succeeded(result), Err(error)) => {
-                AttemptOutcome::Failed { failure: not_captured(&error), usage: result.usage }
-            }
-            (outcome, Err(error)) => {
-                tracing::warn!(%error, "what a failed attempt changed is not kept");
-                outcome
-            }
-            (AttemptOutcome::Stopped, Ok(_)) => AttemptOutcome::Stopped,
+        if let Err(error) = &left {
+            tracing::warn!(%error, "what the attempt changed is not kept");
         }
+        with_tree(outcome, &base, left.map_err(|error| not_captured(&error, error.code(), error.hint())), capture_ms)
     }
 
     /// The folder of this engine's scratch, made with the first attempt.
@@ -377,35 +351,6 @@ impl Inner {
             Err(error) => Err(LaunchError::NoCapacity(error.to_string())),
         }
     }
-}
-
-/// The code of an attempt whose output holds a secret.
-const OUTPUT_SECRET: &str = "RT-0317";
-
-/// The files that an order declares as outputs.
-fn declared_in(order: &Order) -> BTreeSet<TreePath> {
-    let file = |output: &OutputOrder| match &output.source {
-        OutputOrderSource::File(path) => TreePath::new(path).ok(),
-        OutputOrderSource::From { .. } => None,
-    };
-    order.outputs.iter().filter_map(file).collect()
-}
-
-/// How much an attempt may leave.
-fn bounds_of(order: &Order) -> Bounds {
-    Bounds { bytes: order.disk_bytes_max.unwrap_or(u64::MAX), ..Bounds::NONE }
-}
-
-/// Where an attempt cannot begin because its files cannot be shown to it.
-fn no_files(error: &LocalError) -> StepFailure {
-    let message = format!("the step's files cannot be made ready: {error}");
-    StepFailure::new(FailureClass::Launch, message).with_code(error.code()).with_hint(error.hint())
-}
-
-/// Where what an attempt changed cannot be kept.
-fn not_captured(error: &LocalError) -> StepFailure {
-    let message = format!("what the step changed cannot be kept: {error}");
-    StepFailure::new(FailureClass::Output, message).with_code(error.code()).with_hint(error.hint())
 }
 
 /// One who waits for room, counted as long as it does.

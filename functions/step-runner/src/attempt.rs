@@ -48,7 +48,7 @@ async fn outcome(task: &Arc<Task>, order: Order, stop: StopSignal) -> AttemptOut
     };
     let files = match made_ready {
         Ok(files) => files,
-        Err(error) => return failed(no_files(&error)),
+        Err(error) => return failed(no_files(&error, error.code(), error.hint())),
     };
     let place = AttemptPlace { files: files.seen(), definitions: None, directory, scratch };
     let ended = runner.run(order, place, stop).await.outcome;
@@ -62,7 +62,7 @@ async fn outcome(task: &Arc<Task>, order: Order, stop: StopSignal) -> AttemptOut
     if let Err(error) = &left {
         tracing::warn!(%error, "what the attempt changed is not kept");
     }
-    with_tree(ended, &base, left.map_err(|error| not_captured(&error)), taken)
+    with_tree(ended, &base, left.map_err(|error| not_captured(&error, error.code(), error.hint())), taken)
 }
 
 fn runner(task: &Arc<Task>, order: &Order) -> Result<Runner, StepFailure> {

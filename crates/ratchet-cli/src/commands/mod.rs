@@ -41,6 +41,7 @@ use std::{future::Future, num::NonZeroUsize, thread::available_parallelism};
 
 use clap::Subcommand;
 
+pub(crate) use self::prune::age;
 use crate::{
     arguments::CommonArguments, command_error::CommandError, console::Console, driving::supervise, exit_code::ExitCode,
 };

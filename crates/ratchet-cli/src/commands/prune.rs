@@ -97,7 +97,7 @@ fn prunable(rows: Vec<ExecutionRow>, arguments: &PruneArguments, now: Timestamp)
 }
 
 /// A length of time as it is typed: a number and its unit.
-pub(super) fn age(text: &str) -> Result<Duration, String> {
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no length of time: write a number and s, m, h, d or w, like 30d");
     let split = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);

@@ -1,21 +1,15 @@
-use std::time::Duration;
-
 use clap::Args;
-use jiff::Timestamp;
-use serde_json::json;
 
-use super::prune::age;
 use crate::{
     arguments::CommonArguments,
     command_error::CommandError,
     console::Console,
     exit_code::ExitCode,
     figures::{
-        self, Figures, Wanted,
+        self, Asked,
         returns::{Returns, rate},
         stats::{self, By},
     },
-    state::State,
 };
 
 /// Show how executions ended, their times and costs, and what kept results saved
@@ -37,11 +31,8 @@ Examples:
   ratchet stats --hourly-rate 80
   ratchet stats --by step --json | jq '.figures[] | select(.success_rate < 0.9)'")]
 pub(crate) struct StatsArguments {
-    /// Only executions of this workflow
-    workflow: Option<String>,
-    /// Only executions that were asked for since so long ago (`12h`, `30d`, `8w`)
-    #[arg(long, value_name = "PERIOD", value_parser = age)]
-    since: Option<Duration>,
+    #[command(flatten)]
+    asked: Asked,
     /// Count by workflow or by step [default: workflow; of one workflow: step]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     by: Option<By>,
@@ -58,21 +49,14 @@ pub(super) async fn run(
     common: &CommonArguments,
     console: Console,
 ) -> Result<ExitCode, CommandError> {
-    let now = Timestamp::now();
-    let wanted = Wanted::new(arguments.workflow.as_ref(), arguments.since, now);
-    let figures = match State::open_existing(common)? {
-        Some(state) => figures::of(&state, &wanted).await?,
-        None => Figures::default(),
-    };
-    let sums = &figures.sums;
-    let returns = Returns::of(&figures, arguments.hourly_rate);
-    let by = arguments.by.unwrap_or(if wanted.workflow.is_some() { By::Step } else { By::Workflow });
+    let found = arguments.asked.read(common).await?;
+    let sums = &found.figures.sums;
+    let returns = Returns::of(&found.figures, arguments.hourly_rate);
+    let by = arguments.by.unwrap_or(if found.is_of_one() { By::Step } else { By::Workflow });
     if arguments.json {
         let mut shown = stats::json(sums, by);
         shown["return"] = returns.json();
-        shown["since"] = json!(wanted.since);
-        shown["until"] = json!(now);
-        console.json(&shown)?;
+        console.json(&found.dated(shown))?;
     } else if sums.tallies.is_empty() {
         console.say(figures::NOTHING);
     } else {

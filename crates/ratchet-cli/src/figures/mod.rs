@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use ratchet_core::{execution::DefinitionRef, workflow::Workflow};
 use ratchet_definition::sources::compile_stored;
@@ -17,11 +18,56 @@ use ratchet_engine::{
     figures::{Shape, Sums},
     ports::BlobError,
 };
+use serde_json::{Value, json};
 
-use crate::{command_error::CommandError, state::State};
+use crate::{arguments::CommonArguments, command_error::CommandError, commands::age, state::State};
 
 /// What is said where there is nothing to count.
 pub(crate) const NOTHING: &str = "there are no such executions";
+
+/// Which executions a command is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Asked {
+    /// Only executions of this workflow
+    workflow: Option<String>,
+    /// Only executions that were asked for since so long ago (`12h`, `30d`, `8w`)
+    #[arg(long, value_name = "PERIOD", value_parser = age)]
+    since: Option<Duration>,
+}
+
+impl Asked {
+    /// What the state has of them at this moment; nothing where there is none.
+    pub(crate) async fn read(&self, common: &CommonArguments) -> Result<Found, CommandError> {
+        let until = Timestamp::now();
+        let wanted = Wanted::new(self.workflow.as_ref(), self.since, until);
+        let figures = match State::open_existing(common)? {
+            Some(state) => of(&state, &wanted).await?,
+            None => Figures::default(),
+        };
+        Ok(Found { figures, wanted, until })
+    }
+}
+
+/// What a command found.
+pub(crate) struct Found {
+    pub(crate) figures: Figures,
+    wanted: Wanted,
+    until: Timestamp,
+}
+
+impl Found {
+    /// Whether it is of one workflow only.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.wanted.workflow.is_some()
+    }
+
+    /// What is shown as JSON, with the time that it is of.
+    pub(crate) fn dated(&self, mut shown: Value) -> Value {
+        shown["since"] = json!(self.wanted.since);
+        shown["until"] = json!(self.until);
+        shown
+    }
+}
 
 /// Which executions are meant.
 #[derive(Debug, Clone, Default)]

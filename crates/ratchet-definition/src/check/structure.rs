@@ -244,7 +244,13 @@ fn report_name(name: &str, at: std::ops::Range<usize>, what: &dyn Display, kind:
 }
 
 fn check_step(node: &mut Node, report: &mut Report) {
-    let found = node.entries().iter().find(|entry| entry.key.text == "type");
+    let entries = node.entries();
+    let named = entries.iter().find(|entry| entry.key.text == "type");
+    // What is meant is clear enough to look at the other fields as well.
+    let misspelt =
+        if named.is_none() { entries.iter().find(|entry| is_misspelt_type(&entry.key.text, report)) } else { None };
+    let found = named.or(misspelt);
+    let misspelt = misspelt.map(|entry| entry.key.text.clone());
     let step = found.and_then(|entry| known_type(entry.value.text()?, entry.value.head(), report));
     if let Some(step) = step {
         let name = match found.and_then(|entry| entry.value.text()) {
@@ -254,9 +260,18 @@ fn check_step(node: &mut Node, report: &mut Report) {
         check_fields(node, &name, &[COMMON_STEP_FIELDS, step.fields], report);
     } else if let Content::Map(entries) = &mut node.content {
         // Without a type nobody knows which other fields are right: only those of every step are looked at.
-        entries.retain(|entry| COMMON_STEP_FIELDS.iter().any(|field| field.is_named(&entry.key.text)));
+        let is_told = |entry: &Entry| misspelt.as_ref() == Some(&entry.key.text);
+        entries
+            .retain(|entry| is_told(entry) || COMMON_STEP_FIELDS.iter().any(|field| field.is_named(&entry.key.text)));
         check_fields(node, "a step", &[COMMON_STEP_FIELDS], report);
     }
+}
+
+/// Whether a field that no step has was meant to say the step's type.
+fn is_misspelt_type(field: &str, report: &mut Report) -> bool {
+    let known = || COMMON_STEP_FIELDS.iter().chain(STEP_TYPES.iter().flat_map(|step| step.fields));
+    !known().any(|known| known.is_named(field))
+        && report.nearest.find(field, COMMON_STEP_FIELDS.iter().map(|known| known.name)) == Some("type")
 }
 
 /// The type of step of this name.

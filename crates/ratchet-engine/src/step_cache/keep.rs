@@ -172,14 +172,10 @@ pub(crate) async fn judge(engine: &Engine, run: &Run, assertion: &StepKey, holds
 }
 
 async fn try_to_judge(engine: &Engine, run: &Run, assertion: &StepKey, holds: bool) -> Result<(), Trouble> {
-    // With the runs that steps above are, and with what stands above the step that this run is; but what stands above a fan-out serves its other children as well, and one
-    // of them does not refute it.
+    // With the runs that steps above are, and with what stands above the step that this run is.
     let mut open = vec![(run.clone(), agents_above(run, &assertion.path.step))];
     let mut inner = run.clone();
-    while let Some(parent) = inner.row.parent.as_ref().map(|parent| parent.key.clone()) {
-        if parent.path.child.is_some() {
-            break;
-        }
+    while let Some(parent) = judged_above(&inner).cloned() {
         inner = Run::load(engine, &parent.execution).await?;
         open.push((inner.clone(), agents_above(&inner, &parent.path.step)));
     }
@@ -223,9 +219,15 @@ async fn judge_one(
     Ok(())
 }
 
+/// The step that a run is, where an assertion in the run says something of what stands above that step. What stands above a fan-out serves its other children as well, and one of
+/// them does not refute it.
+fn judged_above(run: &Run) -> Option<&StepKey> {
+    run.row.parent.as_ref().map(|parent| &parent.key).filter(|step| step.path.child.is_none())
+}
+
 /// Whether an assertion may rest on what agents gave that is kept.
 pub(crate) fn may_rest_on_agents(run: &Run, assertion: &StepId) -> bool {
-    run.row.parent.is_some() || !agents_above(run, assertion).is_empty()
+    judged_above(run).is_some() || !agents_above(run, assertion).is_empty()
 }
 
 /// The steps before another that ask agents, or are runs that do, where the results are kept.

@@ -1,6 +1,9 @@
 //! Kept results of steps, beside the state of the runs that made them.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -28,12 +31,14 @@ const USES_KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 pub struct LocalStepCache {
     store: Arc<LocalStateStore>,
     bytes_max: u64,
+    /// Whether what was noted long ago is forgotten: that is done with the first use that is noted, and not with each.
+    forgot: Arc<AtomicBool>,
 }
 
 impl LocalStepCache {
     /// The kept results of this state, which push others out so as to stay within so many bytes.
     pub fn new(store: Arc<LocalStateStore>, bytes_max: u64) -> Self {
-        Self { store, bytes_max }
+        Self { store, bytes_max, forgot: Arc::default() }
     }
 
     /// The entry of a name at a time. One that is of no use stays where it is.
@@ -44,6 +49,11 @@ impl LocalStepCache {
     /// Who computes the result of a name, where somebody said so.
     pub(crate) fn held(&self, name: &EntryName) -> Result<Option<Lease>, CacheError> {
         self.read("be read", |connection| Ok(lease_of(connection, name)?))
+    }
+
+    /// Whether the use that is to be noted is the first.
+    fn forgets(&self) -> bool {
+        !self.forgot.swap(true, Ordering::Relaxed)
     }
 
     /// Changes the file in one transaction.
@@ -96,11 +106,11 @@ impl StepCache for LocalStepCache {
     }
 
     async fn publish(&self, entry: Entry, used: Used, replace: bool) -> Result<Published, CacheError> {
-        let bytes_max = self.bytes_max;
+        let (bytes_max, forgets) = (self.bytes_max, self.forgets());
         self.write("keep an entry", move |connection| {
             end_lease(connection, &entry.name, &entry.made_by, None)?;
             let stands = matches!(look(connection, &entry.name, entry.created_at)?, Looked::Entry(_));
-            if !note(connection, &used)? || stands && !replace {
+            if !note(connection, &used, forgets)? || stands && !replace {
                 return Ok(Published::Passed);
             }
             put(connection, &entry, entry.created_at)?;
@@ -111,11 +121,12 @@ impl StepCache for LocalStepCache {
     }
 
     async fn note(&self, used: Used) -> Result<(), CacheError> {
+        let forgets = self.forgets();
         self.write("note a hit", move |connection| {
             connection
                 .prepare_cached("UPDATE cache_entry SET used_at = max(used_at, ?3) WHERE scope = ?1 AND key = ?2")?
                 .execute(params![used.name.scope, used.name.key.as_str(), nanoseconds(used.at)])?;
-            note(connection, &used).map(|_| ())
+            note(connection, &used, forgets).map(|_| ())
         })
         .await
     }
@@ -331,10 +342,12 @@ fn remove(connection: &Connection, name: &EntryName) -> rusqlite::Result<bool> {
     Ok(statement.execute(params![name.scope, name.key.as_str()])? > 0)
 }
 
-/// Notes a use, and says whether it was not noted before. What was noted long before it is forgotten.
-fn note(connection: &Connection, used: &Used) -> rusqlite::Result<bool> {
-    let long_ago = used.at.saturating_sub(USES_KEPT).map_or(i64::MIN, nanoseconds);
-    connection.prepare_cached("DELETE FROM cache_use WHERE at < ?1")?.execute(params![long_ago])?;
+/// Notes a use, and says whether it was not noted before. `forgets` says that what was noted long before it is forgotten.
+fn note(connection: &Connection, used: &Used, forgets: bool) -> rusqlite::Result<bool> {
+    if forgets {
+        let long_ago = used.at.saturating_sub(USES_KEPT).map_or(i64::MIN, nanoseconds);
+        connection.execute("DELETE FROM cache_use WHERE at < ?1", params![long_ago])?;
+    }
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO cache_use \
          (execution, epoch, step, item, at, workflow, scope, key, hit, process_ms, cost_usd, tokens, withdrawn) \
@@ -491,20 +504,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn uses_are_forgotten_after_their_time() {
+    async fn uses_are_forgotten_after_their_time_once_an_opening() {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(LocalStateStore::open(&folder.path().join("state.db")).unwrap());
-        let cache = LocalStepCache::new(store, u64::MAX);
+        let opened = || LocalStepCache::new(store.clone(), u64::MAX);
+        let mut cache = opened();
         let day = |day: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(day * 24);
+        let known = async |cache: &LocalStepCache| {
+            let known = cache.uses(&UseFilter::default(), 10).await.unwrap();
+            known.iter().map(|used| used.at).collect::<Vec<_>>()
+        };
         for at in [0, 1, 400, 401] {
+            if at == 401 {
+                assert_eq!(known(&cache).await, [day(400), day(1), day(0)], "nothing is looked for with each use");
+                cache = opened();
+            }
             let path = StepPath { step: StepId::new("a"), child: None };
             let step = StepKey { execution: ExecutionId::new(at.to_string()), epoch: Epoch::FIRST, path };
             let name = EntryName { scope: "w".to_owned(), key: Digest::new("0") };
             let used = Used { step, workflow: "w".to_owned(), name, at: day(at), hit: true, usage: Usage::default() };
             cache.note(used).await.unwrap();
         }
-        let known = cache.uses(&UseFilter::default(), 10).await.unwrap();
-        assert_eq!(known.iter().map(|used| used.at).collect::<Vec<_>>(), [day(401), day(400), day(1)]);
+        assert_eq!(known(&cache).await, [day(401), day(400), day(1)]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,12 +98,21 @@ pub(super) fn known(
     later: Option<&(Epoch, Digest)>,
 ) -> Result<ContentDigest, LocalError> {
     let run = files.of_run(id)?;
-    let recorded: Option<Recorded> = read(&files.state().applied(id))?;
+    Ok(last(files.state(), id, later)?.unwrap_or(run.source.tree))
+}
+
+/// What the directory was last, where it was applied to, or found by a resume (`later`), since the run began.
+fn last(
+    state: &StateDirectory,
+    id: &ExecutionId,
+    later: Option<&(Epoch, Digest)>,
+) -> Result<Option<ContentDigest>, LocalError> {
+    let recorded: Option<Recorded> = read(&state.applied(id))?;
     match later {
         Some((epoch, tree)) if recorded.as_ref().is_none_or(|recorded| recorded.epoch < *epoch) => {
-            Ok(tree_digest(tree)?)
+            Ok(Some(tree_digest(tree)?))
         }
-        _ => Ok(recorded.and_then(|recorded| recorded.tree).unwrap_or(run.source.tree)),
+        _ => Ok(recorded.and_then(|recorded| recorded.tree)),
     }
 }
 
@@ -198,11 +207,7 @@ pub(crate) fn record_nothing(
     epoch: Epoch,
     later: Option<&(Epoch, Digest)>,
 ) -> Result<Application, LocalError> {
-    let before: Option<Recorded> = read(&state.applied(id))?;
-    let tree = match later {
-        Some((at, tree)) if before.as_ref().is_none_or(|recorded| recorded.epoch < *at) => Some(tree_digest(tree)?),
-        _ => before.and_then(|recorded| recorded.tree),
-    };
+    let tree = last(state, id, later)?;
     write(&state.applied(id), &Recorded { epoch, tree, application: Application::Nothing })?;
     Ok(Application::Nothing)
 }
