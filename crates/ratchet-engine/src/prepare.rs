@@ -8,7 +8,7 @@ use ratchet_core::{
     fan_out,
     graph::Node,
     history::sha256_hex,
-    ids::{Epoch, StepPath},
+    ids::{Epoch, StepKey, StepPath},
     join::NeedOutcome,
     output::{Output, Outputs},
     resources::Resources,
@@ -107,7 +107,9 @@ pub(crate) async fn prepare(
     let old = match adopted(engine, run, ready).await? {
         Adopted::Result(outcome) => return Ok(ready.settle(*outcome)),
         Adopted::Run(row) => Some(*row),
-        Adopted::Nothing => ready.adopts.filter(|old| old.execution.is_some() && has_later_files(run, old)).cloned(),
+        Adopted::Nothing => {
+            ready.adopts.filter(|old| old.execution.is_some() && has_later_files(run, &old.key)).cloned()
+        }
     };
     let item = match (ready.path.child, ready.parent.and_then(|parent| parent.items.as_ref())) {
         (Some(child), Some(index)) => {
@@ -268,8 +270,8 @@ fn without_evaluation(run: &Run, node: &Node, step: &Step, ready: &Ready<'_>) ->
 }
 
 /// Whether what changed in the directory is in the files of a row of an older epoch. What such a row left half done is not gone on with where it is not: it would be lost.
-fn has_later_files(run: &Run, old: &StepRow) -> bool {
-    run.row.directory_later().is_none_or(|(epoch, _)| epoch <= old.key.epoch)
+pub(crate) fn has_later_files(run: &Run, old: &StepKey) -> bool {
+    run.row.directory_later().is_none_or(|(epoch, _)| epoch <= old.epoch)
 }
 
 /// What a step begins with whose agent goes on: the files as it left them, which nobody else knows.
@@ -280,7 +282,7 @@ pub(crate) fn with_left(run: &Run, base: Base, old: Option<&StepRow>) -> Base {
 
 /// What the agent of an older row stopped at, where it may go on: not where what changed in the directory since is not in the files that it left.
 fn suspended<'a>(run: &Run, old: &'a StepRow) -> Option<&'a StepFailure> {
-    old.suspended().filter(|_| has_later_files(run, old))
+    old.suspended().filter(|_| has_later_files(run, &old.key))
 }
 
 /// What the same child of an older epoch left.
@@ -297,7 +299,7 @@ async fn adopted(engine: &Engine, run: &Run, ready: &Ready<'_>) -> Result<Adopte
     let mut left = Adopted::Nothing;
     let mut parent = ready.parent.cloned();
     while let Some(epoch) = parent.as_ref().and_then(|parent| parent.adopts) {
-        let at = |path: StepPath| ratchet_core::ids::StepKey { execution: run.row.id.clone(), epoch, path };
+        let at = |path: StepPath| StepKey { execution: run.row.id.clone(), epoch, path };
         match engine.ports.store.step(&at(ready.path.clone())).await? {
             Some(StepRow { state: StepState::Completed, result: Some(result), .. }) => {
                 return Ok(Adopted::Result(Box::new(Outcome::Succeeded(result))));
@@ -374,7 +376,7 @@ async fn fan_out(
     // A resumed fan-out works on the list that it had: a child may itself have changed what the list is made from.
     let (items, adopts): (_, Option<Epoch>) = match ready.adopts {
         Some(old) => match &old.items {
-            Some(items) => (items.clone(), has_later_files(run, old).then_some(old.key.epoch)),
+            Some(items) => (items.clone(), has_later_files(run, &old.key).then_some(old.key.epoch)),
             None => (items::store(blobs, &list).await?, None),
         },
         None => (items::store(blobs, &list).await?, None),

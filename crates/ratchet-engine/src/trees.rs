@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ratchet_core::{
     graph::{Node, NodeIndex},
-    ids::{Digest, Epoch, StepPath},
+    ids::{Digest, Epoch, StepKey, StepPath},
+    resume::counting,
     step::{FailureClass, StepFailure, StepRow},
 };
 
@@ -40,13 +41,15 @@ pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &N
     let mut branches: BTreeMap<NodeIndex, Branch> = BTreeMap::new();
     let mut open: BTreeSet<NodeIndex> = node.needs.iter().copied().collect();
     let mut seen = open.clone();
-    let mut newest = None;
+    let (mut newest, counting) = (None, counting_before(engine, run).await?);
+    let counts =
+        |row: &StepRow| counting.as_ref().is_none_or(|(from, keys)| row.key.epoch >= *from || keys.contains(&row.key));
     while !open.is_empty() {
         let steps = open.iter().map(|index| run.graph().node(*index).id.clone()).collect();
         let rows = scope::newest(engine, run, overlay, steps).await?;
         for index in std::mem::take(&mut open) {
             let node = run.graph().node(index);
-            let row = rows.get(&node.id).and_then(Option::as_deref);
+            let row = rows.get(&node.id).and_then(Option::as_deref).filter(|row| counts(row));
             match row.and_then(StepRow::tree).cloned() {
                 Some(tree) => {
                     newest = newest.max(row.map(|row| row.key.epoch));
@@ -58,6 +61,16 @@ pub(crate) async fn base(engine: &Engine, run: &Run, overlay: &Overlay, node: &N
     }
     let merged = merge(engine, run, branches.into_values().collect()).await?;
     with_later(engine, run, merged.unwrap_or_else(|| Base::of(Some(source.clone()))), newest).await
+}
+
+/// Of a run that ends early after a resume: the epoch of that, and what counts of older ones. What does not may be the newest there is of a step that never began again.
+async fn counting_before(engine: &Engine, run: &Run) -> Result<Option<(Epoch, BTreeSet<StepKey>)>, EngineError> {
+    let resumes = run.row.resumes();
+    let Some(last) = resumes.last().filter(|_| !run.row.endings.is_empty()) else { return Ok(None) };
+    let newest = run.newest(engine).await?;
+    let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();
+    let counting = counting(run.graph(), &rows, &resumes, run.row.epoch);
+    Ok(Some((last.epoch, counting.into_iter().flatten().map(|row| row.key.clone()).collect())))
 }
 
 /// The files with what changed in the directory until a resume that brings it in. What a step left that ran since has it already: `newest` is the epoch of the newest one.

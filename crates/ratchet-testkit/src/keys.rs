@@ -66,7 +66,7 @@ impl Case {
         let tree = self
             .files
             .iter()
-            .fold(workspaces.empty_tree(), |tree, (path, content)| workspaces.leave(&tree, path, content.as_bytes()));
+            .fold(workspaces.empty_tree(), |tree, (path, content)| workspaces.leave(&tree, [(path, content)]));
         let store = Arc::new(MemoryStateStore::default());
         let engine = Engine::new(Ports {
             store: store.clone(),

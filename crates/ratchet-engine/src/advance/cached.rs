@@ -256,6 +256,8 @@ impl Advance<'_> {
         // One that was killed leaves rows that say that it runs.
         let is_driven = self.engine.ports.launcher.is_driven(&held.holder.execution);
         let before_its_claim = if is_on_its_way && is_driven { Standing::Live } else { Standing::Over };
+        // Before the row: of a run that has ended the row is then read as it stays.
+        let execution = store.execution(&held.holder.execution).await?;
         let Some(row) = store.step(&held.holder).await? else { return Ok(before_its_claim) };
         if row.attempt < held.attempt {
             return Ok(before_its_claim);
@@ -267,7 +269,6 @@ impl Advance<'_> {
         if !is_driven || !matches!(row.state, StepState::Running { .. }) || row.attempt != held.attempt {
             return Ok(Standing::Over);
         }
-        let execution = store.execution(&held.holder.execution).await?;
         let goes_on = execution.is_some_and(|execution| {
             execution.epoch == held.holder.epoch
                 && matches!(execution.status, ExecutionStatus::Running | ExecutionStatus::Paused)

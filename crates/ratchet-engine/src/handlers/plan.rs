@@ -19,6 +19,7 @@ use crate::{
     engine::{Engine, EngineError},
     execution_row,
     ports::{Event, TaskState},
+    prepare::has_later_files,
     run::Run,
     turns,
 };
@@ -66,8 +67,9 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
         let rows: Vec<Option<&StepRow>> = newest.iter().map(Option::as_ref).collect();
         let mut plan = reconcile(run.graph(), &run.row, &rows, &resumes, now);
         plan.fence.extend(gone(engine, &run).await?);
-        // A run that a step is goes on under the step's next claim.
-        plan.fence.retain(|key| !(plan.surviving.contains(key) && run.is_nested(&key.path.step)));
+        // A run that a step is goes on under the step's next claim, but for one that would go on without what changed in the directory since.
+        let goes_on = |key: &StepKey| run.is_nested(&key.path.step) && has_later_files(&run, key);
+        plan.fence.retain(|key| !(plan.surviving.contains(key) && goes_on(key)));
         if run.row.status == ExecutionStatus::Paused {
             if let Some(wake_at) = stays_paused(engine, &run, &plan).await? {
                 return set_next_wake(engine, id, Some(wake_at), false, now).await;

@@ -41,10 +41,16 @@ impl MemoryWorkspaces {
         self.keep(Tree::new())
     }
 
-    /// The tree that a process leaves which writes a file over another tree.
-    pub fn leave(&self, tree: &Digest, path: &str, content: &[u8]) -> Digest {
+    /// The tree that somebody leaves who writes files over another tree.
+    pub fn leave<P: AsRef<str>, C: AsRef<[u8]>>(
+        &self,
+        tree: &Digest,
+        written: impl IntoIterator<Item = (P, C)>,
+    ) -> Digest {
         let mut files = self.tree(tree);
-        files.entry(path.to_owned()).or_default().push(content.to_vec());
+        for (path, content) in written {
+            files.entry(path.as_ref().to_owned()).or_default().push(content.as_ref().to_vec());
+        }
         let left = self.keep(files);
         lock(&self.grown).entry(left.clone()).or_insert_with(|| self.tree(tree));
         left
@@ -89,7 +95,7 @@ impl Workspaces for MemoryWorkspaces {
         content: &[u8],
     ) -> Result<Written, WorkspaceError> {
         let path = inside(path).ok_or_else(|| WorkspaceError::Outside(path.to_owned()))?;
-        let tree = tree.map(|tree| self.leave(tree, &path, content));
+        let tree = tree.map(|tree| self.leave(tree, [(&path, content)]));
         if tree.is_none() {
             let mut directories = lock(&self.directories);
             directories.entry(execution.id.clone()).or_default().insert(path.clone(), content.to_vec());

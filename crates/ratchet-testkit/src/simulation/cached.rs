@@ -92,7 +92,9 @@ impl Laws {
         let stands = |row: &StepRow| match row.state {
             // Nobody is waited for without an end, and of two handlers the later one may not know that the earlier one waited.
             StepState::Running { .. } => {
-                *missed != Miss::Refreshed && new.started_at.duration_since(row.started_at) < PATIENCE_MIN
+                !self.killed.is_away(&row.key.execution)
+                    && *missed != Miss::Refreshed
+                    && new.started_at.duration_since(row.started_at) < PATIENCE_MIN
             }
             StepState::Completed => *missed == Miss::Absent && is_agent(&row.key) == Some(false),
             _ => false,

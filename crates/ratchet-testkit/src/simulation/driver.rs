@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 
 use super::{
     Breach, Mode, Mutation, Report, cached,
+    directories::Directories,
     edits::{self, Editor},
     executor::{Delivery, Executor, Running},
     faults::Faults,
-    generator,
+    generator, killed,
     laws::Laws,
     limits,
     model::Model,
@@ -42,6 +43,8 @@ use crate::memory::{MemoryBlobStore, MemoryStateStore, MemoryStepCache, MemoryWo
 
 /// More polls than any run needs: one that takes more goes round in circles.
 const POLLS_MAX: u64 = 400_000;
+/// How many runs a look at what is due gives.
+const DUE_MAX: usize = 100;
 /// How often a handler's event comes again after it failed.
 const TRIES_MAX: u32 = 5;
 
@@ -59,6 +62,7 @@ pub(crate) struct Driver {
     pub(crate) models: Vec<Model>,
     requests: Vec<StartRequest>,
     editor: Editor,
+    directories: Directories,
     pub(crate) script: Script,
     mutation: Option<Mutation>,
     pub(crate) mode: Mode,
@@ -82,6 +86,9 @@ pub(crate) fn drive(seed: u64, mutation: Option<Mutation>, traced: bool) -> Repo
     }
     limits::draw(seed, &mut models);
     cached::draw(seed, &mut models);
+    if mode == Mode::Killed {
+        killed::draw(seed, &mut models);
+    }
     let workflows = models.iter().map(Model::yaml).collect();
     let mut driver = match Driver::new(seed, mode, models, mutation, traced, &mut random) {
         Ok(driver) => driver,
@@ -122,7 +129,7 @@ impl Driver {
         let faults = Faults::draw(mode, random);
         let calm_at = if mode == Mode::Calm { 0 } else { random.between(MINUTE, 4 * HOUR) };
         let max_parallel = random.count(1, 6);
-        let mut laws = Laws::new(max_parallel, mode == Mode::Calm);
+        let mut laws = Laws::new(max_parallel, matches!(mode, Mode::Calm | Mode::Killed));
         let mut requests = Vec::new();
         let blobs = Arc::new(MemoryBlobStore::default());
         let workspaces = Arc::new(MemoryWorkspaces::new(blobs.clone()));
@@ -155,13 +162,17 @@ impl Driver {
         }
         let attempts: u32 = models.iter().map(attempts_max).sum();
         let slots = random.below(6) + 1;
-        let tasks = Tasks::new(slots, random.chance(500), random.chance(500));
+        let (keeps_reports, die_with_process) = (random.chance(500), random.chance(500));
+        let tasks = Tasks::new(slots, keeps_reports, die_with_process || mode == Mode::Killed);
         let mut world = World::new(random.fork(), faults, tasks, laws, Trace::new(traced));
         if mode != Mode::Calm {
             world.after(calm_at, Timer::Calm);
         }
         for run in 0..models.len() {
             people::plan(&mut world, mode, run, calm_at);
+            if mode == Mode::Killed {
+                killed::plan(&mut world, run, calm_at);
+            }
         }
         world.say(|| {
             format!("seed {seed} {mode:?}, {slots} slots, {max_parallel} at once, calm after {} s", calm_at / SECOND)
@@ -182,6 +193,7 @@ impl Driver {
             models,
             requests,
             editor: Editor::of(seed),
+            directories: Directories::of(seed),
             script,
             mutation,
             mode,
@@ -191,7 +203,9 @@ impl Driver {
             bound: calm_at + 12 * HOUR + i64::from(attempts) * 3 * HOUR,
             polls: 0,
         };
-        for process in 0..=random.below(3) {
+        let processes = random.below(3) + 1;
+        let processes = if mode == Mode::Killed { driver.models.len() } else { processes };
+        for process in 0..processes {
             let engine = driver.engine(process);
             driver.engines.push(engine);
         }
@@ -220,7 +234,11 @@ impl Driver {
                 mutation: self.mutation,
             }),
             clock: Arc::new(SimulatedClock(world())),
-            workspaces: Arc::new(SimulatedWorkspaces { world: world(), inner: self.workspaces.clone() }),
+            workspaces: Arc::new(SimulatedWorkspaces {
+                world: world(),
+                inner: self.workspaces.clone(),
+                mutation: self.mutation,
+            }),
             step_cache: Arc::new(SimulatedStepCache {
                 world: world(),
                 inner: self.step_cache.clone(),
@@ -321,6 +339,12 @@ impl Driver {
                 Timer::Deliver(delivery) => self.deliver(*delivery),
                 Timer::TaskEnds(key, attempt) => task_ends(&mut lock(&self.world), &key, attempt),
                 Timer::Person(act) => self.person(act),
+                Timer::Killed(run) => self.kill(run),
+                Timer::Back(run) => {
+                    let mut world = lock(&self.world);
+                    let is_back = world.laws.killed.come_back(&self.requests[run].execution);
+                    world.say(|| format!("process {run} is {}", if is_back { "back" } else { "still away" }));
+                }
                 Timer::Calm => {
                     let mut world = lock(&self.world);
                     world.faults = world.faults.calm();
@@ -331,8 +355,29 @@ impl Driver {
         }
     }
 
+    /// The process that does something next for a run, by its number where it has one of its own; `None` while that is away.
+    fn process_for(&mut self, execution: &ExecutionId) -> Option<usize> {
+        if self.mode != Mode::Killed {
+            return Some(self.schedule.below(self.engines.len()));
+        }
+        let root = execution.root();
+        let run = self.requests.iter().position(|request| request.execution == root)?;
+        (!lock(&self.world).laws.killed.is_away(&root)).then_some(run)
+    }
+
+    /// The process of a run is killed: what it was told, and what its tasks were about to tell it, is lost with it.
+    fn kill(&mut self, run: usize) {
+        lock(&self.world).laws.killed.kill(&self.requests[run].execution);
+        for handled in self.executor.crash_process(run).into_iter().filter_map(|running| running.handles) {
+            arrived(&mut lock(&self.world), &handled, false);
+        }
+        self.crash_process(run);
+    }
+
     fn deliver(&mut self, delivery: Delivery) {
-        let process = self.schedule.below(self.engines.len());
+        let Some(process) = self.process_for(&delivery.envelope.execution) else {
+            return arrived(&mut lock(&self.world), &delivery, false);
+        };
         let engine = self.engines[process].clone();
         let world = self.world.clone();
         let label = brief(&delivery.envelope.event);
@@ -359,7 +404,10 @@ impl Driver {
 
     fn person(&mut self, act: Act) {
         let (Act::Start(run) | Act::Cancel(run) | Act::Look(run) | Act::Resume { run, .. }) = act;
-        let process = self.schedule.below(self.engines.len());
+        let execution = self.requests[run].execution.clone();
+        let Some(process) = self.process_for(&execution) else {
+            return lock(&self.world).after(MINUTE, Timer::Person(act));
+        };
         let engine = self.engines[process].clone();
         let from = match act {
             Act::Resume { from_some: true, .. } => people::some_steps(&self.models[run], &mut self.schedule),
@@ -374,8 +422,10 @@ impl Driver {
             Act::Resume { from_some: false, .. } => self.edit(run).map(Box::new),
             _ => None,
         };
+        let files = if let Act::Resume { .. } = act { self.bring_in(run) } else { None };
         let label = format!("{act:?} from {from:?}{}", if edit.is_some() { " edited" } else { "" });
-        let resume = ResumeRequest { from, edit, files: None, added_usd: None, actor: Actor::Person("ada".to_owned()) };
+        lock(&self.world).say(|| format!("{label}{}", if files.is_some() { ", with what changed" } else { "" }));
+        let resume = ResumeRequest { from, edit, files, added_usd: None, actor: Actor::Person("ada".to_owned()) };
         let future =
             people::perform(engine, self.world.clone(), act, self.requests[run].clone(), resume, self.script.clone());
         self.executor.spawn(label, process, None, future);
@@ -396,12 +446,25 @@ impl Driver {
         Some(request)
     }
 
+    /// What changed in the directory of a run, where somebody brings it in now. Of two who resume at once, the later one does not: they hold the directory by turns.
+    fn bring_in(&mut self, run: usize) -> Option<Digest> {
+        if self.is_being_resumed(run) {
+            return None;
+        }
+        let world = lock(&self.world);
+        let row = world.laws.runs.get(&self.requests[run].execution)?.row.as_ref()?;
+        self.directories.bring_in(run, row, &self.workspaces)
+    }
+
+    fn is_being_resumed(&self, run: usize) -> bool {
+        let on_its_way = format!("Resume {{ run: {run},");
+        self.executor.labels().iter().any(|label| label.starts_with(&on_its_way))
+    }
+
     /// Whether a person still means to take the run up again.
     fn goes_on_later(&self, run: usize) -> bool {
         let resumes = |timer: &Timer| matches!(timer, Timer::Person(Act::Resume { run: other, .. }) if *other == run);
-        let on_its_way = format!("Resume {{ run: {run},");
-        lock(&self.world).timers.values().any(resumes)
-            || self.executor.labels().iter().any(|label| label.starts_with(&on_its_way))
+        lock(&self.world).timers.values().any(resumes) || self.is_being_resumed(run)
     }
 
     fn is_over(&self, run: usize) -> bool {
@@ -417,7 +480,9 @@ impl Driver {
             .laws
             .runs
             .values()
-            .filter_map(|known| known.row.as_ref()?.wake_at)
+            .filter_map(|known| known.row.as_ref())
+            .filter(|row| !world.laws.killed.is_away(&row.id))
+            .filter_map(|row| row.wake_at)
             .map(|at| (moment(at) - world.skew).max(self.sweep_after))
             .min();
         let timer = world.next_timer();
@@ -462,13 +527,26 @@ impl Driver {
 
     /// Asks the index what is due and wakes it.
     fn sweep(&mut self) {
-        let process = self.schedule.below(self.engines.len());
+        if self.mode != Mode::Killed {
+            let process = self.schedule.below(self.engines.len());
+            return self.sweep_in(process, None);
+        }
+        for run in 0..self.requests.len() {
+            let execution = self.requests[run].execution.clone();
+            if let Some(process) = self.process_for(&execution) {
+                self.sweep_in(process, Some(execution));
+            }
+        }
+    }
+
+    /// Has a process do so: for one run and what belongs to it, where it has only that.
+    fn sweep_in(&mut self, process: usize, own: Option<ExecutionId>) {
         let engine = self.engines[process].clone();
         let world = self.world.clone();
         self.executor.spawn("sweep".to_owned(), process, None, async move {
             let now = lock(&world).clock();
-            let Ok(due) = engine.ports().store.due(now, 10).await else { return };
-            for id in due {
+            let Ok(due) = engine.ports().store.due(now, DUE_MAX).await else { return };
+            for id in due.into_iter().filter(|id| own.as_ref().is_none_or(|own| id.is_within(own))) {
                 lock(&world).say(|| format!("wake {id}"));
                 if let Err(error) = engine.wake(&id).await {
                     lock(&world).say(|| format!("wake {id} fails: {error}"));

@@ -54,7 +54,7 @@ impl Faults {
     /// The faults of a run until it calms down.
     pub(crate) fn draw(mode: Mode, random: &mut Random) -> Self {
         let mut faults = match mode {
-            Mode::Calm => return Self::default(),
+            Mode::Calm | Mode::Killed => return Self::default(),
             Mode::Faults | Mode::Storm | Mode::Silent => Self::default(),
         };
         let mut kind = |rates: &[u32]| if random.chance(450) { *random.pick(rates) } else { 0 };

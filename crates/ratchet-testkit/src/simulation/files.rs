@@ -11,6 +11,7 @@ use ratchet_core::{
 };
 
 use super::{
+    directories::source_at,
     driver::Driver,
     laws::Breach,
     ports::effect,
@@ -52,7 +53,7 @@ pub(super) fn files_agree(
         let (Some(step), Some(index)) = (counting(node), graph.index_of(&node.id)) else { continue };
         let above = graph.ancestors(&[index]).into_iter().filter(|other| *other != index);
         let above = above.filter_map(|other| counting(graph.node(other)));
-        let mut expected = files(None);
+        let mut expected = source_at(&driver.workspaces, row, step.key.epoch);
         above.for_each(|row| expected.extend(did(row)));
         if files(step.base.as_ref()) != expected {
             let found = files(step.base.as_ref());

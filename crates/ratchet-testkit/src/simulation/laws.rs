@@ -21,6 +21,7 @@ use ratchet_engine::{
 
 use super::{
     cached::Computed,
+    killed::Killed,
     limits::Accounts,
     model::{Action, List, Model, artifact_variable, kept_content},
     standing::Known,
@@ -85,7 +86,9 @@ pub(crate) struct Laws {
     pub(super) accounts: Accounts,
     /// What was seen of kept results.
     pub(super) computed: Computed,
-    /// Whether nothing goes wrong.
+    /// What was seen of runs whose process is killed.
+    pub(crate) killed: Killed,
+    /// Whether nothing goes wrong but that processes are killed.
     pub(super) is_calm: bool,
 }
 

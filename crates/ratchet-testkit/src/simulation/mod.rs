@@ -5,12 +5,14 @@
 //! oracle that does the same workflow one step after the other. `docs/simulation.md` tells more.
 
 mod cached;
+mod directories;
 mod driver;
 mod edits;
 mod executor;
 mod faults;
 mod files;
 mod generator;
+mod killed;
 mod laws;
 mod limits;
 mod model;
@@ -47,13 +49,16 @@ pub enum Mode {
     Calm,
     /// Everything may go wrong, and people cancel and resume again and again.
     Storm,
+    /// Each run has a process of its own, which is killed at times and comes back later. Nothing else goes wrong. Runs share kept results.
+    Killed,
 }
 
 impl Mode {
     /// The mode of a seed.
     pub fn of(seed: u64) -> Self {
         match seed % 8 {
-            0..=3 => Self::Faults,
+            0..=2 => Self::Faults,
+            3 => Self::Killed,
             4 => Self::Silent,
             5 => Self::Calm,
             _ => Self::Storm,

@@ -34,13 +34,19 @@ pub enum Mutation {
     LeasesForAll,
     /// The step cache gives the entry of another key.
     EntriesMixedUp,
+    /// The launcher says of runs that nobody drives that somebody does.
+    DeadDrive,
+    /// The launcher says of every run that nobody drives it.
+    NobodyDrives,
+    /// Nothing that one step left is laid over what another did.
+    LaterFilesLost,
     /// The store loses some versions of artifacts, each time that they are registered.
     VersionsLost,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::ClaimsOverwrite,
         Self::RevisionsIgnored,
         Self::WritesDropped,
@@ -54,6 +60,9 @@ impl Mutation {
         Self::TurnsUncounted,
         Self::LeasesForAll,
         Self::EntriesMixedUp,
+        Self::DeadDrive,
+        Self::NobodyDrives,
+        Self::LaterFilesLost,
         Self::VersionsLost,
     ];
 
@@ -73,6 +82,9 @@ impl Mutation {
             Self::TurnsUncounted => "turns-uncounted",
             Self::LeasesForAll => "leases-for-all",
             Self::EntriesMixedUp => "entries-mixed-up",
+            Self::DeadDrive => "dead-drive",
+            Self::NobodyDrives => "nobody-drives",
+            Self::LaterFilesLost => "later-files-lost",
             Self::VersionsLost => "versions-lost",
         }
     }

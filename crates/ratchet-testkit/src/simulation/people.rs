@@ -24,7 +24,7 @@ pub(crate) fn plan(world: &mut World, mode: Mode, run: usize, calm_at: i64) {
     world.after(0, Timer::Person(Act::Start(run)));
     world.after(10 * MINUTE, Timer::Person(Act::Look(run)));
     let acts = match mode {
-        Mode::Calm => 0,
+        Mode::Calm | Mode::Killed => 0,
         Mode::Faults | Mode::Silent => [0, 0, 0, 1, 2][world.random.below(5)],
         Mode::Storm => world.random.below(9) + 2,
     };
@@ -42,7 +42,7 @@ pub(crate) fn plan(world: &mut World, mode: Mode, run: usize, calm_at: i64) {
         world.after(at, Timer::Person(act));
     }
     // What failed or was cancelled is taken up again once all is calm, mostly.
-    if mode != Mode::Calm && world.random.chance(600) {
+    if !matches!(mode, Mode::Calm | Mode::Killed) && world.random.chance(600) {
         world.after(calm_at + HOUR, Timer::Person(Act::Resume { run, from_some: false }));
     }
 }
@@ -58,10 +58,14 @@ pub(crate) async fn perform(
 ) {
     let id = request.execution.clone();
     let again = |world: &Shared, act: Act| lock(world).after(MINUTE, Timer::Person(act));
+    let files = resume.files.clone();
     let done: Result<(), EngineError> = match act {
         Act::Start(_) => Box::pin(engine.start(request)).await.map(|_| ()),
         Act::Cancel(_) => engine.cancel(&id, Actor::Person("ada".to_owned()), "enough").await.map(|_| ()),
-        Act::Resume { .. } => engine.resume(&id, resume).await.map(|_| ()),
+        Act::Resume { .. } => {
+            let resumed = engine.resume(&id, resume).await;
+            resumed.map(|row| lock(&world).laws.brought_in(&row, files.as_ref()))
+        }
         Act::Look(_) => return Box::pin(look(engine, world, act, request, script)).await,
     };
     let mut locked = lock(&world);

@@ -36,6 +36,10 @@ pub(crate) enum Timer {
     TaskEnds(StepKey, u32),
     /// A person does something.
     Person(Act),
+    /// The process of a run is killed.
+    Killed(usize),
+    /// It is back.
+    Back(usize),
     /// The faults stop.
     Calm,
 }

@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
+use ratchet_core::ids::StepKey;
 use ratchet_engine::ports::{BusError, Envelope, Event, EventBus};
 
 use crate::simulation::{
@@ -25,6 +26,10 @@ impl EventBus for SimulatedBus {
 impl SimulatedBus {
     async fn send(&self, envelope: Envelope, at: Option<Timestamp>) -> Result<(), BusError> {
         pause(&self.0).await;
+        if let (Event::StepReady { epoch, path, .. }, Some(_)) = (&envelope.event, at) {
+            let key = StepKey { execution: envelope.execution.clone(), epoch: *epoch, path: path.clone() };
+            lock(&self.0).laws.put_off(&key);
+        }
         {
             let mut world = lock(&self.0);
             let rate = world.faults.bus_unavailable;

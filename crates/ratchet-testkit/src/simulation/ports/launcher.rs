@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ratchet_core::{
-    ids::{Digest, StepKey},
+    ids::{Digest, ExecutionId, StepKey},
     output::{FileValue, Output, Outputs},
     step::{FailureClass, StepFailure, StepResult, StepRow, Usage},
 };
@@ -75,6 +75,14 @@ impl TaskLauncher for SimulatedLauncher {
         Ok(state)
     }
 
+    fn is_driven(&self, execution: &ExecutionId) -> bool {
+        match self.mutation {
+            Some(Mutation::DeadDrive) => true,
+            Some(Mutation::NobodyDrives) => false,
+            _ => !lock(&self.world).laws.killed.is_away(execution),
+        }
+    }
+
     fn room_left_by(&self, _key: &StepKey, _attempt: u32) -> Option<Slot> {
         let mut world = lock(&self.world);
         let slots = world.tasks.slots.clone();
@@ -139,10 +147,7 @@ impl SimulatedLauncher {
             return Err(LaunchError::Refused("there is no such program".to_owned()));
         }
         let serial = world.tasks.by_name.len() as u64 + 1;
-        let left = order.tree.as_ref().map(|tree| {
-            let (path, content) = effect(&order.key, order.attempt);
-            self.workspaces.leave(tree, &path, content.as_bytes())
-        });
+        let left = order.tree.as_ref().map(|tree| self.workspaces.leave(tree, [effect(&order.key, order.attempt)]));
         let outcome = outcome(order, deed, serial, left, &self.blobs);
         let duration = duration(&mut world.random);
         world.say(|| format!("launch {}#{} for {duration} ms: {deed:?}", name(&order.key), order.attempt));

@@ -75,7 +75,11 @@ impl StepCache for SimulatedStepCache {
         if self.mutation == Some(Mutation::LeasesForAll) {
             return Ok(Leased::Taken);
         }
+        let asking = lease.holder.clone();
         let leased = self.inner.lease(name, lease, over).await;
+        if let Ok(leased) = &leased {
+            lock(&self.world).laws.lease_asked(&asking, leased);
+        }
         pause(&self.world).await;
         leased
     }

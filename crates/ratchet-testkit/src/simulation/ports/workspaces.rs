@@ -7,13 +7,18 @@ use ratchet_engine::ports::{Branch, Laid, WorkspaceError, Workspaces, Written};
 
 use crate::{
     memory::MemoryWorkspaces,
-    simulation::world::{Shared, lock, pause},
+    simulation::{
+        Mutation,
+        world::{Shared, lock, pause},
+    },
 };
 
 /// Files in memory that cannot be reached at times.
 pub(crate) struct SimulatedWorkspaces {
     pub(crate) world: Shared,
     pub(crate) inner: Arc<MemoryWorkspaces>,
+    /// The contract that it breaks on purpose.
+    pub(crate) mutation: Option<Mutation>,
 }
 
 impl SimulatedWorkspaces {
@@ -66,6 +71,9 @@ impl Workspaces for SimulatedWorkspaces {
         outputs: &[String],
     ) -> Result<Laid, WorkspaceError> {
         self.available().await?;
+        if self.mutation == Some(Mutation::LaterFilesLost) {
+            return Ok(Laid::Tree(base.clone()));
+        }
         self.inner.lay(execution, base, left, outputs).await
     }
 
