@@ -1,7 +1,7 @@
 //! Content as files that are named by their SHA-256.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::fs::PermissionsExt},
@@ -13,10 +13,10 @@ use std::{
 use async_trait::async_trait;
 use ratchet_core::{history::hex, ids::Digest, output::BlobRef};
 use ratchet_engine::ports::{BlobClass, BlobError, BlobStore, BlobStream, Put, Verified};
-use ratchet_workspace::{ContentDigest, Contents};
+use ratchet_workspace::{ContentDigest, Contents, WorkspaceError, in_parallel_each};
 use rustix::fs::{FlockOperation, OFlags};
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     task::spawn_blocking,
@@ -29,6 +29,9 @@ const CHUNK: usize = 128 * 1024;
 
 /// How many digests are remembered as put.
 const PLACED_MAX: usize = 4096;
+
+/// So many files or folders are written through to the disk by themselves.
+const SYNCED_APART_MAX: usize = 16;
 
 /// Content up to so many bytes is looked at again in no time.
 const SMALL: usize = 64 * 1024;
@@ -115,6 +118,44 @@ impl LocalBlobStore {
         let mut staged = NamedTempFile::new_in(&folder).map_err(refused("write to", &folder))?;
         let content = source.copy_to(staged.as_file_mut(), &folder)?;
         self.place(staged, content).map(|put| put.content)
+    }
+
+    /// Puts files whose bytes are written to the disk together: a file at a time costs a wait for the disk each.
+    fn put_together(&self, files: &[PathBuf]) -> Result<Vec<BlobRef>, (PathBuf, BlobError)> {
+        let folder = self.root.join("tmp");
+        let of_all = |error| (folder.clone(), error);
+        make_folder(&folder).map_err(of_all)?;
+        let _lock = self.lock(FlockOperation::LockShared).map_err(of_all)?;
+        let staged = in_parallel_each(files, |file| self.stage(file, &folder).map_err(|error| (file.clone(), error)))?;
+        let new: Vec<&Path> = staged.iter().filter_map(|(_, staged)| staged.as_deref()).collect();
+        sync_together(&folder, &new).map_err(of_all)?;
+        let mut folders = BTreeSet::new();
+        let mut kept = Vec::with_capacity(files.len());
+        for (content, staged) in staged {
+            let path = self.path(&content.digest).ok_or_else(|| of_all(BlobError::NotFound(content.digest.clone())))?;
+            if let Some(staged) = staged {
+                staged.persist(&path).map_err(|error| of_all(refused("write", &path)(error.error)))?;
+            }
+            folders.extend(path.parent().map(Path::to_owned));
+            kept.push(content);
+        }
+        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+        sync_together(&folder, &folders).map_err(of_all)?;
+        Ok(kept)
+    }
+
+    /// Copies a file to where content is on its way; no copy is left of what is there already. The lock is held.
+    fn stage(&self, file: &Path, folder: &Path) -> Result<(BlobRef, Option<TempPath>), BlobError> {
+        let mut staged = NamedTempFile::new_in(folder).map_err(refused("write to", folder))?;
+        let content = Source::File(&mut open_regular(file)?).copy_to(staged.as_file_mut(), folder)?;
+        let path = self.path(&content.digest).ok_or_else(|| BlobError::NotFound(content.digest.clone()))?;
+        if is_there(&path, staged.as_file_mut()).map_err(refused("read", &path))? {
+            return Ok((content, None));
+        }
+        make_folder(path.parent().unwrap_or(&self.root))?;
+        staged.as_file().set_permissions(Permissions::from_mode(0o444)).map_err(refused("write", &path))?;
+        // Closed: so many files cannot all be open.
+        Ok((content, Some(staged.into_temp_path())))
     }
 
     /// Gives a staged file the name of its content, unless that is there. The lock is held.
@@ -303,6 +344,13 @@ impl Contents for LocalBlobStore {
         Ok((content_digest(&kept.digest)?, kept.size))
     }
 
+    fn keep_all(&self, files: &[PathBuf]) -> Result<Vec<(ContentDigest, u64)>, WorkspaceError> {
+        let failed = |(path, error): (PathBuf, BlobError)| WorkspaceError::writing(&path, into_io(error));
+        let kept = self.put_together(files).map_err(failed)?;
+        let told = kept.into_iter().map(|kept| Ok((content_digest(&kept.digest)?, kept.size)));
+        told.collect::<io::Result<_>>().map_err(|error| WorkspaceError::writing(&self.root, error))
+    }
+
     fn give(&self, digest: ContentDigest, to: &Path) -> io::Result<()> {
         self.copy_out(&digest.to_core(), to).map_err(into_io)
     }
@@ -444,6 +492,16 @@ fn make_folder(folder: &Path) -> Result<(), BlobError> {
     }
 }
 
+/// Writes files or folders through to the disk. Where they are many, all that the disk has not written yet is written at once, whatever it belongs to.
+fn sync_together(store: &Path, paths: &[&Path]) -> Result<(), BlobError> {
+    if paths.len() > SYNCED_APART_MAX {
+        let synced = File::open(store).and_then(|store| Ok(rustix::fs::syncfs(store)?));
+        return synced.map_err(refused("write to", store));
+    }
+    in_parallel_each(paths, |path| File::open(path).and_then(|file| file.sync_all()).map_err(refused("write", path)))?;
+    Ok(())
+}
+
 fn sync_folder(folder: &Path) -> Result<(), BlobError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(refused("write to", folder))
 }
@@ -526,6 +584,17 @@ mod tests {
         let from = place.with_extension("source");
         for number in killed::scatter(u64::from(std::process::id())).. {
             let content = number.to_string().repeat(usize::try_from(number % 4000).unwrap());
+            if number % 3 == 0 {
+                let files: Vec<PathBuf> =
+                    (0..=number % 40).map(|file| place.with_extension(file.to_string())).collect();
+                for (file, path) in files.iter().enumerate() {
+                    fs::write(path, format!("{content} {file}")).unwrap();
+                }
+                for (digest, _) in store.keep_all(&files).unwrap() {
+                    killed::acknowledge(digest.to_core().as_str());
+                }
+                continue;
+            }
             let blob = if number % 2 == 0 {
                 store.put(content.as_bytes()).await.unwrap()
             } else {
@@ -555,6 +624,38 @@ mod tests {
                     let name = [&folder, &file].map(|path| path.file_name().unwrap().to_str().unwrap()).concat();
                     store.get(&Digest::new(name)).await.expect("what has a blob's name is one");
                 }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_put_together_as_each_is_put_alone() {
+        for count in [0, 1, 3, SYNCED_APART_MAX + 1, 300] {
+            let folder = TempDir::new().unwrap();
+            let store = LocalBlobStore::new(folder.path().join("blobs"));
+            let files: Vec<PathBuf> = (0..count).map(|file| folder.path().join(file.to_string())).collect();
+            for (number, file) in files.iter().enumerate() {
+                // Some have the same content, and some of that is there already.
+                let content = format!("{}", number % 200);
+                fs::write(file, &content).unwrap();
+                if number % 7 == 0 {
+                    store.put(content.as_bytes()).await.unwrap();
+                }
+            }
+            let kept = store.keep_all(&files).unwrap();
+            for (file, (digest, size)) in files.iter().zip(&kept) {
+                let content = fs::read(file).unwrap();
+                assert_eq!((*digest, *size), (ContentDigest::of(&content), content.len() as u64), "{count} files");
+                assert_eq!(store.get(&digest.to_core()).await.unwrap(), content);
+                assert_eq!(fs::metadata(store.path(&digest.to_core()).unwrap()).unwrap().mode() & 0o777, 0o444);
+            }
+            assert_eq!(kept.len(), count);
+            if let Some(last) = files.last() {
+                // One that is not there is named, and nothing is left of the others on its way.
+                fs::remove_file(last).unwrap();
+                let error = store.keep_all(&files).unwrap_err().to_string();
+                assert!(error.contains(&last.display().to_string()), "{error}");
+                assert_eq!(fs::read_dir(folder.path().join("blobs/tmp")).unwrap().count(), 0);
             }
         }
     }

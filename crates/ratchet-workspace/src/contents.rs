@@ -4,7 +4,7 @@ use std::{
     fs::{File, FileTimes, OpenOptions, Permissions},
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, UNIX_EPOCH},
 };
@@ -15,7 +15,7 @@ use crate::{
     digest::{ContentDigest, Hashing},
     error::WorkspaceError,
     manifest::{Entry, MODE_BITS},
-    scan::open_file,
+    scan::{in_parallel_each, open_file},
     stamp::Stamp,
 };
 
@@ -26,6 +26,11 @@ use crate::{
 pub trait Contents: Send + Sync {
     /// Keeps a file's content and says what it read. What is there already stays as it is.
     fn keep(&self, file: &Path) -> io::Result<(ContentDigest, u64)>;
+
+    /// Keeps the contents of several files and says what it read of each, in their order. When it returns, all of them outlive a power loss.
+    fn keep_all(&self, files: &[PathBuf]) -> Result<Vec<(ContentDigest, u64)>, WorkspaceError> {
+        in_parallel_each(files, |file| self.keep(file).map_err(|error| WorkspaceError::writing(file, error)))
+    }
 
     /// Writes the content of a digest to a path where nothing is. A content that is damaged is an error.
     fn give(&self, digest: ContentDigest, to: &Path) -> io::Result<()>;

@@ -105,7 +105,7 @@ impl WorkspaceError {
     }
 
     /// The error of writing that an error of the system comes to.
-    pub(crate) fn writing(path: &Path, source: io::Error) -> Self {
+    pub fn writing(path: &Path, source: io::Error) -> Self {
         if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             return Self::Full { path: path.to_owned(), source };
         }

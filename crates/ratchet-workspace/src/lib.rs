@@ -47,7 +47,7 @@ pub use self::{
     merge::{Branch, MergeConflict, merge},
     path::{LinkTarget, PATH_BYTES_MAX, PathError, TreePath},
     resolve::resolve,
-    scan::{Exclude, Kind, Scan, Skip, paths, scan},
+    scan::{Exclude, Kind, Scan, Skip, in_parallel_each, paths, scan},
     snapshot::{hydrate, upload},
     stacks::Stacks,
     stamp::{Stamp, StatCache},

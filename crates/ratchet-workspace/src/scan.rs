@@ -310,10 +310,10 @@ pub(crate) fn open_file(path: &Path) -> io::Result<Option<(File, Stat)>> {
 }
 
 /// Does a work for each of some parts, on as many threads as help.
-pub(crate) fn in_parallel_each<P: Sync, T: Send>(
+pub fn in_parallel_each<P: Sync, T: Send, E: Send>(
     parts: &[P],
-    work: impl Fn(&P) -> Result<T, WorkspaceError> + Sync,
-) -> Result<Vec<T>, WorkspaceError> {
+    work: impl Fn(&P) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
     let next = AtomicUsize::new(0);
     let lists = in_parallel(parts.len(), || {
         let mut done = Vec::new();
@@ -335,10 +335,7 @@ pub(crate) fn in_parallel_each<P: Sync, T: Send>(
 }
 
 /// Does one work on as many threads as help, and stops at the first error.
-fn in_parallel<T: Send>(
-    parts: usize,
-    work: impl Fn() -> Result<T, WorkspaceError> + Sync,
-) -> Result<Vec<T>, WorkspaceError> {
+fn in_parallel<T: Send, E: Send>(parts: usize, work: impl Fn() -> Result<T, E> + Sync) -> Result<Vec<T>, E> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX).min(parts);
     if threads <= 1 {
         return Ok(vec![work()?]);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ratchet_workspace::{ContentDigest, Contents, Entry, Kept};
+use ratchet_workspace::{ContentDigest, Contents, Entry, Kept, WorkspaceError};
 
 use crate::blob_store::LocalBlobStore;
 
@@ -27,6 +27,10 @@ impl WithSource<'_> {
 impl Contents for WithSource<'_> {
     fn keep(&self, file: &Path) -> io::Result<(ContentDigest, u64)> {
         self.blobs.keep(file)
+    }
+
+    fn keep_all(&self, files: &[PathBuf]) -> Result<Vec<(ContentDigest, u64)>, WorkspaceError> {
+        self.blobs.keep_all(files)
     }
 
     fn give(&self, digest: ContentDigest, to: &Path) -> io::Result<()> {

@@ -34,7 +34,7 @@ use crate::{
     layer::Layer,
     manifest::{Entry, Manifest},
     path::TreePath,
-    scan::{Item, Skip, in_parallel_each, scan_after},
+    scan::{Item, Skip, scan_after},
     stamp::StatCache,
     upper,
 };
@@ -272,16 +272,12 @@ impl View {
     pub fn keep(&self, layer: &Layer, contents: &dyn Contents) -> Result<(), WorkspaceError> {
         let mut seen = BTreeSet::new();
         let changed = layer.iter().filter_map(|(path, change)| Some((path, change.after.as_ref()?.content()?)));
-        let changed: Vec<_> = changed.filter(|(_, (digest, _))| seen.insert(*digest)).collect();
-        in_parallel_each(&changed, |(path, content)| {
-            let file = self.root.join(path.as_path());
-            match contents.keep(&file) {
-                Ok(kept) if kept == *content => Ok(()),
-                Ok(_) => Err(WorkspaceError::Changing { path: file }),
-                Err(error) => Err(WorkspaceError::writing(&file, error)),
-            }
-        })?;
-        Ok(())
+        let changed = changed.filter(|(_, (digest, _))| seen.insert(*digest));
+        let (files, expected): (Vec<PathBuf>, Vec<_>) =
+            changed.map(|(path, content)| (self.root.join(path.as_path()), content)).unzip();
+        let kept = contents.keep_all(&files)?;
+        let wrong = kept.into_iter().zip(expected).position(|(kept, expected)| kept != expected);
+        wrong.map_or(Ok(()), |wrong| Err(WorkspaceError::Changing { path: files[wrong].clone() }))
     }
 
     /// Ends the view and gives the folder that holds its changes in the form that another view can lie over, where there is one. The folder must not be
