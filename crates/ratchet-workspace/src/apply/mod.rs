@@ -96,7 +96,7 @@ enum Begun {
 fn begin(application: &Application<'_>) -> Result<Begun, WorkspaceError> {
     let Application { target, journal: file, name, start, layer, contents, .. } = *application;
     let repository = Repository::find(target)?;
-    let plan = plan::plan(target, start, layer, repository.is_some())?;
+    let plan = plan::plan((target, start, layer), contents, repository.is_some())?;
     if !plan.conflicts.is_empty() {
         return Ok(Begun::Ended(Applied::None { conflicts: plan.conflicts }));
     }

@@ -1,6 +1,6 @@
 //! What of a run's changes is done to the user's directory, and what stands in the way.
 
-use std::{fmt, path::Path};
+use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,9 @@ use super::{
     seen::{Kind, Seen},
 };
 use crate::{
+    contents::Contents,
     error::WorkspaceError,
+    git_index,
     layer::{Change, Layer},
     manifest::{Entry, Manifest},
     path::TreePath,
@@ -54,9 +56,13 @@ pub(super) struct Plan {
 }
 
 /// Compares the directory with what it was, wherever the run changed something. `has_git` says whether it has a repository of its own.
-pub(super) fn plan(target: &Path, start: &Manifest, layer: &Layer, has_git: bool) -> Result<Plan, WorkspaceError> {
+pub(super) fn plan(
+    (target, start, layer): (&Path, &Manifest, &Layer),
+    contents: &dyn Contents,
+    has_git: bool,
+) -> Result<Plan, WorkspaceError> {
     let mut plan = Plan::default();
-    let sides = Sides { target, start, layer };
+    let sides = Sides { target, start, layer, contents };
     for (path, change) in layer {
         match git_part(path).filter(|_| has_git) {
             None | Some(GitPart::Module) if change.mark.is_applied() => {}
@@ -91,6 +97,7 @@ struct Sides<'a> {
     target: &'a Path,
     start: &'a Manifest,
     layer: &'a Layer,
+    contents: &'a dyn Contents,
 }
 
 impl Sides<'_> {
@@ -126,9 +133,29 @@ impl Sides<'_> {
             }
             Some(now) if is(&now, &change.before)? => Compared::Free(Some(now)),
             Some(now) if !now.is_folder() && is(&now, &change.after)? => Compared::Done,
+            Some(now) if now.kind == Kind::File && is_index_of_module(path) => {
+                self.compare_index(&absolute, now, change)?
+            }
             Some(Seen { kind: Kind::Other, .. }) => Compared::Taken("is something that is no file"),
             Some(_) if change.before.is_none() => Compared::Taken("was created"),
             Some(_) => Compared::Taken("was changed"),
+        })
+    }
+
+    /// The index of a submodule says the same with other stamps in it: whoever only looks at the submodule writes them anew.
+    fn compare_index(&self, absolute: &Path, now: Seen, change: &Change) -> Result<Compared, WorkspaceError> {
+        let found = fs::read(absolute).map_err(|error| WorkspaceError::reading(absolute, error))?;
+        let says = |entry: &Option<Entry>| -> Result<bool, WorkspaceError> {
+            let Some((digest, _)) = entry.as_ref().and_then(Entry::content) else { return Ok(false) };
+            let known = self.contents.read(digest).map_err(|error| WorkspaceError::reading(absolute, error))?;
+            Ok(git_index::is_same(&found, &known))
+        };
+        Ok(if says(&change.after)? {
+            Compared::Done
+        } else if says(&change.before)? {
+            Compared::Free(Some(now))
+        } else {
+            Compared::Taken("was changed")
         })
     }
 
@@ -150,6 +177,11 @@ impl Sides<'_> {
         }
         Ok(way)
     }
+}
+
+/// Whether a path in git's own folder is the index of a submodule.
+fn is_index_of_module(path: &TreePath) -> bool {
+    git_part(path) == Some(GitPart::Module) && path.as_bytes().ends_with(b"/index")
 }
 
 /// What lies above a path.

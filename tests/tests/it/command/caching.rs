@@ -133,6 +133,85 @@ fn results_are_refreshed_left_alone_and_removed() {
     assert_eq!(world.ratchet(["cache", "ls", "--json"]).stdout.trim(), "[]");
 }
 
+/// Steps that are kept for a time, for all workflows, and under a version.
+const KEPT: &str = "\
+name: NAME
+version: \"1\"
+steps:
+  - { id: brief, type: shell, command: echo brief, cache: { key: a, ttl: 1ms } }
+  - { id: shared, type: shell, command: echo shared, cache: { key: b, scope: shared } }
+  - { id: own, type: shell, command: echo own, cache: { key: c, version: \"7\" } }
+";
+
+#[test]
+fn results_have_their_time_their_scope_and_their_version() {
+    let world = World::new();
+    let run = |name: &str, text: &str| {
+        world.write("workflow.yaml", &text.replace("NAME", name));
+        let run = state(&world, &["run", "workflow.yaml", "--json"]);
+        ["brief", "shared", "own"].map(|step| run["steps"][step]["cached"] == true)
+    };
+    assert_eq!(run("one", KEPT), [false, false, false]);
+    assert_eq!(run("one", KEPT), [false, true, true], "a millisecond has passed");
+    let why = world.ratchet(["why", "last", "brief"]).expect_code(0).stdout;
+    assert!(why.contains("had had its time"), "{why}");
+    assert_eq!(run("two", KEPT), [false, true, false], "what is not shared is its workflow's");
+    assert_eq!(run("two", &KEPT.replace('7', "8")), [false, true, false], "another version is another key");
+
+    let id = |entry: &Value| format!("{}/{}", entry["workflow"].as_str().unwrap(), entry["step"].as_str().unwrap());
+    let listed = |selection: &[&str]| {
+        let entries = state(&world, &[&["cache", "ls", "--json"], selection].concat());
+        let mut ids: Vec<String> = entries.as_array().expect("a list").iter().map(id).collect();
+        ids.sort();
+        ids
+    };
+    let key = state(&world, &["cache", "ls", "--workflow", "one", "--step", "own", "--json"])[0]["key"].clone();
+    let key = &key.as_str().expect("a key")[..12];
+    let all = ["one/brief", "one/own", "one/shared", "two/brief", "two/own", "two/own"];
+    // Each removes what it selects of what those above it left.
+    let selections: [(&[&str], &[&str]); 8] = [
+        (&["--older-than", "1h"], &[]),
+        (&["--version", "6"], &[]),
+        (&["--version", "8"], &["two/own"]),
+        (&["--key", key, "--version", "8"], &[]),
+        (&["--workflow", "two", "--step", "brief"], &["two/brief"]),
+        (&["--step", "shared"], &["one/shared"]),
+        (&["--workflow", "two", "--older-than", "0s"], &["two/own"]),
+        (&["--key", key], &["one/own"]),
+    ];
+    let mut left: Vec<String> = all.map(str::to_owned).into();
+    assert_eq!(listed(&[]), left);
+    for (selection, selected) in selections {
+        assert_eq!(listed(selection), selected, "{selection:?}");
+        world.ratchet([&["cache", "invalidate", "--dry-run"], selection].concat()).expect_code(0);
+        assert_eq!(listed(&[]), left, "{selection:?}");
+        world.ratchet([&["cache", "invalidate"], selection].concat()).expect_code(0);
+        for one in selected {
+            left.remove(left.iter().position(|other| other == one).expect("it was there"));
+        }
+        assert_eq!(listed(&[]), left, "{selection:?}");
+    }
+    world.ratchet(["cache", "prune"]).expect_code(0);
+    assert_eq!(listed(&[]), [""; 0], "what has had its time goes");
+
+    // What is removed still counts.
+    let counted = |selection: &[&str]| {
+        let total = state(&world, &[&["cache", "stats", "--json"], selection].concat())["total"].clone();
+        [total["hits"].as_u64(), total["misses"].as_u64()].map(Option::unwrap_or_default)
+    };
+    let counts: [(&[&str], [u64; 2]); 6] = [
+        (&[], [4, 8]),
+        (&["--workflow", "one"], [2, 4]),
+        (&["--workflow", "two", "--step", "shared"], [2, 0]),
+        (&["--step", "brief", "--since", "1h"], [0, 4]),
+        (&["--until", "1h"], [0, 0]),
+        (&["--since", "2h", "--until", "0s"], [4, 8]),
+    ];
+    for (selection, expected) in counts {
+        assert_eq!(counted(selection), expected, "{selection:?}");
+    }
+}
+
 #[test]
 fn a_damaged_result_is_a_miss_and_removed() {
     let world = world();

@@ -29,6 +29,7 @@ mod shells;
 mod terminal;
 mod testing;
 mod traces;
+mod trees;
 mod troubles;
 mod ui;
 mod waiting;

@@ -180,6 +180,12 @@ fn submodules_move_with_their_commits() {
         edit(&scene.view.root().join("sub"), "+a two");
         scene.git("-C sub commit -q -a -m inner");
         scene.git("commit -q -a -m outer");
+        // The user looks at the submodule meanwhile, with which git writes its index anew. What the run began with is kept.
+        scene.contents.keep(&scene.source.join(".git/modules/sub/index")).unwrap();
+        File::open(scene.source.join("sub/a")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        let index = fs::read(scene.source.join(".git/modules/sub/index")).unwrap();
+        git(&scene.source, "-C sub status");
+        assert_ne!(fs::read(scene.source.join(".git/modules/sub/index")).unwrap(), index);
         let Applied::Whole { .. } = scene.apply() else { panic!("{kind:?}") };
         assert_eq!(git(&scene.source, "log -1 --format=%s"), "outer", "{kind:?}");
         assert_eq!(git(&scene.source, "-C sub log -1 --format=%s"), "inner", "{kind:?}");
