@@ -88,11 +88,17 @@ impl Laws {
             let known = self.runs.get(&key.execution)?;
             Some(known.model.steps[known.model.position(key.path.step.as_str())?].asks_agent)
         };
+        // What is of an older epoch is on its way to its end, and so is what was at work when its process was killed.
+        let goes_on = |row: &StepRow| {
+            let execution = self.runs.get(&row.key.execution).and_then(|known| known.row.as_ref());
+            execution.is_some_and(|execution| execution.epoch == row.key.epoch)
+                && !self.killed.is_away(&row.key.execution)
+        };
         // An agent's result may have been withdrawn since.
         let stands = |row: &StepRow| match row.state {
             // Nobody is waited for without an end, and of two handlers the later one may not know that the earlier one waited.
             StepState::Running { .. } => {
-                !self.killed.is_away(&row.key.execution)
+                goes_on(row)
                     && *missed != Miss::Refreshed
                     && new.started_at.duration_since(row.started_at) < PATIENCE_MIN
             }
