@@ -281,6 +281,7 @@ fn execution(status: ExecutionStatus, in_finally: bool, endings: Vec<Ending>) ->
         deadline: None,
         wake_at: Some(Timestamp::UNIX_EPOCH),
         idle_wakes: 0,
+        asks: false,
         outputs: Outputs::new(),
         continued: false,
         failure: None,

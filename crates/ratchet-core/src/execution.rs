@@ -185,6 +185,9 @@ pub struct ExecutionRow {
     /// How often in a row the wake-up found nothing to do: its backoff grows with it.
     #[serde(default)]
     pub idle_wakes: u32,
+    /// Whether a step waited for a person's word when the run was last looked at, while others went on: whoever ends the last of those looks again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asks: bool,
     /// What it gave.
     #[serde(default)]
     pub outputs: Outputs,

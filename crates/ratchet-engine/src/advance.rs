@@ -34,6 +34,7 @@ use crate::{
     artifacts,
     claims::HeldClaim,
     engine::{Engine, EngineError},
+    handlers::plan::plan,
     nested::RunOrder,
     order::{AttemptReport, Order},
     ports::{Committed, Current, Envelope, Expectation, Slot, Write, WriteOutcome},
@@ -171,16 +172,29 @@ pub(crate) struct Advance<'a> {
     overlay: Overlay,
     next_id: u64,
     conflicts: u32,
-    /// Whether a row of a step or of the execution was written.
-    pub(crate) changed: bool,
+    /// What became of the run.
+    pub(crate) progress: Progress,
     /// How many steps that could start were left to handlers of their own.
     pub(crate) put_off: u32,
     /// Whether a row is to be given up whose run has not ended yet.
     pub(crate) awaits_runs: bool,
+    /// Runs that are to end and are paused until a person decides, each with the step that it is.
+    pub(crate) stuck: Vec<(StepPath, ExecutionRow)>,
     /// The step for which the budget has no call left, and what is said of it.
     over_budget: Option<(StepId, String)>,
     /// Whether something was found that only a look at the whole run can finish.
-    pub(crate) needs_plan: bool,
+    needs_plan: bool,
+}
+
+/// What became of a run in one handler.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Whether a row of a step or of the execution was written.
+    pub(crate) changed: bool,
+    /// Whether something was started, or is to come, that goes on with the run.
+    pub(crate) goes_on: bool,
+    /// Whether a step began to wait for a person's word.
+    pub(crate) has_asked: bool,
 }
 
 /// What a claim launches.
@@ -227,9 +241,10 @@ impl<'a> Advance<'a> {
             overlay: Overlay::new(),
             next_id: 0,
             conflicts: 0,
-            changed: false,
+            progress: Progress::default(),
             put_off: 0,
             awaits_runs: false,
+            stuck: Vec::new(),
             over_budget: None,
             needs_plan: false,
         }
@@ -265,6 +280,25 @@ impl<'a> Advance<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Works, and then has the whole run looked at, where something asks for that or nothing goes on but what may wait for a person's word.
+    pub(crate) async fn finish(mut self) -> Result<(), EngineError> {
+        self.work().await?;
+        if self.needs_plan || self.progress.has_asked || self.may_only_ask().await? {
+            Box::pin(plan(self.engine, &self.run.row.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was changed may have left the run with nothing but questions to people: it is to be paused then, and not when its wake-up finds that.
+    async fn may_only_ask(&self) -> Result<bool, EngineError> {
+        if !self.progress.changed || self.progress.goes_on || !self.run.may_ask() {
+            return Ok(false);
+        }
+        // Who asked while others went on has said so before it looked at them again: one of the two sees the other.
+        let row = self.engine.ports.store.execution(&self.run.row.id).await?;
+        Ok(row.is_some_and(|row| row.asks))
     }
 
     /// Whether nothing more is begun before what was staged is committed: what a step may read of an artifact is there before the step is looked at.
@@ -485,7 +519,8 @@ impl<'a> Advance<'a> {
             match (outcomes.next(), &conflict) {
                 (Some(outcome), _) => {
                     acts.extend(entry.acts);
-                    self.changed |= matches!(entry.write, Write::Step { .. } | Write::Execution { .. });
+                    self.progress.changed |= matches!(entry.write, Write::Step { .. } | Write::Execution { .. });
+                    self.progress.has_asked |= asks_people(&entry.write);
                     match (outcome, &entry.write) {
                         (WriteOutcome::United(bucket), _) => self.united(&bucket).await?,
                         (WriteOutcome::Budget { row, changed: true }, Write::SettleCall { usage: Some(usage), .. }) => {
@@ -560,4 +595,9 @@ impl<'a> Advance<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether with a write a step begins to wait for a person's word.
+fn asks_people(write: &Write) -> bool {
+    matches!(write, Write::Step { row, .. } if matches!(row.state, StepState::Waiting(Waiting::Approval(_))))
 }

@@ -109,21 +109,23 @@ async fn tell_parent(
 
 /// Has the run looked at no later than at a time.
 pub(crate) async fn wake_by(engine: &Engine, id: &ExecutionId, at: Timestamp) -> Result<(), EngineError> {
-    set_wake(engine, id, |row| row.wake_at.is_none_or(|wake| wake > at).then_some((at, row.idle_wakes))).await
+    set_wake(engine, id, |row| ExecutionRow { wake_at: row.wake_at.into_iter().chain([at]).min(), ..row.clone() }).await
 }
 
-/// Sets when the run is looked at again, where `choose` gives a time and a count of idle wake-ups.
+/// Sets when and how the run is looked at again, as `choose` gives it.
 pub(crate) async fn set_wake(
     engine: &Engine,
     id: &ExecutionId,
-    choose: impl Fn(&ExecutionRow) -> Option<(Timestamp, u32)>,
+    choose: impl Fn(&ExecutionRow) -> ExecutionRow,
 ) -> Result<(), EngineError> {
     let mut current = engine.ports.store.execution(id).await?;
     for _ in 0..CONFLICTS_MAX {
         let Some(old) = current.filter(ExecutionRow::is_watched) else { return Ok(()) };
-        let Some((at, idle_wakes)) = choose(&old) else { return Ok(()) };
-        let row = ExecutionRow { wake_at: Some(at), idle_wakes, revision: old.revision + 1, ..old.clone() };
-        match write(engine, &old, row).await? {
+        let chosen = choose(&old);
+        if chosen == old {
+            return Ok(());
+        }
+        match write(engine, &old, ExecutionRow { revision: old.revision + 1, ..chosen }).await? {
             Ok(()) => return Ok(()),
             Err(other) => current = Some(other),
         }

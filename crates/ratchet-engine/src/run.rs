@@ -9,7 +9,7 @@ use ratchet_core::{
     ids::{ExecutionId, StepId, StepKey, StepPath},
     join::NeedOutcome,
     step::StepRow,
-    workflow::{Step, Workflow},
+    workflow::{Action, Step, Workflow},
 };
 
 use crate::engine::{Engine, EngineError};
@@ -66,6 +66,12 @@ impl Run {
     /// Whether an attempt of the step is a run of its own.
     pub(crate) fn is_nested(&self, id: &StepId) -> bool {
         self.workflow.step(id).is_some_and(|step| step.action.sub_workflow().is_some())
+    }
+
+    /// Whether the run may come to wait for people: a step of it asks, or a run that a step is does.
+    pub(crate) fn may_ask(&self) -> bool {
+        let may_ask = |step: &Step| matches!(step.action, Action::Approval(_) | Action::Workflow(_));
+        self.workflow.steps.iter().any(may_ask)
     }
 
     /// Whether the end of a step may at once make a task possible that nothing else makes possible: a step that needs it alone, or the next child of its lane.

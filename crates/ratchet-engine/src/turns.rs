@@ -17,7 +17,7 @@ use ratchet_definition::evaluate::Evaluator;
 use crate::{
     engine::{Engine, EngineError},
     execution_row,
-    handlers::plan::set_next_wake,
+    handlers::plan::{Found, NextWake, set_next_wake},
     ports::{Envelope, Event, Write, WriteOutcome},
     run::Run,
     scope::{self, Overlay},
@@ -123,7 +123,8 @@ pub(crate) async fn ask(engine: &Engine, run: &Run) -> Result<bool, EngineError>
         return Ok(true);
     }
     let now = engine.ports.clock.now();
-    set_next_wake(engine, id, Some(backoff(run.row.idle_wakes, now)), false, now).await?;
+    let wake = NextWake { at: backoff(run.row.idle_wakes, now), found: Found::Idle, asks: false };
+    set_next_wake(engine, id, wake, now).await?;
     Ok(false)
 }
 

@@ -98,6 +98,7 @@ pub fn execution_row(id: &str) -> ExecutionRow {
         deadline: None,
         wake_at: Some(time(120)),
         idle_wakes: 0,
+        asks: false,
         outputs: BTreeMap::new(),
         continued: false,
         revision: 1,

@@ -61,6 +61,7 @@ impl Advance<'_> {
                         tracing::info!(step = %order.key.path, "claimed too late: its fan-out has ended");
                         self.push(Task::Cancel(vec![order.key]));
                     } else {
+                        self.progress.goes_on = true;
                         self.launch(slot, *order).await?;
                     }
                 }
@@ -71,13 +72,18 @@ impl Advance<'_> {
                     let is_open = order.key.path.child.is_none() || self.is_open(&order.key).await?;
                     // Else the claim is found by whoever looks after the run, and comes to nothing or is started then.
                     if is_open && fresh.as_ref().is_some_and(|row| row.accepts_claims(order.key.epoch)) {
+                        self.progress.goes_on = true;
                         Box::pin(self.start_run(*order)).await?;
                     }
                 }
                 Act::Then(task) => self.push(task),
-                Act::WakeAt { row, due } => Box::pin(self.wake_at(&row, due)).await?,
+                Act::WakeAt { row, due } => {
+                    self.progress.goes_on |= !matches!(row.state, StepState::Waiting(Waiting::Approval(_)));
+                    Box::pin(self.wake_at(&row, due)).await?;
+                }
                 Act::Pause { step, reason } => Box::pin(self.pause(step, reason)).await?,
                 Act::LookAgain { envelope, look_at, until } => {
+                    self.progress.goes_on = true;
                     Box::pin(self.look_again(*envelope, look_at, until)).await?;
                 }
                 Act::Keep(row) => Box::pin(step_cache::keep(self.engine, &self.run, &row)).await,
@@ -85,7 +91,10 @@ impl Advance<'_> {
                     Box::pin(step_cache::judge(self.engine, &self.run, &assertion, holds)).await;
                 }
                 Act::Conclude => Box::pin(self.conclude()).await?,
-                Act::Publish(envelope) => published.push(*envelope),
+                Act::Publish(envelope) => {
+                    self.progress.goes_on = true;
+                    published.push(*envelope);
+                }
                 Act::StepChanged(row, record) => self.engine.ports.observer.step_changed(&row, &record),
                 Act::ExecutionChanged(row, record) => self.engine.ports.observer.execution_changed(&row, &record),
             }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use ratchet_core::{
     event::{ExecutionEvent, StepEvent},
     execution::{ExecutionRow, PaidFrom, Parent, RunOptions, Selection},
-    history::Actor,
+    history::{Actor, Record},
     ids::{ExecutionId, StepKey, StepPath},
     status::ExecutionStatus,
     step::{FailureClass, StepFailure, StepRow, StepState},
-    transition::Ending,
+    transition::{Ending, ExecutionTransition},
 };
 
 use super::{Act, Advance, Change, Subject, Task, settle::first_four};
@@ -262,7 +262,7 @@ impl Advance<'_> {
     }
 
     /// Has the run end that a row is an attempt of. Says whether it has: what it runs and what stands under its `finally` takes its time.
-    pub(super) async fn end_run(&self, row: &StepRow) -> Result<bool, EngineError> {
+    pub(super) async fn end_run(&mut self, row: &StepRow) -> Result<bool, EngineError> {
         let Some(id) = &row.execution else { return Ok(true) };
         let Some(nested) = self.engine.ports.store.execution(id).await? else { return Ok(true) };
         if nested.status.is_ended() || is_taken_over(&nested, row) {
@@ -270,8 +270,15 @@ impl Advance<'_> {
         }
         let run = Run::load(self.engine, id).await?;
         let mut wanted = vec![Ending::Cancelled];
-        if self.run.row.endings.contains(&Ending::FinallyTimedOut) {
+        // What stands under its `finally` waits for a person, who lets this run go on and not that one.
+        let is_stuck = nested.status == ExecutionStatus::Paused
+            && !nested.is_watched()
+            && nested.endings.contains(&Ending::Cancelled);
+        let is_given_up = is_stuck && has_gone_on_since(&self.run.row, &nested);
+        if is_given_up || self.run.row.endings.contains(&Ending::FinallyTimedOut) {
             wanted.push(Ending::FinallyTimedOut);
+        } else if is_stuck {
+            self.stuck.push((row.key.path.clone(), nested.clone()));
         }
         for ending in wanted.into_iter().filter(|ending| !nested.endings.contains(ending)) {
             let event = ExecutionEvent::EndRequested { ending };
@@ -295,6 +302,15 @@ fn is_of(nested: &ExecutionRow, row: &StepRow) -> bool {
 /// Whether a run goes on under a later claim of the step. Under an earlier one it is this row's as well: nobody has got to hand it over, as where the run above was paused right after the claim.
 fn is_taken_over(nested: &ExecutionRow, row: &StepRow) -> bool {
     nested.parent.as_ref().is_none_or(|parent| parent.key.epoch > row.key.epoch)
+}
+
+/// Whether a person let a run go on after one that it waits for was paused.
+fn has_gone_on_since(row: &ExecutionRow, nested: &ExecutionRow) -> bool {
+    let is_resume = |record: &&Record<ExecutionTransition>| {
+        matches!(record.transition, ExecutionTransition::Resumed { parent: None, .. })
+    };
+    let resumed = row.records.iter().rev().find(is_resume);
+    resumed.zip(nested.records.last()).is_some_and(|(resumed, paused)| resumed.at > paused.at)
 }
 
 /// Tells whoever drives a run.

@@ -1,6 +1,5 @@
 //! An attempt reports its end.
 
-use super::plan::plan;
 use crate::{
     advance::{Advance, Task},
     engine::{Engine, EngineError},
@@ -10,8 +9,7 @@ use crate::{
 
 /// Records the report and goes on with what it makes possible.
 pub(crate) async fn complete(engine: &Engine, report: AttemptReport) -> Result<(), EngineError> {
-    let id = report.key.execution.clone();
-    let run = Run::load(engine, &id).await?;
+    let run = Run::load(engine, &report.key.execution).await?;
     // Taken whatever comes of the report, so that it is not kept any longer.
     let room = engine.ports.launcher.room_left_by(&report.key, report.attempt);
     let room = room.filter(|_| run.may_go_on_with_a_task(&report.key.path));
@@ -20,9 +18,5 @@ pub(crate) async fn complete(engine: &Engine, report: AttemptReport) -> Result<(
         advance = advance.with_slot(slot);
     }
     advance.push(Task::Report(Box::new(report)));
-    advance.work().await?;
-    if advance.needs_plan {
-        Box::pin(plan(engine, &id)).await?;
-    }
-    Ok(())
+    advance.finish().await
 }

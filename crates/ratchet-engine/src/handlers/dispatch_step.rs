@@ -30,5 +30,5 @@ pub(crate) async fn dispatch(
     }
     let mut advance = Advance::new(engine, run).with_slot(slot);
     advance.push(Task::Dispatch(Dispatch { path, needs, predecessor, adopts: None }));
-    advance.work().await
+    advance.finish().await
 }

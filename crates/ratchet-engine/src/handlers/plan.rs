@@ -72,7 +72,8 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
         plan.fence.retain(|key| !(plan.surviving.contains(key) && goes_on(key)));
         if run.row.status == ExecutionStatus::Paused {
             if let Some(wake_at) = stays_paused(engine, &run, &plan).await? {
-                return set_next_wake(engine, id, Some(wake_at), false, now).await;
+                let wake = NextWake { at: wake_at, found: Found::of(false, wakes_nested), asks: false };
+                return set_next_wake(engine, id, wake, now).await;
             }
             request(engine, &run, &ExecutionEvent::PauseOver).await?;
             continue;
@@ -82,7 +83,8 @@ async fn look_after(engine: &Engine, id: &ExecutionId, wakes_nested: bool) -> Re
                 continue;
             }
             if plan.ending.is_none() {
-                return set_next_wake(engine, id, Some(backoff(0, now)), true, now).await;
+                let soon = NextWake { at: backoff(0, now), found: Found::Work, asks: run.row.asks };
+                return set_next_wake(engine, id, soon, now).await;
             }
         }
         if let Some(ending) = plan.ending {
@@ -152,13 +154,21 @@ async fn fence(engine: &Engine, run: Run, keys: Vec<StepKey>) -> Result<bool, En
     advance.push(Task::Cancel(other));
     if !nested.is_empty() {
         advance.work().await?;
-        if advance.awaits_runs {
-            return Ok(false);
+        if !advance.awaits_runs {
+            advance.push(Task::Cancel(nested));
         }
-        advance.push(Task::Cancel(nested));
     }
     advance.work().await?;
-    Ok(!advance.awaits_runs)
+    // Looked at once more, it is found paused.
+    Ok(wait_for_stuck(engine, &advance).await? || !advance.awaits_runs)
+}
+
+/// Has the run wait for a person where one that is to end does: people see this one.
+async fn wait_for_stuck(engine: &Engine, advance: &Advance<'_>) -> Result<bool, EngineError> {
+    let Some((path, _)) = advance.stuck.first() else { return Ok(false) };
+    let reason = paused_in_words(&advance.stuck);
+    let event = ExecutionEvent::PauseRequested { reason, step: Some(path.step.clone()), wake_at: None };
+    request(engine, &advance.run, &event).await.map(|()| true)
 }
 
 /// Changes the execution's row, where that still applies.
@@ -200,7 +210,7 @@ async fn stays_paused(engine: &Engine, run: &Run, plan: &Plan) -> Result<Option<
     Ok(wake_at.filter(|_| !plan.goes_on()))
 }
 
-/// Does what a plan says. Whether the run is paused now, so that it is to be looked at once more.
+/// Does what a plan says. Whether the run is to be looked at once more: it is paused now, or is about to be.
 async fn carry_out(engine: &Engine, run: Run, plan: Plan, wakes_nested: bool) -> Result<bool, EngineError> {
     let id = run.row.id.clone();
     let mut goes_on = plan.goes_on();
@@ -233,9 +243,11 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan, wakes_nested: bool) ->
     for key in &plan.ended_fan_outs {
         advance.stop_children(key).await?;
     }
+    if wait_for_stuck(engine, &advance).await? {
+        return Ok(true);
+    }
     let lost = lost_among(engine, &running).await?;
-    let asks = |(key, _): &&(StepKey, u32)| advance.run.step_policy(&key.path).on_lost == OnLost::Pause;
-    let asked: Vec<(StepKey, u32)> = lost.iter().filter(asks).cloned().collect();
+    let asked = pausing(&advance.run, &lost);
     if !asked.is_empty() {
         // The run is about to wait for a person: nothing is started now that would be on its way then.
         let mut advance = Advance::new(engine, advance.run);
@@ -277,7 +289,7 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan, wakes_nested: bool) ->
     }
     let now = engine.ports.clock.now();
     let wake_at = plan.wake_at.into_iter().chain(next_due).min();
-    let is_still = !goes_on && !advance.changed && advance.put_off == 0;
+    let is_still = !goes_on && !advance.progress.changed && advance.put_off == 0;
     let paused_at = paused.first().map(|(path, _)| &path.step);
     if let (Some(step), true) = (asking.first().or(paused_at), is_still) {
         let reason = if asking.is_empty() { paused_in_words(&paused) } else { asks_in_words(&asking) };
@@ -289,10 +301,15 @@ async fn carry_out(engine: &Engine, run: Run, plan: Plan, wakes_nested: bool) ->
         return Ok(true);
     }
     // What was changed may have been left undone by a handler that died, and others with it. What only waits for room waits as well later.
-    let soon = advance.changed.then(|| backoff(0, now));
-    let wake_at = wake_at.into_iter().chain(soon).min();
-    set_next_wake(engine, &id, wake_at, advance.changed, now).await?;
-    Ok(false)
+    let soon = advance.progress.changed.then(|| backoff(0, now));
+    let asks = !asking.is_empty() || !paused.is_empty();
+    if let Some(at) = wake_at.into_iter().chain(soon).min() {
+        let found = Found::of(advance.progress.changed, wakes_nested);
+        set_next_wake(engine, &id, NextWake { at, found, asks }, now).await?;
+    }
+    // Whoever ended a step before that was written did not know of it; and what was changed here may have left nothing but questions.
+    let is_new = !advance.run.row.asks || (advance.progress.changed && !advance.progress.goes_on);
+    Ok(advance.progress.has_asked || (asks && is_new))
 }
 
 fn asks_in_words(asking: &[StepId]) -> String {
@@ -316,21 +333,60 @@ async fn lost_among(engine: &Engine, running: &[(StepKey, u32)]) -> Result<Vec<(
     Ok(lost)
 }
 
+/// When a run is looked at again, and what is known of it until then.
+pub(crate) struct NextWake {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What the look that sets it found to do.
+    pub(crate) found: Found,
+    /// Whether a step waits for a person's word.
+    pub(crate) asks: bool,
+}
+
+/// What a look at a run found to do.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    /// Something.
+    Work,
+    /// Nothing, and it was only looked at because its time had come: the next time is later.
+    Idle,
+    /// Nothing, and somebody had told that there might be something.
+    Told,
+}
+
+impl Found {
+    /// Of a look that changed something or not, because its time had come or not.
+    fn of(changed: bool, woke: bool) -> Self {
+        match (changed, woke) {
+            (true, _) => Self::Work,
+            (false, true) => Self::Idle,
+            (false, false) => Self::Told,
+        }
+    }
+}
+
+/// Of attempts whose task is gone, those about which a person decides.
+fn pausing(run: &Run, lost: &[(StepKey, u32)]) -> Vec<(StepKey, u32)> {
+    let pauses = |(key, _): &&(StepKey, u32)| run.step_policy(&key.path).on_lost == OnLost::Pause;
+    lost.iter().filter(pauses).cloned().collect()
+}
+
 /// Sets when the run is looked at again.
 pub(crate) async fn set_next_wake(
     engine: &Engine,
     id: &ExecutionId,
-    planned: Option<Timestamp>,
-    changed: bool,
+    wake: NextWake,
     now: Timestamp,
 ) -> Result<(), EngineError> {
-    let Some(planned) = planned else { return Ok(()) };
     execution_row::set_wake(engine, id, |row| {
         // A time that another handler set meanwhile and that has not come stands where it is earlier.
-        let earlier = row.wake_at.filter(|at| *at > now && *at < planned);
-        let wake = earlier.unwrap_or(planned);
-        let idle_wakes = if changed { 0 } else { row.idle_wakes.saturating_add(1) };
-        (row.wake_at != Some(wake) || row.idle_wakes != idle_wakes).then_some((wake, idle_wakes))
+        let earlier = row.wake_at.filter(|at| *at > now && *at < wake.at);
+        let idle_wakes = match wake.found {
+            Found::Work => 0,
+            Found::Idle => row.idle_wakes.saturating_add(1),
+            Found::Told => row.idle_wakes,
+        };
+        ExecutionRow { wake_at: Some(earlier.unwrap_or(wake.at)), idle_wakes, asks: wake.asks, ..row.clone() }
     })
     .await
 }

@@ -42,5 +42,5 @@ async fn advance(mut advance: Advance<'_>, key: &StepKey, task: Task) -> Result<
         return Ok(());
     }
     advance.push(task);
-    advance.work().await
+    advance.finish().await
 }

@@ -15,9 +15,9 @@ pub(crate) async fn changed(engine: &Engine, key: &StepKey) -> Result<(), Engine
     let is_current = run.row.epoch == key.epoch;
     let mut advance = Advance::new(engine, run);
     advance.push(if is_current { Task::Nested(key.clone()) } else { Task::DisposeEnded(key.clone()) });
-    advance.work().await?;
-    if !is_current || advance.needs_plan {
-        Box::pin(plan(engine, &key.execution)).await?;
+    if is_current {
+        return advance.finish().await;
     }
-    Ok(())
+    advance.work().await?;
+    Box::pin(plan(engine, &key.execution)).await
 }

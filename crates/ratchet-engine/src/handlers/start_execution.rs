@@ -86,6 +86,7 @@ pub(crate) async fn start(engine: &Engine, request: StartRequest) -> Result<Star
         deadline: None,
         wake_at: Some(after(SignedDuration::from_secs(WAKE_SECONDS_MIN))),
         idle_wakes: 0,
+        asks: false,
         outputs: ratchet_core::output::Outputs::new(),
         continued: false,
         failure: None,

@@ -159,6 +159,7 @@ fn execution() -> ExecutionRow {
         deadline: None,
         wake_at: None,
         idle_wakes: 0,
+        asks: false,
         outputs: Outputs::new(),
         continued: false,
         revision: 1,

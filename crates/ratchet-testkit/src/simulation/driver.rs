@@ -476,6 +476,10 @@ impl Driver {
     /// Goes on to the next thing that happens; false where nothing will.
     fn pass_time(&mut self) -> bool {
         let mut world = lock(&self.world);
+        let only_people = world.timers.values().all(|timer| matches!(timer, Timer::Person(_)));
+        if self.mode == Mode::Calm && only_people && self.executor.is_empty() {
+            world.laws.only_people_go_on();
+        }
         let wake = world
             .laws
             .runs

@@ -62,6 +62,11 @@ impl Executor {
         self.futures.insert(self.spawned, Running { label, process, handles, awake, future: Box::pin(future) });
     }
 
+    /// Whether nothing is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.futures.is_empty()
+    }
+
     /// The futures that can go on.
     pub(crate) fn runnable(&self) -> Vec<u64> {
         let awake = self.futures.iter().filter(|(_, running)| running.awake.0.load(Ordering::Relaxed));

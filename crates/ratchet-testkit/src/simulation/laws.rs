@@ -115,6 +115,21 @@ impl Laws {
         }
     }
 
+    /// Holds that a run which asks a person is paused, where nothing is on its way that could go on with it: nobody waits for its wake-up.
+    pub(crate) fn only_people_go_on(&mut self) {
+        let asks = |known: &&Known| {
+            let Some(run) = known.row.as_ref().filter(|row| row.status == ExecutionStatus::Running) else {
+                return false;
+            };
+            let in_epoch = known.rows.values().filter(|row| row.key.epoch == run.epoch);
+            in_epoch.into_iter().any(|row| matches!(row.state, StepState::Waiting(Waiting::Approval(_))))
+        };
+        let found = self.runs.values().find(asks).and_then(|known| known.row.as_ref()).map(|row| row.id.to_string());
+        if let Some(run) = found {
+            self.broken("a run that only asks is paused at once", run);
+        }
+    }
+
     pub(crate) fn launched_twice(&mut self, named: &AttemptName) {
         self.broken("one launch an attempt", format!("{}#{} was launched twice", name(&named.0), named.1));
     }
@@ -175,6 +190,7 @@ impl Laws {
             } else {
                 expected.wake_at = new.wake_at;
                 expected.idle_wakes = new.idle_wakes;
+                expected.asks = new.asks;
             }
             self.hold(&expected == new, "a row is what its records say", who);
         }
