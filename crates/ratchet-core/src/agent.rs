@@ -5,7 +5,10 @@ use std::{num::NonZeroU32, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::workflow::{Shell, Template};
+use crate::{
+    ids::StepId,
+    workflow::{Shell, Template},
+};
 
 /// A step that asks an agent.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +31,8 @@ pub struct ClaudeCode {
     pub append_system_prompt: Option<Template>,
     /// How long it may say nothing.
     pub stall_timeout: Option<Duration>,
+    /// The step whose conversation it goes on with; a new one where there is none.
+    pub session: Option<StepId>,
     /// What must succeed before the step is done.
     pub verify: Option<Verify>,
     /// What is done when a limit is reached.

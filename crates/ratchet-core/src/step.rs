@@ -126,6 +126,9 @@ pub struct StepResult {
     /// The files as the attempt left them, where it changed any: a tree in the blob store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Digest>,
+    /// An agent's session, where another step goes on with it: kept in the blob store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<BlobRef>,
 }
 
 /// What an attempt took.

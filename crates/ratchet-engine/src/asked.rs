@@ -24,6 +24,8 @@ pub(crate) fn order(agent: &ClaudeCode, evaluator: &Evaluator) -> Result<AgentOr
         verify: agent.verify.as_ref().map(check).transpose()?,
         on_limit: agent.on_limit,
         session: None,
+        continues: None,
+        keeps_session: false,
     })
 }
 

@@ -8,6 +8,7 @@ mod advance;
 pub mod artifacts;
 mod asked;
 mod claims;
+mod conversation;
 mod edit;
 mod engine;
 mod execution_row;

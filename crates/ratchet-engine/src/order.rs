@@ -200,6 +200,12 @@ pub struct AgentOrder {
     pub on_limit: OnLimit,
     /// The session that it goes on with: what an attempt before it kept in the blob store.
     pub session: Option<Digest>,
+    /// The conversation of another step that it goes on with where it begins: kept in the blob store.
+    #[serde(default)]
+    pub continues: Option<Digest>,
+    /// Whether another step goes on with its own.
+    #[serde(default)]
+    pub keeps_session: bool,
 }
 
 /// A command that judges the work of an agent.

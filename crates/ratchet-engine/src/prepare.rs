@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use crate::{
     artifacts, asked,
+    conversation::{self, Conversation},
     engine::{Engine, EngineError},
     inline::Inline,
     items,
@@ -127,8 +128,9 @@ pub(crate) async fn prepare(
         }
     }
     let scope = Arc::new(scope);
+    let conversation = conversation::of(engine, run, overlay, step).await?;
     loop {
-        let evaluating = Evaluating { run, step, ready, scope: &scope, files: &files };
+        let evaluating = Evaluating { run, step, ready, scope: &scope, files: &files, conversation: &conversation };
         let prepared = evaluating.prepared(engine, overlay, caller.clone(), old.clone()).await?;
         if !artifacts::find_wanted(engine, run, Some(ready.path), &scope.artifacts).await? {
             return Ok(prepared);
@@ -143,6 +145,8 @@ struct Evaluating<'a> {
     ready: &'a Ready<'a>,
     scope: &'a Arc<Scope>,
     files: &'a Arc<dyn FileAccess>,
+    /// What becomes of an agent's session.
+    conversation: &'a Conversation,
 }
 
 impl Evaluating<'_> {
@@ -154,7 +158,7 @@ impl Evaluating<'_> {
         caller: Option<BTreeMap<String, String>>,
         old: Option<StepRow>,
     ) -> Result<Prepared, EngineError> {
-        let Self { run, step, ready, scope, files } = *self;
+        let Self { run, step, ready, scope, files, conversation } = *self;
         let noted = Arc::new(Noted::new(Arc::clone(files)));
         let evaluator = Evaluator::new(Arc::clone(scope), Arc::<Noted>::clone(&noted));
         let evaluated = evaluate(run, step, ready, scope, &evaluator, noted.as_ref());
@@ -168,6 +172,9 @@ impl Evaluating<'_> {
             Ok(Evaluated::FanOut(list)) => fan_out(engine, run, step, ready, list).await,
             Ok(Evaluated::Order(mut order)) => {
                 order.captured = noted.take();
+                if let Err(failure) = conversation.put(&mut order) {
+                    return Ok(ready.settle(Outcome::Failed { failure, usage: Usage::default() }));
+                }
                 let session = ready.adopts.and_then(|old| suspended(run, old)).and_then(|at| at.session.clone());
                 if let (Work::Agent(asked), Some(session)) = (&mut order.work, session) {
                     asked.session = Some(session);
@@ -231,7 +238,9 @@ impl Evaluating<'_> {
         scope::add_environment(&mut scope, run, &files)?;
         let scope = Arc::new(scope);
         let evaluator = Evaluator::new(scope.clone(), files.clone());
-        let order = order(run, step, ready, &scope, &evaluator, files.as_ref())?;
+        let mut order = order(run, step, ready, &scope, &evaluator, files.as_ref())?;
+        // What has no conversation to go on with has failed already.
+        let _ = self.conversation.put(&mut order);
         let agent = run.row.options.agent.as_deref();
         step_cache::of_order(&Material { step, order: &order, evaluator: &evaluator, files: files.as_ref(), agent })
     }

@@ -38,9 +38,12 @@ impl Runner {
             self.can_keep(profile)?;
         }
         let (mut request, secrets) = self.request(attempt, asked).await.inspect_err(|_| tidy(attempt.place))?;
-        if let Some(kept) = &asked.session {
-            kept_session::restore(&*self.blobs, kept, &mut request).await.map_err(|reason| not_restored(&reason))?;
-        }
+        let restored = match (&asked.session, &asked.continues) {
+            (Some(kept), _) => kept_session::restore(&*self.blobs, kept, &mut request).await,
+            (None, Some(earlier)) => kept_session::go_on(&*self.blobs, earlier, &mut request).await,
+            (None, None) => Ok(()),
+        };
+        restored.map_err(|reason| not_restored(&reason))?;
         let before_session = request.resume.clone();
         let workspace = attempt.place.files.root().to_owned();
         let before = snapshot(&workspace).await;
@@ -68,9 +71,15 @@ impl Runner {
                 return Err(Undone::Failed(Box::new(secrets.failure(&failure)), usage));
             }
         }
+        let session = if asked.keeps_session {
+            let kept = kept_session::keep_done(&*self.blobs, before_session.as_ref(), (&reply, rounds)).await;
+            Some(kept.map_err(|failure| Undone::Failed(Box::new(failure), usage))?)
+        } else {
+            None
+        };
         let changed = changed(before, &workspace).await;
         let (always, said) = outputs(reply, changed, &secrets);
-        Ok(Done { said, always, exit_code: None, usage, warning: None, masks: secrets })
+        Ok(Done { said, always, exit_code: None, usage, warning: None, masks: secrets, session })
     }
 
     /// What the agent is asked, and the secrets that it was given.
@@ -91,6 +100,8 @@ impl Runner {
             verify: _,
             on_limit: _,
             session: _,
+            continues: _,
+            keeps_session: _,
         } = asked.clone();
         let request = AgentRequest {
             step: order.way.clone(),
@@ -204,6 +215,7 @@ pub(crate) fn failure(error: AgentError) -> StepFailure {
         AgentFault::Timeout => (FailureClass::Timeout, codes::TIMEOUT),
         AgentFault::Stalled => (FailureClass::Timeout, codes::AGENT_STALLED),
         AgentFault::Profile => (FailureClass::Launch, codes::PROFILE),
+        AgentFault::Sessionless => (FailureClass::Launch, codes::SESSION_LOST),
         AgentFault::Recording => (FailureClass::AgentError, codes::SESSION_MISSING),
         AgentFault::Unrecorded => (FailureClass::AgentError, codes::NOT_RECORDED),
         AgentFault::Stopped | AgentFault::Broken => (FailureClass::AgentError, codes::AGENT_BROKEN),

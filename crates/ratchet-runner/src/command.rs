@@ -143,7 +143,7 @@ impl Runner {
         let warning = log.trouble().map(|error| format!("its output.log is not complete: {error}"));
         let said =
             if order.outputs.is_empty() && stdin.is_none() { Said::default() } else { said(&mut log, ended.code()) };
-        Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning, masks })
+        Ok(Done { said, always: BTreeMap::new(), exit_code: Some(ended.code()), usage, warning, masks, session: None })
     }
 }
 

@@ -1,8 +1,13 @@
-//! An agent's session that another attempt goes on with: what was said, as the agent itself keeps it, and what it had taken until then.
+//! An agent's session that another attempt or another step goes on with: what was said, as the agent itself keeps it, and what it had taken until then.
 
 use std::{fs, path::Path};
 
-use ratchet_core::{ids::Digest, step::StepFailure, workflow::OnLimit};
+use ratchet_core::{
+    ids::Digest,
+    output::BlobRef,
+    step::{FailureClass, StepFailure},
+    workflow::OnLimit,
+};
 use ratchet_engine::ports::{AgentReply, AgentRequest, BlobStore, SessionPoint};
 use serde::{Deserialize, Serialize};
 
@@ -45,17 +50,30 @@ pub(crate) async fn keep(
     if on_limit != OnLimit::Pause || !is_limit {
         return failure;
     }
-    let point = point(before, spent);
-    let history = point.history.as_deref().and_then(read);
-    let kept = KeptSession { point, rounds, history };
-    match serde_json::to_vec(&kept) {
-        Ok(text) => match blobs.put(&text).await {
-            Ok(blob) => failure.session = Some(blob.digest),
-            Err(error) => tracing::warn!(%error, "a session that reached its limit cannot be gone on with"),
-        },
-        Err(error) => tracing::warn!(%error, "a session that reached its limit cannot be gone on with"),
+    match put(blobs, point(before, spent), rounds).await {
+        Ok(blob) => failure.session = Some(blob.digest),
+        Err(reason) => tracing::warn!(reason, "a session that reached its limit cannot be gone on with"),
     }
     failure
+}
+
+/// Keeps a session with which another step goes on.
+pub(crate) async fn keep_done(
+    blobs: &dyn BlobStore,
+    before: Option<&SessionPoint>,
+    (reply, rounds): (&AgentReply, u32),
+) -> Result<BlobRef, StepFailure> {
+    put(blobs, point(before, reply), rounds).await.map_err(|reason| {
+        let message = format!("the session that another step goes on with cannot be kept: {reason}");
+        StepFailure::new(FailureClass::Output, message).with_code(codes::OUTPUT_NOT_KEPT)
+    })
+}
+
+async fn put(blobs: &dyn BlobStore, point: SessionPoint, rounds: u32) -> Result<BlobRef, String> {
+    let history = point.history.as_deref().and_then(read);
+    let kept = KeptSession { point, rounds, history };
+    let text = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;
+    blobs.put(&text).await.map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -66,16 +84,31 @@ fn read(path: &Path) -> Option<String> {
 /// Makes a request go on with a session that was kept. Where the agent kept nothing of it, it is asked anew, on the files that it left. An error says what is wrong with
 /// what was kept.
 pub(crate) async fn restore(blobs: &dyn BlobStore, kept: &Digest, request: &mut AgentRequest) -> Result<(), String> {
-    let text = blobs.get(kept).await.map_err(|error| error.to_string())?;
-    let KeptSession { mut point, rounds, history } =
-        serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let (point, rounds) = get(blobs, kept, request).await?;
     request.round = rounds + 1;
-    if let Some(history) = history {
-        let path = request.directory.join("history.jsonl");
-        fs::write(&path, history).map_err(|error| error.to_string())?;
-        point.history = Some(path);
+    if point.history.is_some() {
         request.resume = Some(point);
         GO_ON.clone_into(&mut request.prompt);
     }
     Ok(())
+}
+
+/// Makes a request go on in the conversation of another step. An error says what is wrong with what was kept.
+pub(crate) async fn go_on(blobs: &dyn BlobStore, kept: &Digest, request: &mut AgentRequest) -> Result<(), String> {
+    let (point, _) = get(blobs, kept, request).await?;
+    request.resume = Some(point);
+    Ok(())
+}
+
+/// A session that was kept, with what was said in a file of the attempt's own, and its rounds.
+async fn get(blobs: &dyn BlobStore, kept: &Digest, request: &AgentRequest) -> Result<(SessionPoint, u32), String> {
+    let text = blobs.get(kept).await.map_err(|error| error.to_string())?;
+    let KeptSession { mut point, rounds, history } =
+        serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    if let Some(history) = history {
+        let path = request.directory.join("history.jsonl");
+        fs::write(&path, history).map_err(|error| error.to_string())?;
+        point.history = Some(path);
+    }
+    Ok((point, rounds))
 }

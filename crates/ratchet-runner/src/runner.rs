@@ -65,6 +65,8 @@ pub(crate) struct Done {
     pub(crate) warning: Option<String>,
     /// What may not be kept.
     pub(crate) masks: Masks,
+    /// An agent's session that another step goes on with.
+    pub(crate) session: Option<ratchet_core::output::BlobRef>,
 }
 
 /// An attempt that did not end well.
@@ -188,6 +190,7 @@ impl Runner {
                     concludes: false,
                     cache: None,
                     tree: None,
+                    session: done.session,
                 })
             }
         }

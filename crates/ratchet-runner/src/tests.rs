@@ -500,6 +500,8 @@ fn agent_order() -> Work {
         verify: None,
         on_limit: OnLimit::Fail,
         session: None,
+        continues: None,
+        keeps_session: false,
     }))
 }
 

@@ -273,6 +273,7 @@ pub fn kept_result(key: &str, run: &str, output: Output) -> Entry {
         exit_code: Some(0),
         warning: None,
         tree: Some(Digest::new(sha256_hex(b"tree"))),
+        session: None,
         usage: Usage { process_ms: 2000, cost_usd: Some(0.25), ..Usage::default() },
         bytes: 100,
         created_at: time(1),

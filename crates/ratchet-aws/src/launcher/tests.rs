@@ -211,6 +211,8 @@ fn agent() -> Order {
         verify: None,
         on_limit: ratchet_core::workflow::OnLimit::Fail,
         session: None,
+        continues: None,
+        keeps_session: false,
     };
     let size = TaskSize { cpu_units: Some(4096), disk_gib: Some(50), ..TaskSize::default() };
     Order { size, ..order(step_key("run", 1, "write"), 2, Work::Agent(Box::new(asked))) }

@@ -229,7 +229,8 @@ impl<'tree> Resolver<'_, 'tree> {
         self.report.error("RT-0034", at, message, help);
     }
 
-    fn check_order(&mut self, position: usize, context: Context<'tree>, at: &dyn Fn() -> Range<usize>) {
+    /// Reports a step that may not be done when the reader of the context begins.
+    pub(crate) fn check_order(&mut self, position: usize, context: Context<'tree>, at: &dyn Fn() -> Range<usize>) {
         let read = self.symbols.steps[position].id;
         if context.before_steps {
             let message = format!("`{read}` has not run yet when this is read");

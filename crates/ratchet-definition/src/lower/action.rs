@@ -1,10 +1,8 @@
 //! What a step does: the fields of its type.
 
-use std::collections::BTreeSet;
-
 use ratchet_core::workflow::{
-    Action, Approval, Assert, ClaudeCode, Condition, OnLimit, Program, SecurityProfile, Shell, Template, TextSource,
-    TextTemplate, Uses, Verify, Wait,
+    Action, Approval, Assert, Condition, Program, SecurityProfile, Shell, Template, TextSource, TextTemplate, Uses,
+    Wait,
 };
 
 use super::{
@@ -15,12 +13,8 @@ use super::{
 use crate::{
     check::{effects, references::Context},
     duration::duration_or_seconds,
-    parsed::Interpreter,
     yaml::{Node, Positions},
 };
-
-/// How often an agent may try to make its check succeed, where nothing is said.
-const FIX_ROUNDS: u32 = 2;
 
 impl<'tree> Lowering<'_, 'tree> {
     pub(super) fn action(&mut self, node: &'tree Node, context: Context<'tree>, ahead: &Ahead<'_>) -> Option<Action> {
@@ -78,7 +72,7 @@ impl<'tree> Lowering<'_, 'tree> {
         Some(Program::Words(words))
     }
 
-    fn warn_of_effects(&mut self, node: &Node, command: &Node) {
+    pub(super) fn warn_of_effects(&mut self, node: &Node, command: &Node) {
         if node.get("on_lost").is_some() {
             return;
         }
@@ -96,62 +90,6 @@ impl<'tree> Lowering<'_, 'tree> {
             let help = "add `on_lost: pause`, so that a person decides, or `on_lost: rerun` where twice does no harm";
             self.report().warning("RT-0061", at, message, help);
         }
-    }
-
-    fn claude_code(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<ClaudeCode> {
-        let model = node.get("model").and_then(|model| self.template(model, context));
-        let append_system_prompt = node.get("append_system_prompt").and_then(|prompt| self.template(prompt, context));
-        let security_profile = profile(node).unwrap_or(SecurityProfile::Restricted);
-        let verify = self.verify(node, security_profile, context);
-        let prompt = self.template(node.get("prompt")?, context)?;
-        Some(ClaudeCode {
-            prompt,
-            security_profile,
-            model,
-            max_turns: fields::count(node, "max_turns"),
-            max_cost_usd: fields::number(node, "max_cost_usd"),
-            allowed_tools: node
-                .get("allowed_tools")
-                .map(|tools| tools.items().iter().filter_map(Node::text).map(str::to_owned).collect()),
-            output_schema: node.get("output_schema").map(Node::to_json),
-            append_system_prompt,
-            stall_timeout: fields::duration(node, "stall_timeout"),
-            verify,
-            on_limit: match node.get("on_limit").and_then(Node::text) {
-                Some("pause") => OnLimit::Pause,
-                _ => OnLimit::Fail,
-            },
-        })
-    }
-
-    /// The command that judges an agent's work.
-    fn verify(&mut self, node: &'tree Node, profile: SecurityProfile, context: Context<'tree>) -> Option<Verify> {
-        let rounds = node.entry("max_fix_rounds");
-        let Some(command) = node.entry("verify") else {
-            if let Some(rounds) = rounds {
-                let message =
-                    "`max_fix_rounds` says how often the agent may try to make `verify` succeed, and there is none";
-                let help = "add `verify`, a command that must succeed, or remove it".to_owned();
-                self.report().error("RT-0021", rounds.key.span.clone(), message, help);
-            }
-            return None;
-        };
-        if profile == SecurityProfile::PlanOnly {
-            let message = "an agent of the profile `plan_only` changes nothing that a command could judge";
-            let help = "remove `verify`, or give the step the profile `restricted`".to_owned();
-            self.report().error("RT-0021", command.key.span.clone(), message, help);
-            return None;
-        }
-        let command = &command.value;
-        self.warn_of_effects(node, command);
-        let program = match command.text() {
-            Some(_) => self.script(command, Interpreter::Bash, None, context)?,
-            None => Program::Words(self.words(command.items(), context)),
-        };
-        let max_fix_rounds = fields::integer(node, "max_fix_rounds").and_then(|rounds| u32::try_from(rounds).ok());
-        let command =
-            Shell { source: source_of(command), program, allow_exit_codes: BTreeSet::new(), security_profile: None };
-        Some(Verify { command, max_fix_rounds: max_fix_rounds.unwrap_or(FIX_ROUNDS) })
     }
 
     fn assert(&mut self, node: &'tree Node, context: Context<'tree>) -> Option<Assert> {
@@ -258,12 +196,12 @@ impl<'tree> Lowering<'_, 'tree> {
 }
 
 /// A command as its author wrote it.
-fn source_of(command: &Node) -> String {
+pub(super) fn source_of(command: &Node) -> String {
     let words = || command.items().iter().filter_map(Node::scalar).map(|scalar| scalar.text.as_str());
     command.text().map_or_else(|| words().collect::<Vec<_>>().join(" "), str::to_owned)
 }
 
 /// The profile that a step names.
-fn profile(node: &Node) -> Option<SecurityProfile> {
+pub(super) fn profile(node: &Node) -> Option<SecurityProfile> {
     node.get("security_profile").and_then(Node::text).and_then(SecurityProfile::of_word)
 }

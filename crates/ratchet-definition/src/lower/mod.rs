@@ -3,6 +3,7 @@
 //! What is missing or wrong was reported or is reported here; then a value is left out, and whoever compiles throws the workflow away.
 
 mod action;
+mod agent;
 mod ahead;
 mod fields;
 mod limits;
@@ -64,7 +65,7 @@ pub(crate) fn exec_interface<'tree>(
 /// What is needed to lower a part of the tree.
 struct Lowering<'check, 'tree> {
     file: &'tree str,
-    resolver: Resolver<'check, 'tree>,
+    pub(super) resolver: Resolver<'check, 'tree>,
     /// What the workflow says of the cache for every step.
     cache: CachePolicy,
     cache_enabled: bool,

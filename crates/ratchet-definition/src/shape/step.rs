@@ -23,7 +23,7 @@ pub fn exactly_one(of: &str) -> &'static [&'static str] {
 
 /// Whether the workflow may give a default for a field of steps of a type: what every step has to say itself has none.
 pub fn has_default(step: &StepType, field: &Field) -> bool {
-    !field.required && field.name != "needs" && !exactly_one(step.name).contains(&field.name)
+    !field.required && field.name != "needs" && field.name != "session" && !exactly_one(step.name).contains(&field.name)
 }
 
 /// What every step may say.
@@ -176,7 +176,11 @@ pub static STEP_TYPES: &[StepType] = &[
                 &Shape::Integer(0, 100),
                 "How often the agent may try to make `verify` succeed. Twice where nothing is said.",
             ),
-            Field::later("session", "Continues the session of an earlier step."),
+            Field::optional(
+                "session",
+                &Shape::Name(NameKind::Step),
+                "An earlier step that asks an agent: this one goes on in its conversation. Its result is the same session with more in it, and the earlier one stays as it was.",
+            ),
             Field::optional(
                 "on_limit",
                 &ON_LIMIT,

@@ -130,6 +130,11 @@ impl Advance<'_> {
         if let Err(reason) = step_cache::check_outputs(ports.blobs.as_ref(), &entry.outputs).await? {
             return Ok(Restored::Damaged(reason));
         }
+        if let Some(session) = &entry.session
+            && !ports.blobs.contains(&session.digest).await?
+        {
+            return Ok(Restored::Damaged("the agent's session is not there any more".to_owned()));
+        }
         let (Some(left), Some(base)) = (&entry.tree, &order.tree) else {
             return self.with_outputs(entry, order, order.tree.clone()).await;
         };
@@ -341,6 +346,7 @@ fn result_of(entry: Entry, tree: Option<Digest>) -> StepResult {
         concludes: false,
         cache: Some(Box::new(CacheUse { key: entry.name.key, found: Found::Hit(Box::new(hit)) })),
         tree,
+        session: entry.session,
     }
 }
 

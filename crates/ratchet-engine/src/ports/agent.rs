@@ -211,6 +211,8 @@ pub enum AgentFault {
     Stopped,
     /// The profile cannot be enforced on this machine.
     Profile,
+    /// There is no session of the name that it was to go on with.
+    Sessionless,
     /// A recording has no session for the step, or one that does not fit.
     Recording,
     /// It did its work, and its session could not be recorded.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use ratchet_core::{
     history::sha256_hex,
     ids::{Digest, ExecutionId, StepId, StepKey},
-    output::Outputs,
+    output::{BlobRef, Outputs},
     step::Usage,
 };
 use serde::{Deserialize, Serialize};
@@ -104,6 +104,9 @@ pub struct Entry {
     /// The files as it left them, whose last layer is what it changed. `None` where it changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Digest>,
+    /// An agent's session, where another step goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<BlobRef>,
     /// What making it took.
     pub usage: Usage,
     /// Bytes of the contents that it names.

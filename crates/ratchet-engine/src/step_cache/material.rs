@@ -128,7 +128,16 @@ fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
         Work::Agent(asked) => {
             // How long and how dear it may be decides whether there is a result, not what it is.
             let AgentOrder {
-                prompt, profile, model, allowed_tools, output_schema, append_system_prompt, verify, ..
+                prompt,
+                profile,
+                model,
+                allowed_tools,
+                output_schema,
+                append_system_prompt,
+                verify,
+                continues,
+                keeps_session,
+                ..
             } = &**asked;
             parts.add("prompt", &json!(prompt));
             parts.add("append_system_prompt", &json!(append_system_prompt));
@@ -140,6 +149,13 @@ fn work(parts: &mut KeyParts, order: &Order, agent: Option<&str>) {
             // A step without one has the key that it had before there were any.
             if let Some(verify) = verify {
                 parts.add("verify", &json!({"argv": verify.argv, "values": verify.values}));
+            }
+            if let Some(session) = continues {
+                parts.add_digest("session", session.clone());
+            }
+            // What was kept without its session is of no use where another step goes on with that.
+            if *keeps_session {
+                parts.add("keeps its session", &json!(true));
             }
         }
         Work::Request(request) => {

@@ -187,6 +187,7 @@ fn succeeded(process_ms: u64) -> StepTransition {
         concludes: false,
         cache: None,
         tree: None,
+        session: None,
     };
     StepTransition::Succeeded { result, predecessor: None, successor: None }
 }

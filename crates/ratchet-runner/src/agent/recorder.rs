@@ -253,6 +253,7 @@ fn recorded_fault(fault: AgentFault) -> Option<RecordedFault> {
         AgentFault::Unavailable
         | AgentFault::Stopped
         | AgentFault::Profile
+        | AgentFault::Sessionless
         | AgentFault::Recording
         | AgentFault::Unrecorded => return None,
     })

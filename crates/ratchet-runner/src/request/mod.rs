@@ -84,7 +84,7 @@ impl Runner {
             return Err(Undone::Failed(Box::new(masks.failure(&failure)), usage));
         }
         let (always, said) = outputs(&reply, &masks);
-        Ok(Done { said, always, exit_code: None, usage, warning, masks })
+        Ok(Done { said, always, exit_code: None, usage, warning, masks, session: None })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sessions that end at a limit and are gone on with by another attempt.
 
 use ratchet_core::ids::Digest;
+use ratchet_engine::ports::{BlobStore, SessionPoint};
 
 use super::*;
 
@@ -77,5 +78,44 @@ async fn a_session_of_which_nothing_is_known_is_begun_anew_and_a_lost_one_is_sai
     });
     again.succeeds().await;
     let lost = world(&blobs, |asked| asked.session = Some(Digest::new("nowhere"))).fails().await;
+    assert_eq!(lost.code.as_deref(), Some(codes::SESSION_LOST));
+}
+
+/// An agent that tells what it was asked, and keeps what was said.
+#[expect(clippy::unnecessary_wraps, reason = "agents may fail")]
+fn talking(request: &AgentRequest) -> Result<AgentReply, AgentError> {
+    let said = |point: &SessionPoint| fs::read_to_string(point.history.as_ref().unwrap()).unwrap();
+    let before = request.resume.as_ref().map(said).unwrap_or_default();
+    let history = request.directory.join("kept.jsonl");
+    fs::write(&history, format!("{before}{};", request.prompt)).unwrap();
+    let (response, session_id) = (json!([request.prompt, request.round, before]).to_string(), "s".to_owned());
+    Ok(AgentReply { response, session_id, cost_usd: 0.25, history: Some(history), ..AgentReply::default() })
+}
+
+#[tokio::test]
+async fn another_step_goes_on_in_the_conversation_of_one_that_is_done() {
+    let blobs = Arc::default();
+    let talk = |change: &dyn Fn(&mut AgentOrder)| {
+        let mut world = world(&blobs, change);
+        world.agent = Doing(talking);
+        world
+    };
+    assert_eq!(talk(&|_| {}).succeeds().await.0.session, None, "nobody goes on with it");
+    let (first, _place) = talk(&|asked| asked.keeps_session = true).succeeds().await;
+    let kept = first.session.expect("it is kept");
+    for _ in 0..2 {
+        // What one step adds the next one does not see: each goes on with what was said until then.
+        let (second, _place) = talk(&|asked| {
+            asked.prompt = "and then?".to_owned();
+            (asked.continues, asked.keeps_session) = (Some(kept.digest.clone()), true);
+        })
+        .succeeds()
+        .await;
+        assert_eq!(value(&second, "json"), json!(["and then?", 1, "do it;"]));
+        let text = blobs.get(&second.session.expect("it is kept too").digest).await.unwrap();
+        let text: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&text["history"], &text["point"]["cost_usd"]), (&json!("do it;and then?;"), &json!(0.5)));
+    }
+    let lost = talk(&|asked| asked.continues = Some(Digest::new("nowhere"))).fails().await;
     assert_eq!(lost.code.as_deref(), Some(codes::SESSION_LOST));
 }

@@ -253,6 +253,82 @@ fn a_limit_pauses_the_run_and_the_agent_goes_on_where_it_was() {
     }
 }
 
+/// One of its steps goes on in the conversation of the other.
+const CONVERSING: &str = "\
+name: writing
+version: \"1\"
+inputs:
+  plans: { type: boolean, default: true }
+  what: { type: string, default: Latin }
+steps:
+  - id: plan
+    type: claude_code
+    security_profile: plan_only
+    when: inputs.plans
+    prompt: Plan how NOTES.md gets its {{ inputs.what }}.
+    cache_key: plan
+  - id: write
+    type: claude_code
+    session: plan
+    prompt: Now do it.
+    cache_key: write
+";
+
+/// Says its plan, and writes where it has been told one before.
+const CONVERSING_STAND_IN: &str = r#"#!/bin/sh
+case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac
+kept=$CLAUDE_CONFIG_DIR/projects/$(pwd | tr -c 'a-zA-Z0-9\n' -)/s-1.jsonl
+mkdir -p "${kept%/*}"
+cost=0.01
+case " $* " in
+  *' --resume s-1 '*) grep -q 'Plan how' "$kept" || exit 9; cat >> "$kept"; printf salve > NOTES.md; cost=0.02;;
+  *) cat > "$kept";;
+esac
+echo '{"type":"system","subtype":"init","session_id":"s-1"}'
+echo '{"type":"result","is_error":false,"result":"Factum est.","session_id":"s-1","num_turns":1,"total_cost_usd":'$cost',"usage":{"input_tokens":1000,"output_tokens":50}}'
+"#;
+
+#[test]
+fn a_step_goes_on_in_the_conversation_of_another() {
+    let mut studio = Studio::of(CONVERSING, &[]);
+    let work = studio.world.work();
+    if env::var("RATCHET_TEST_CLAUDE").is_ok_and(|path| !path.is_empty()) {
+        let write = Answer::tool("Write", json!({ "file_path": work.join("NOTES.md"), "content": "salve" }));
+        let round = [Answer::text("I shall write."), write, Answer::text("Factum est.")];
+        let api = MessagesApi::start([&round[..], &round[..]].concat()).expect("a port");
+        studio.world.variables.push(("ANTHROPIC_BASE_URL".to_owned(), api.url()));
+        studio.api = Some(api);
+    } else {
+        studio.world.add_program("claude", CONVERSING_STAND_IN);
+    }
+    let world = &studio.world;
+    let recording = world.outside("recording").display().to_string();
+    let first = state(world, &["run", ".", "--json", "--agent", "claude", "--record", &recording]);
+    let of = |state: &Value, step: &str, name: &str| state["steps"][step]["outputs"][name].clone();
+    assert_eq!((&first["status"], of(&first, "write", "response")), (&json!("completed"), json!("Factum est.")));
+    assert_eq!(world.read("NOTES.md"), "salve");
+    assert_eq!(of(&first, "write", "session_id"), of(&first, "plan", "session_id"));
+    let costs = ["plan", "write"].map(|step| of(&first, step, "cost_usd").as_f64().expect("a cost"));
+    assert!((costs.iter().sum::<f64>() - first["cost_usd"].as_f64().expect("a cost")).abs() < 1e-9, "{first:#}");
+    if let Some(api) = &studio.api {
+        let last = api.requests().pop().expect("it was asked").body["messages"].to_string();
+        let said = ["Plan how NOTES.md gets its Latin.", "I shall write.", "Now do it."];
+        assert!(said.iter().all(|said| last.contains(said)), "{last}");
+    }
+    // A recording needs no session of its own.
+    let played = state(world, &["run", ".", "--json", "--no-cache", "--agent", &format!("recorded:{recording}")]);
+    assert_eq!(of(&played, "write", "response"), "Factum est.", "{played:#}");
+    // What is kept of the one has its session with it, and so stands in for both.
+    let is_cached = |state: &Value| ["plan", "write"].map(|step| state["steps"][step]["cached"].clone());
+    let again = state(world, &["run", ".", "--json", "--agent", "claude"]);
+    assert_eq!(is_cached(&again), [json!(true), json!(true)], "{again:#}");
+    // Another conversation, another result: also where what is asked last is the same.
+    let other = state(world, &["run", ".", "--json", "--agent", "claude", "-i", "what=Greek"]);
+    assert_eq!(is_cached(&other), [json!(false), json!(false)], "{other:#}");
+    let skipped = world.ratchet(["run", ".", "--agent", "claude", "-i", "plans=false"]).expect_code(1);
+    assert!(skipped.stdout.contains("RT-0344") && skipped.stdout.contains("it is skipped"), "{}", skipped.stdout);
+}
+
 /// Uses a tool, waits at the gate, says something, waits again, and ends.
 const SLOW: &str = r#"#!/bin/sh
 case "$1" in --version) echo '2.1.330 (Claude Code)'; exit 0;; esac

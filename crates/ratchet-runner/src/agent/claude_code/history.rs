@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ratchet_engine::ports::AgentRequest;
+use ratchet_engine::ports::{AgentRequest, SessionPoint};
 
 /// The longest name of such a folder: of a longer path the command makes another name.
 const NAME_LENGTH_MAX: usize = 200;
@@ -33,6 +33,12 @@ fn is_name(session_id: &str) -> bool {
 pub(super) fn find(request: &AgentRequest, session_id: &str) -> Option<PathBuf> {
     let path = folder(request).ok()?.join(format!("{session_id}.jsonl"));
     (is_name(session_id) && fs::symlink_metadata(&path).is_ok_and(|found| found.is_file())).then_some(path)
+}
+
+/// Whether nothing is there of a session that is to be gone on with: neither told by another attempt nor left by this one.
+pub(super) fn is_missing(request: &AgentRequest, point: &SessionPoint) -> bool {
+    // Of a workspace of so long a path only the command knows the folder.
+    point.history.is_none() && folder(request).is_ok() && find(request, &point.session_id).is_none()
 }
 
 /// Puts what was said in another attempt where the command looks for it.

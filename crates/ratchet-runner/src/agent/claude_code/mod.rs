@@ -91,6 +91,13 @@ impl ClaudeCode {
         let confinement = self.confine(request)?;
         let tools = arguments::tools(request)?;
         let installed = self.installed().await?;
+        if request.resume.as_ref().is_some_and(|point| history::is_missing(request, point)) {
+            let message = "nothing was kept of the session that the agent is to go on with".to_owned();
+            let hint = Some(
+                "`ratchet resume --from` the step that it is of, with an agent that keeps its sessions".to_owned(),
+            );
+            return Err(AgentError { hint, ..failure(AgentFault::Sessionless, message) });
+        }
         let prepared = Prepared::of(request).map_err(|error| {
             failure(
                 AgentFault::Unavailable,

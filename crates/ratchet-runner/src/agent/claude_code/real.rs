@@ -466,3 +466,14 @@ async fn a_session_at_its_limit_goes_on_in_the_folder_of_another_attempt() {
     let last = outcome.api.requests().pop().unwrap().body["messages"].to_string();
     assert!(["write it", "out.txt", "go on"].iter().all(|said| last.contains(said)), "{last}");
 }
+
+#[tokio::test]
+async fn a_session_of_which_nothing_was_kept_is_not_gone_on_with() {
+    let outcome = perform(|request| {
+        request.resume = Some(SessionPoint { session_id: "s-1".to_owned(), ..SessionPoint::default() });
+        vec![Answer::text("Anew.")]
+    });
+    let Some(outcome) = outcome.await else { return };
+    assert_eq!(outcome.fault(), AgentFault::Sessionless);
+    assert!(outcome.api.requests().is_empty(), "nothing was paid");
+}

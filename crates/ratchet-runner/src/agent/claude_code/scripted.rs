@@ -145,11 +145,14 @@ async fn a_result_counts_its_tokens_turns_and_denials() {
 
 #[tokio::test]
 async fn a_session_that_is_gone_on_with_counts_from_there() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let kept = elsewhere.path().join("kept.jsonl");
+    fs::write(&kept, "{}").unwrap();
     let point = SessionPoint {
         session_id: "s-1".to_owned(),
         cost_usd: 0.5,
         models: BTreeMap::from([("a".to_owned(), ModelShare { cost_usd: 0.5, tokens: 15 })]),
-        history: None,
+        history: Some(kept),
     };
     let result =
         |fields: &str| format!("{INIT}; echo '{{\"type\":\"result\",\"is_error\":false,\"num_turns\":2,{fields}}}'");

@@ -187,6 +187,7 @@ pub(super) async fn a_row_comes_back_as_it_was_written(store: Store) {
             })),
         })),
         tree: Some(Digest::new("t1")),
+        session: Some(BlobRef { digest: Digest::new("5e"), size: 7 }),
     };
     let claimed = step_row(step_key("run", 1, "$finally"));
     let succeeded = step_with_result(&claimed, result);
