@@ -17,7 +17,7 @@ use sha2::Sha256;
 
 pub(crate) use self::stack::programs;
 use self::stack::{SECRET, Stack};
-use crate::emulator::Emulator;
+use crate::{emulator::Emulator, trigger::page};
 
 /// What differs from run to run, and what only one of the two places has: identifiers, times, costs, who answered, the user's directory.
 const OWN: [&str; 14] = [
@@ -96,17 +96,24 @@ async fn a_run_with_files(stack: &Stack, embedded: &Embedded) {
 async fn an_invoked_run(stack: &Stack, embedded: &Embedded) {
     let file = workflow("inline.yaml");
     stack.publish(&file).await;
-    let call = json!({"workflow": "inline", "inputs": {"who": "you"}, "idempotency_key": "one"});
+    let call = page::example("Call");
     let started = stack.invoke(&call);
+    page::is_a("Invoked", &started);
     let id = started["execution_id"].as_str().unwrap_or_else(|| panic!("it was not started: {started}")).to_owned();
     assert_eq!(stack.invoke(&call)["execution_id"], id.as_str(), "the same call is the same execution");
     let paused = stack.still(&id).await;
     let here = embedded.run(&["run", file.to_str().unwrap(), "-i", "who=you"]);
     assert_eq!(plain(paused), plain(here.clone()));
     let path = format!("/executions/{id}/approve");
-    let answer = json!({"step": "go", "comment": "fine", "epoch": 1}).to_string();
+    let answer = page::example("Reply").to_string();
     let (status, told) = stack.post("PeopleUrl", &path, &[], &answer).await;
     assert_eq!(status, 403, "nobody is nobody: {told}");
+    let wrong = stack.post("PeopleUrl", "/executions", &[("Authorization", AUTHORIZATION)], "{}").await;
+    assert_eq!(wrong.0, 400, "a call names a workflow: {}", wrong.1);
+    page::is_a("Refused", &wrong.1);
+    let again = stack.post("PeopleUrl", "/executions", &[("Authorization", AUTHORIZATION)], &call.to_string()).await;
+    assert_eq!((again.0, &again.1["created"]), (200, &json!(false)), "{}", again.1);
+    page::is_a("StartedAnswer", &again.1);
     let (status, told) = stack.post("PeopleUrl", &path, &[("Authorization", AUTHORIZATION)], &answer).await;
     assert_eq!(status, 200, "{told}");
     let ended = stack.still(&id).await;
@@ -151,6 +158,7 @@ async fn runs_end_as_in_the_embedded_engine() {
     let signed = [("X-Hub-Signature-256", signature.as_str()), ("X-GitHub-Delivery", "1")];
     let (status, told) = stack.post("WebhooksUrl", "/", &signed, &body).await;
     assert_eq!(status, 202, "{told}");
+    page::is_a("Started", &told);
     let id = told["started"][0]["execution_id"].as_str().unwrap().to_owned();
     let event = json!({"headers": {}, "body": body});
     assert_eq!(plain(stack.still(&id).await), plain(here(&event)));

@@ -15,7 +15,7 @@ use super::{
     stack::{Stack, programs},
     workflow,
 };
-use crate::emulator::Emulator;
+use crate::{emulator::Emulator, trigger::page};
 
 /// How long a process may take to come or go: where an event that tells of it comes while another is handled, the wake-up of its run sees to it some minutes later.
 const PATIENCE: Duration = Duration::from_mins(6);
@@ -141,7 +141,7 @@ async fn steps_with_a_process_end_as_in_the_embedded_engine() {
     tasks.is_at_work("begun at sleeps").await;
     let process = tasks.processes("sleeps", 1)[0];
     let path = format!("/executions/{id}/cancel");
-    let body = json!({"reason": "enough"}).to_string();
+    let body = page::example("Cancel").to_string();
     let (status, told) = tasks.stack.post("PeopleUrl", &path, &[("Authorization", AUTHORIZATION)], &body).await;
     assert_eq!(status, 200, "{told}");
     let cancelled = tasks.stack.still(&id).await;

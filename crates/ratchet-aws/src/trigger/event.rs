@@ -6,7 +6,12 @@ use ratchet_core::history::Actor;
 use ratchet_definition::trigger;
 use serde_json::{Value, json};
 
-use super::{Trigger, refusal::Refusal, start::Beginning};
+use super::{
+    Trigger,
+    messages::{Started, StartedWorkflow},
+    refusal::Refusal,
+    start::Beginning,
+};
 use crate::{
     deployment::{Failure, shape},
     published::{Published, TriggerKind},
@@ -16,7 +21,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Outcome {
     /// The executions, each with whether this event made it.
-    pub(super) started: Vec<(Value, bool)>,
+    pub(super) started: Vec<(StartedWorkflow, bool)>,
     /// What could not be started now.
     pub(super) for_now: usize,
 }
@@ -42,7 +47,7 @@ impl Trigger {
         if outcome.for_now > 0 {
             return Err(Failure::Some { failed: outcome.for_now, all: outcome.for_now + outcome.started.len() });
         }
-        Ok(json!({"started": outcome.started.into_iter().map(|(execution, _)| execution).collect::<Vec<_>>()}))
+        Ok(json!(Started::of(outcome.started)))
     }
 
     /// The workflows that something of these kinds may start, each once.
@@ -80,7 +85,7 @@ impl Trigger {
         published: &Published,
         event: &Value,
         key: &str,
-    ) -> Result<Option<(Value, bool)>, Refusal> {
+    ) -> Result<Option<(StartedWorkflow, bool)>, Refusal> {
         let definition = self.definition(published).await?;
         let now = self.deployment.engine.ports().clock.now();
         let start = match trigger::start(&definition.workflow, event, now) {
@@ -98,7 +103,7 @@ impl Trigger {
             actor: Actor::Engine,
         };
         let started = self.start(&definition, beginning).await?;
-        let told = json!({"workflow": published.name, "execution_id": started.row.id, "status": started.row.status});
-        Ok(Some((told, started.created)))
+        let (execution_id, status) = (started.row.id, started.row.status);
+        Ok(Some((StartedWorkflow { workflow: published.name.clone(), execution_id, status }, started.created)))
     }
 }

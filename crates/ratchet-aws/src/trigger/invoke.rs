@@ -1,33 +1,20 @@
 //! `aws lambda invoke`: a workflow is started by its name.
 
-use std::collections::BTreeMap;
-
 use ratchet_core::history::Actor;
 use ratchet_definition::inputs::GivenInput;
 use ratchet_engine::Started;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Invocation, Trigger, refusal::Refusal, start::Beginning};
+use super::{
+    Invocation, Trigger,
+    messages::{Call, Invoked},
+    refusal::Refusal,
+    start::Beginning,
+};
 use crate::deployment::Failure;
 
 /// Bytes that names and values of variables may have together: they stand in the execution's row.
 const ENVIRONMENT_BYTES_MAX: usize = 32 * 1024;
-
-/// What is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Call {
-    workflow: String,
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    inputs: BTreeMap<String, Value>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    #[serde(default)]
-    idempotency_key: Option<String>,
-}
 
 impl Trigger {
     /// Starts what a call asks for. What is wrong with the call is its answer; what may pass fails the invocation.
@@ -35,7 +22,7 @@ impl Trigger {
         // An invocation that is tried again is the same execution, also where the caller gave it no key. Who may invoke the function is known to IAM, not to the function.
         let key = format!("request {}", invocation.request);
         match self.called(payload, key, Actor::Engine).await {
-            Ok(started) => Ok(json!({"execution_id": started.row.id, "status": started.row.status})),
+            Ok(started) => Ok(json!(Invoked { execution_id: started.row.id, status: started.row.status })),
             Err(Refusal::ForNow(failure)) => Err(failure),
             Err(refusal) => {
                 tracing::warn!(code = refusal.code(), %refusal, "a call was refused");

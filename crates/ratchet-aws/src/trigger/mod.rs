@@ -9,6 +9,9 @@
 mod event;
 mod http;
 mod invoke;
+mod messages;
+#[cfg(test)]
+pub(crate) mod page;
 mod people;
 mod publish;
 mod redrive;

@@ -3,42 +3,18 @@
 use ratchet_core::{
     execution::ExecutionRow,
     history::Actor,
-    ids::{Epoch, ExecutionId, StepId, StepKey, StepPath},
+    ids::{Epoch, ExecutionId, StepKey, StepPath},
     step::{Answer, StepState, Waiting},
 };
 use ratchet_engine::{EngineError, ResumeRequest};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Invocation, Trigger,
     http::{self, Request},
+    messages::{Cancel, Invoked, Reply, Resume, StartedAnswer},
     refusal::Refusal,
 };
-
-/// What a request says beside its path.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    /// To an approval: the step that asks, a child of a fan-out as `step[2]`.
-    #[serde(default)]
-    step: Option<String>,
-    /// To an approval: what later steps read.
-    #[serde(default)]
-    comment: Option<String>,
-    /// To an approval: the epoch that the person saw; else the current one.
-    #[serde(default)]
-    epoch: Option<u32>,
-    /// To a resume: steps that run again, with all that depend on them.
-    #[serde(default)]
-    from: Vec<StepId>,
-    /// To a resume: what is added to the money of the run's budget, in US dollars.
-    #[serde(default)]
-    add_budget_usd: Option<f64>,
-    /// To a cancel: why.
-    #[serde(default)]
-    reason: Option<String>,
-}
 
 impl Trigger {
     /// Does what a person asks for: `POST /executions` starts one, `POST /executions/ID/approve`, `reject`, `cancel` and `resume` go on with it, `PUT /workflows` publishes, `POST /dead-letters/redrive` sends
@@ -59,13 +35,16 @@ impl Trigger {
                 let key = format!("request {}", payload["requestContext"]["requestId"].as_str().unwrap_or_default());
                 let actor = Actor::Person(caller.to_owned());
                 let started = Box::pin(self.called(read(&request.body)?, key, actor)).await?;
-                json!({"execution_id": started.row.id, "status": started.row.status, "created": started.created})
+                let (execution_id, status) = (started.row.id, started.row.status);
+                json!(StartedAnswer { execution_id, status, created: started.created })
             }
             ("POST", ["executions", id, action]) => {
                 let row = self.acted(&ExecutionId::new(*id), action, &request.body, caller).await?;
-                json!({"execution_id": row.id, "status": row.status})
+                json!(Invoked { execution_id: row.id, status: row.status })
             }
-            ("PUT", ["workflows"]) => Box::pin(self.publish(read(&request.body)?, &invocation.unqualified())).await?,
+            ("PUT", ["workflows"]) => {
+                json!(Box::pin(self.publish(read(&request.body)?, &invocation.unqualified())).await?)
+            }
             ("POST", ["dead-letters", "redrive"]) => Box::pin(self.redrive(&invocation.unqualified())).await?,
             _ => return Err(Refusal::NoSuchPath(format!("{} {}", request.method, request.path.join("/")))),
         };
@@ -74,13 +53,16 @@ impl Trigger {
     }
 
     async fn acted(&self, id: &ExecutionId, action: &str, body: &[u8], caller: &str) -> Result<ExecutionRow, Refusal> {
-        let said = if body.is_empty() { Said::default() } else { read(body)? };
         let (engine, actor) = (&self.deployment.engine, Actor::Person(caller.to_owned()));
         Ok(match action {
-            "approve" => self.answer(id, true, said, caller).await?,
-            "reject" => self.answer(id, false, said, caller).await?,
-            "cancel" => engine.cancel(id, actor, said.reason.as_deref().unwrap_or("by a person")).await?,
+            "approve" => self.answer(id, true, read(body)?, caller).await?,
+            "reject" => self.answer(id, false, read(body)?, caller).await?,
+            "cancel" => {
+                let said: Cancel = read_some(body)?;
+                engine.cancel(id, actor, said.reason.as_deref().unwrap_or("by a person")).await?
+            }
             "resume" => {
+                let said: Resume = read_some(body)?;
                 let added_usd = said.add_budget_usd;
                 if added_usd.is_some_and(|usd| usd <= 0.0) {
                     return Err(Refusal::Payload("`add_budget_usd` is more than nothing".to_owned()));
@@ -96,18 +78,17 @@ impl Trigger {
         &self,
         id: &ExecutionId,
         approved: bool,
-        said: Said,
+        said: Reply,
         caller: &str,
     ) -> Result<ExecutionRow, Refusal> {
         let engine = &self.deployment.engine;
-        let step = said.step.ok_or_else(|| Refusal::Payload("`step` says which step is answered".to_owned()))?;
         let epoch = if let Some(epoch) = said.epoch {
             Epoch(epoch)
         } else {
             let row = engine.ports().store.execution(id).await.map_err(EngineError::from)?;
             row.ok_or_else(|| EngineError::NotFound(id.clone()))?.epoch
         };
-        let key = StepKey { execution: id.clone(), epoch, path: StepPath::named(&step) };
+        let key = StepKey { execution: id.clone(), epoch, path: StepPath::named(&said.step) };
         let row = engine.ports().store.step(&key).await.map_err(EngineError::from)?;
         let asked = match row.map(|row| row.state) {
             Some(StepState::Waiting(Waiting::Approval(question))) => question.approvers,
@@ -121,6 +102,11 @@ impl Trigger {
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::Payload(error.to_string()))
+}
+
+/// The same, where nothing needs to be said.
+fn read_some<T: serde::de::DeserializeOwned + Default>(body: &[u8]) -> Result<T, Refusal> {
+    if body.is_empty() { Ok(T::default()) } else { read(body) }
 }
 
 /// The ARN that IAM proved.

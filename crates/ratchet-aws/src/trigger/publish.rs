@@ -2,26 +2,20 @@
 
 use ratchet_definition::sources::compile_stored;
 use ratchet_engine::ports::BlobClass;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Trigger, refusal::Refusal};
+use super::{
+    Trigger,
+    messages::{Publish, PublishedAnswer},
+    refusal::Refusal,
+};
 use crate::published::{Publication, Published};
 
 /// How often another text may become the newest meanwhile.
 const NEWER_MAX: u32 = 10;
 
-/// What is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Text {
-    /// The definition with all that it refers to, as `ratchet publish` sends it.
-    text: String,
-}
-
 impl Trigger {
     /// Publishes a text. The same again changes nothing; another one under the same name and version is refused. `function` is what schedules invoke.
-    pub(super) async fn publish(&self, Text { text }: Text, function: &str) -> Result<Value, Refusal> {
+    pub(super) async fn publish(&self, Publish { text }: Publish, function: &str) -> Result<PublishedAnswer, Refusal> {
         let broken = |reason| Refusal::Definition { name: "what is to be published".to_owned(), reason };
         let workflow = compile_stored("the text that was sent", &text).map_err(broken)?;
         let ports = self.deployment.engine.ports();
@@ -41,9 +35,7 @@ impl Trigger {
             }
         };
         let Published { name, version, digest, published_at } = published;
-        Ok(json!({
-            "workflow": name, "version": version, "digest": digest, "published_at": published_at, "created": created,
-        }))
+        Ok(PublishedAnswer { workflow: name, version, digest, published_at, created })
     }
 
     /// The schedules of a name are those of its newest text, also where somebody else publishes meanwhile.

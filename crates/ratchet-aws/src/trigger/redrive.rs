@@ -9,7 +9,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::{Client, error::DisplayErrorContext};
 use serde_json::{Value, json};
 
-use super::{Invocation, Trigger, refusal::Refusal};
+use super::{Invocation, Trigger, messages::RedriveAnswer, refusal::Refusal};
 use crate::{
     deployment::{Failure, shape},
     event_bus::{SOURCE, open},
@@ -106,7 +106,7 @@ impl Trigger {
                 }
             }
         }
-        Ok(json!({"sent": sent, "left": left, "more": more}))
+        Ok(json!(RedriveAnswer { sent, left, more }))
     }
 
     async fn again(&self, body: &str, function: &str) -> Result<(), Failure> {

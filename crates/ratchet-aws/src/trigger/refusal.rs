@@ -5,6 +5,7 @@ use ratchet_engine::{EngineError, ports::BlobError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::messages::{Refused, Why};
 use crate::{
     deployment::{Failure, may_pass},
     published::PublishedError,
@@ -81,7 +82,7 @@ impl Refusal {
             Self::VersionTaken { .. } => Some("give the file another `version`, and publish that".to_owned()),
             _ => None,
         };
-        json!({"error": {"code": self.code(), "message": self.to_string(), "help": help}})
+        json!(Refused { error: Why { code: self.code().to_owned(), message: self.to_string(), help } })
     }
 }
 

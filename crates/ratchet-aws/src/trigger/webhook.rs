@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::{
     Trigger,
     http::{self, Request},
+    messages::Started,
     refusal::Refusal,
 };
 use crate::published::TriggerKind;
@@ -103,7 +104,7 @@ impl Trigger {
         if !outcome.started.is_empty() && outcome.started.iter().all(|(_, created)| !created) {
             return Err(Refusal::Replayed);
         }
-        Ok(json!({"started": outcome.started.into_iter().map(|(execution, _)| execution).collect::<Vec<_>>()}))
+        Ok(json!(Started::of(outcome.started)))
     }
 }
 
