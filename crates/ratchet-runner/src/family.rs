@@ -5,6 +5,7 @@ use std::{
     fs, io, process,
     sync::{Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, WaitOptions};
@@ -33,17 +34,34 @@ impl Mark {
     }
 }
 
-/// A process's environment. For a moment, while a process becomes another program, it is empty: so it is read again before that is believed.
+/// A process's environment. While a process becomes another program it has none for a while, and one that was opened before that moment is empty: so
+/// the end of it is waited for, and what is empty is read again before that is believed.
 fn environment(pid: i32) -> Option<Vec<u8>> {
+    /// Of a millisecond each: the program's file may first have to come from a slow disk.
+    const WAITS: usize = 200;
     const READINGS: usize = 3;
-    for _ in 0..READINGS {
+    let (mut waits, mut readings) = (0, 0);
+    while waits < WAITS && readings < READINGS {
         let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
         if !environment.is_empty() {
             return Some(environment);
         }
-        thread::yield_now();
+        if is_becoming(pid) {
+            waits += 1;
+            thread::sleep(Duration::from_millis(1));
+        } else {
+            readings += 1;
+            thread::yield_now();
+        }
     }
     None
+}
+
+/// Whether a process is about to be another program: it has the program's file already and not yet its arguments. The kernel's own threads have neither,
+/// and so has what is ending.
+fn is_becoming(pid: i32) -> bool {
+    let has_arguments = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| !arguments.is_empty());
+    !has_arguments && fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
 /// The processes that runners in this process started and wait for. They are nobody's leavings.

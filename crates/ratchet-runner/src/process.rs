@@ -308,7 +308,10 @@ async fn told_to_stop(stop: &mut StopSignal, told: Option<Stop>) -> Stop {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        path::Path,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use tokio::sync::watch;
 
@@ -398,13 +401,16 @@ mod tests {
         Case { stop: Some(how), reason: Reason::Stopped, ..ends(script, code) }
     }
 
+    /// How many cases were begun: of two tests in one process neither takes the other's programs for its own.
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
     async fn check(cases: &[Case]) {
-        for (number, case) in cases.iter().enumerate() {
+        for case in cases {
             let script = case.script;
             let (sender, stop) = watch::channel(None);
             let mut heard = Heard { text: String::new(), stop: sender, when_ready: case.stop, satisfied_by: None };
             let limits = Limits { timeout: case.timeout, stall: case.stall, grace: SHORT };
-            let attempt = format!("case{number}");
+            let attempt = format!("case{}", BEGUN.fetch_add(1, Ordering::Relaxed));
             let began = Instant::now();
             let ended = run(bash(script, &attempt), limits, stop, &mut heard).await.unwrap();
             assert_eq!((ended.reason, ended.code()), (case.reason, case.code), "{script}: {}", heard.text);
